@@ -1,0 +1,1 @@
+"""The world: one third-party client each, translated at the border."""

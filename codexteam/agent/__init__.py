@@ -1,0 +1,1 @@
+"""One agent: its prompt, its tools, its turns, until it has answered."""

@@ -1,0 +1,1 @@
+"""The terminal: commands, the live view, the one error boundary. Imports lazily."""

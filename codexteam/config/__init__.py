@@ -1,0 +1,1 @@
+"""Configuration: files, environment and flags become frozen settings, each value with its origin."""

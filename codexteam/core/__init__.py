@@ -1,0 +1,1 @@
+"""Every decision, and nothing else: no IO, no clock, no randomness, no environment; those are arguments."""

@@ -1,0 +1,1 @@
+"""Gates: a commit in, a verdict and findings out."""

@@ -1,0 +1,130 @@
+"""A model: one request in, a stream of events out, always ended by exactly one `CallEnd`."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from codexteam.config.settings import ModelSettings
+from codexteam.core.ids import CallKey
+from codexteam.core.usage import Usage
+from codexteam.core.json_types import JSONObject
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSchema:
+    """A contract that the final answer must fit, sent as strict structured output."""
+
+    name: str
+    schema: JSONObject
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One model call."""
+
+    key: CallKey
+    settings: ModelSettings
+    instructions: str
+    """Equal for all agents of a role."""
+    input: Sequence[JSONObject]
+    """The transcript: Responses items, oldest first."""
+    tools: Sequence[JSONObject]
+    prompt_cache_key: str
+    output_schema: OutputSchema | None = None
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDone:
+    """An output item that is complete in the stream, before the answer is."""
+
+    item: JSONObject
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer's text, for the live view only."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRestarted:
+    """The stream failed and is asked for again from its start; what came before is void."""
+
+    reason: str
+    wait_seconds: float
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The model answered in full."""
+
+    items: tuple[JSONObject, ...]
+    usage: Usage | None
+    """None when the server did not say."""
+    response_id: str = ""
+    refusal: str | None = None
+    """The text of a refusal, which is no success."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """`response.incomplete`: nothing of it may be executed."""
+
+    reason: str
+    """`max_output_tokens`, `content_filter` or what the server says."""
+    items: tuple[JSONObject, ...] = ()
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextExceeded:
+    """The request is longer than the model's context window."""
+
+    message: str
+
+
+class FailureKind(StrEnum):
+    """Why a call has no answer."""
+
+    UNAVAILABLE = "unavailable"
+    """After all retries: 5xx, refused, reset, stalled, dropped, rate limited."""
+    REJECTED = "rejected"
+    """A 4xx that will be the same again."""
+    PROTOCOL = "protocol"
+    """An answer that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """No answer, after all retries."""
+
+    kind: FailureKind
+    message: str
+    usage: Usage | None = field(default=None)
+
+
+CallEnd: TypeAlias = Answered | CutShort | ContextExceeded | CallFailed
+ModelEvent: TypeAlias = ItemDone | TextDelta | StreamRestarted | CallEnd
+
+
+class Model(Protocol):
+    """All providers behind one door: the adapter picks the client by `request.settings.provider_id`."""
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Ask; yield events as they come and end with one `CallEnd`.
+
+        Closing the iterator (`aclose`, or cancelling the task) ends the request. Retries happen inside and show as
+        `StreamRestarted`. May be called by hundreds of tasks at once.
+
+        Raises:
+            ModelAccessError: credentials, permission, model name or quota; the run stops, resumable.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...

@@ -1,0 +1,195 @@
+"""The repository: the hub that only codexteam writes, and the one ref that lands in the user's repository."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from codexteam.core.ids import CommitId, RunId, TreeId
+from codexteam.ports.sandbox import BaseSource, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFacts:
+    """What the user's repository is at the start of a run."""
+
+    root: Path
+    common_dir: Path
+    """The common git directory, the same for all linked worktrees."""
+    head: CommitId
+    branch: str | None
+    """None when HEAD is detached."""
+    dirty: bool
+    """Uncommitted work is there; it is not part of the run."""
+    notices: tuple[str, ...] = ()
+    """What the user is told: uncommitted work left out, shallow, submodules, LFS, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChange:
+    """One path that differs between two trees; a rename is one removed and one added path."""
+
+    path: bytes
+    status: str
+    """`A`, `M`, `D` or `T` (type changed)."""
+    old_mode: str
+    new_mode: str
+    old_blob: str
+    new_blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntakePolicy:
+    """What may come in. Globs are matched case-folded against the old and the new path."""
+
+    allowed: tuple[str, ...]
+    """The task's paths; empty: everything that is not guarded."""
+    guarded: tuple[str, ...]
+    """Never, unless `allowed` names the path itself and not by a wider glob."""
+    max_pack_bytes: int = 200 << 20
+    max_blob_bytes: int = 20 << 20
+    max_entries: int = 300_000
+    max_new_entries: int = 20_000
+    timeout_seconds: float = 60.0
+    secret_values: tuple[str, ...] = ()
+    """Values that must not come out, such as the model key; never written anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One reason to refuse what came out of a sandbox."""
+
+    rule: str
+    """`pack`, `size`, `path`, `name`, `mode`, `link`, `guarded`, `scope`, `secret`, `invisible`."""
+    message: str
+    path: str = ""
+    """Escaped for people; not for use as a path."""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Work that holds to the policy, now objects in the hub. Only its tree is used."""
+
+    tree: TreeId
+    changes: tuple[TreeChange, ...]
+    warnings: tuple[Violation, ...] = ()
+    """What a lenient scope policy let through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Work that does not hold to the policy; the snapshot stays where it was."""
+
+    violations: tuple[Violation, ...]
+
+
+Intake: TypeAlias = Accepted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a commit is by, and when."""
+
+    name: str
+    email: str
+    at_seconds: int
+    """Seconds since 1970, UTC; stored before the commit is made, so that its id is the same when it is made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merge that went through."""
+
+    commit: CommitId
+    tree: TreeId
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A merge that needs an agent."""
+
+    paths: tuple[str, ...]
+    """Escaped for people."""
+    messages: str
+    """Git's own text, escaped."""
+
+
+class Repo(Protocol):
+    """One run's view of the repository. All ids are of the hub, which holds the user's base commit and our commits."""
+
+    async def inspect(self) -> RepositoryFacts:
+        """Look at the user's repository; nothing is changed and nothing of it is run.
+
+        Raises:
+            RepoError: not a repository, no commits, git too old, mid-merge, ...
+        """
+        ...
+
+    async def fetch_base(self, run_id: RunId, commit: CommitId) -> None:
+        """Bring the base commit into the hub. May be repeated."""
+        ...
+
+    async def base_source(self, run_id: RunId, commit: CommitId) -> BaseSource:
+        """Give what a workspace at `commit` is made from; files are made once and kept."""
+        ...
+
+    async def intake(self, snapshot: Snapshot, policy: IntakePolicy, *, enforce_scope: bool = True) -> Intake:
+        """Check a snapshot in a quarantine, step by step; copy its objects into the hub only when all holds."""
+        ...
+
+    async def commit(self, tree: TreeId, parents: Sequence[CommitId], message: str, author: Identity) -> CommitId:
+        """Make a commit object; the same arguments give the same id."""
+        ...
+
+    async def merge(self, ours: CommitId, theirs: CommitId, message: str, author: Identity) -> Merged | Conflict:
+        """Merge `theirs` into `ours` without a work tree: one commit on top of `ours`, `theirs` not a parent."""
+        ...
+
+    async def forecast(self, ours: CommitId, theirs: CommitId) -> tuple[str, ...]:
+        """Give the paths that would conflict; empty when none would."""
+        ...
+
+    async def changes(self, old: CommitId, new: CommitId) -> tuple[TreeChange, ...]:
+        """Compare two commits' trees, raw."""
+        ...
+
+    async def diff_text(self, old: CommitId, new: CommitId, *, limit_bytes: int) -> tuple[str, bool]:
+        """Give a unified diff for readers, escaped, attributes ignored, and whether it was cut."""
+        ...
+
+    async def read_blob(self, commit: CommitId, path: bytes, *, limit_bytes: int) -> bytes | None:
+        """Give a file's bytes at a commit; None when it is not there."""
+        ...
+
+    async def list_files(self, commit: CommitId) -> tuple[tuple[bytes, str, str], ...]:
+        """Give (path, mode, blob id) of every file at a commit."""
+        ...
+
+    async def tree_of(self, commit: CommitId) -> TreeId:
+        """Give a commit's tree."""
+        ...
+
+    async def overlay(self, commit: CommitId, source: CommitId, paths: Sequence[bytes]) -> TreeId:
+        """Give `commit`'s tree with `paths` as they are in `source`; what `source` lacks is removed."""
+        ...
+
+    async def update_branch(self, run_id: RunId, new: CommitId, old: CommitId | None) -> bool:
+        """Move the integration branch in the hub by compare and swap; True also when it was at `new` already."""
+        ...
+
+    async def branch_tip(self, run_id: RunId) -> CommitId | None:
+        """Give where the hub's integration branch points."""
+        ...
+
+    async def land(self, run_id: RunId, commit: CommitId) -> str:
+        """Put the integration branch into the user's repository as one ref; give its name. May be repeated.
+
+        Raises:
+            LandingError: somebody else moved that ref.
+        """
+        ...
+
+    async def keep(self, run_id: RunId, name: str, snapshot: Snapshot) -> None:
+        """Remember a snapshot for `salvage`, whatever becomes of its attempt."""
+        ...

@@ -1,0 +1,237 @@
+"""A sandbox: what confines the commands of one agent, with that agent's workspace inside.
+
+Everything that comes out of one is hostile bytes. No key, no engine socket and no writable host path is ever inside.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode
+from codexteam.core.ids import AgentKey, CommitId
+
+#: Where the workspace is, in every sandbox.
+WORKSPACE = "/work"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSource:
+    """The state of the repository that a workspace starts from. Made by `Repo.base_source`; files that we wrote."""
+
+    root_commit: CommitId
+    """The commit that `root_archive` holds; the same for many workspaces of a run."""
+    root_archive: Path
+    """A tar of a `.git` folder with that commit (objects in one pack, shallow, no remotes, no hooks) and of nothing
+    else; the sandbox checks the files out itself."""
+    commit: CommitId
+    """The commit that the workspace shall show."""
+    delta_pack: Path | None = None
+    """A thin pack with what `commit` has beyond `root_commit`; None when they are the same."""
+    extra_files: Path | None = None
+    """A tar of files that git does not track or stores elsewhere (ignored files asked for, LFS, submodules)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A workspace's work so far, taken out as a pack: objects beyond the base, one tip commit on top of it.
+
+    Hostile bytes: written to a file, never opened by host git outside a quarantine. Put into a new sandbox it gives
+    the same workspace again.
+    """
+
+    tip: str
+    base: CommitId
+    pack: Path
+    pack_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What to start."""
+
+    agent: AgentKey
+    """Names and labels are computed from this."""
+    base: BaseSource
+    mode: SandboxMode
+    network: NetworkPolicy
+    limits: SandboxLimits
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Set for every command; nothing else of the host's environment is."""
+    restore: Snapshot | None = None
+    """Work to put in place before the first command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. `argv` is run as it is; a shell line is `("bash", "-lc", line)`."""
+
+    argv: Sequence[str]
+    cwd: str = WORKSPACE
+    """Absolute, inside the sandbox."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes = b""
+    timeout_seconds: float = 600.0
+    output_limit_bytes: int = 1 << 20
+    """Of more than this the head and the tail are kept."""
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended: by itself (`exit_code`), by a signal, by its deadline, or unknown (all None and false)."""
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+    output: bytes
+    """Standard output and error as they came, at most the limit; a marker stands where bytes were left out."""
+    output_bytes: int
+    """All that was printed, also what is not in `output`."""
+    wall_seconds: float
+    killed_for_output: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself with 0."""
+        return self.exit_code == 0 and not self.timed_out
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOutput:
+    """What an interactive command printed since the last look, and how it ended if it did."""
+
+    output: bytes
+    output_bytes: int
+    result: CommandResult | None
+    """None while it runs."""
+
+
+class Session(Protocol):
+    """A command that outlives one tool call."""
+
+    async def read(self, *, wait_seconds: float) -> SessionOutput:
+        """Give what was printed since the last read; wait at most `wait_seconds`, less when the command ends."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Write to its standard input (its terminal, when it has one)."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill its whole process tree; nothing happens when it has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFacts:
+    """What a sandbox really is, for the receipt."""
+
+    engine: str
+    """`docker`, `bubblewrap` or the fake's name."""
+    name: str
+    """The container's name, or what stands for it."""
+    image: str
+    mode: SandboxMode
+    network: NetworkPolicy
+    unlimited: tuple[str, ...] = ()
+    """What this kind cannot limit on this machine: `memory`, `processes`, `disk`, `cpu`, ..."""
+
+
+class Sandbox(Protocol):
+    """One running sandbox. Owned by the one who started it, who closes it."""
+
+    @property
+    def facts(self) -> SandboxFacts:
+        """What it is."""
+        ...
+
+    async def run(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> CommandResult:
+        """Run a command to its end; several may run at once. Cancelling kills its process tree.
+
+        Raises:
+            SandboxLost: the sandbox went away.
+        """
+        ...
+
+    async def open(self, command: Command) -> Session:
+        """Start a command that is talked to later. It ends with the sandbox at the latest."""
+        ...
+
+    async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """Give a regular file's bytes; None when there is none. `path` is relative to the workspace or absolute.
+
+        Raises:
+            ValueError: it is larger than the limit, no regular file, or lies outside the workspace, links followed.
+        """
+        ...
+
+    async def write_file(self, path: str, data: bytes | None, *, executable: bool | None = None) -> None:
+        """Write a file whole, folders included; `None` deletes it. `executable` None keeps the mode it had.
+
+        Raises:
+            ValueError: the path lies outside the workspace, links followed, or names a folder.
+            PermissionError: the sandbox is read-only.
+        """
+        ...
+
+    async def snapshot(self, destination: Path) -> Snapshot | None:
+        """Take the work out into `destination`, a file.
+
+        All changes against the base are in it, untracked files included, what git ignores left out; None when nothing
+        differs from the base. The agent's own index and branches are not changed.
+
+        Raises:
+            SandboxLost: the sandbox went away.
+            ValueError: the pack is larger than the sandbox's limits allow.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Remove it with all that is in it. May be repeated."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """Whether an engine can be used, and how well."""
+
+    name: str
+    usable: bool
+    version: str = ""
+    problem: str = ""
+    """Why it cannot be used, and what to do; empty when it can."""
+    unlimited: tuple[str, ...] = ()
+
+
+class SandboxEngine(Protocol):
+    """What starts sandboxes."""
+
+    @property
+    def name(self) -> str:
+        """`docker`, `bubblewrap` or the fake's name."""
+        ...
+
+    async def check(self) -> EngineReport:
+        """Really start something, and say whether it worked."""
+        ...
+
+    async def prepare(self, base: BaseSource, *, on_progress: Callable[[str], None] | None = None) -> None:
+        """Make the image and the read-only base ready, so that `start` is quick. May be repeated."""
+        ...
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Start a sandbox with its workspace in place; removes what an earlier try under the same name left.
+
+        Raises:
+            SandboxUnavailable: it cannot be started; says what to do.
+        """
+        ...
+
+    async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
+        """Remove everything labelled as ours of that run (None: of every run) but for `keep`; give what was removed."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the engine. Sandboxes are closed by their owners before."""
+        ...
