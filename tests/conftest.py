@@ -1,0 +1,114 @@
+"""Options and fixtures that every kind of test may use."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+#: What a marked test needs, and whether it is there.
+_CHOICES = ("auto", "require", "off")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    for name, what in (
+        ("docker", "a Docker engine"),
+        ("bubblewrap", "a working bwrap"),
+        ("codex", "the Codex CLI"),
+    ):
+        parser.addoption(
+            f"--{name}",
+            choices=_CHOICES,
+            default=os.environ.get(f"CODEXTEAM_TEST_{name.upper()}", "auto"),
+            help=f"tests that need {what}: skip when it is missing (auto), fail (require), never run (off)",
+        )
+
+
+def _docker_problem() -> str:
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=5)
+        try:
+            client.ping()
+        finally:
+            client.close()
+    except DockerException as error:
+        return f"no Docker engine answers: {error}"
+    return ""
+
+
+def _bubblewrap_problem() -> str:
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        return "bwrap is not installed"
+    done = subprocess.run([bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, check=False)
+    return "" if done.returncode == 0 else f"bwrap does not work: {done.stderr.decode(errors='replace').strip()}"
+
+
+def _codex_problem() -> str:
+    return (
+        ""
+        if codex_binary()
+        else "the Codex CLI is not installed (npm install @openai/codex, or CODEXTEAM_TEST_CODEX_BINARY)"
+    )
+
+
+def codex_binary() -> str | None:
+    """The real Codex CLI, where one is installed."""
+    return os.environ.get("CODEXTEAM_TEST_CODEX_BINARY") or shutil.which("codex")
+
+
+_PROBLEMS = {"docker": _docker_problem, "bubblewrap": _bubblewrap_problem, "codex": _codex_problem}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for name, problem_of in _PROBLEMS.items():
+        marked = [item for item in items if item.get_closest_marker(name)]
+        choice = config.getoption(f"--{name}")
+        if not marked or choice == "require":
+            continue
+        reason = f"--{name}=off" if choice == "off" else problem_of()
+        if reason:
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _git_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Git in tests has a home, an identity and a default branch of its own."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Test User\n\temail = user@example.org\n[init]\n\tdefaultBranch = main\n[commit]\n\tgpgsign = false\n"
+    )
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HOME", str(home))
+    patch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in (
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "CODEX_HOME",
+        "OPENAI_API_KEY",
+        "CODEX_API_KEY",
+        "NO_COLOR",
+        "FORCE_COLOR",
+    ):
+        patch.delenv(name, raising=False)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small user repository with one commit."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / "README.md").write_text("# sample\n")
+    for argv in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run(["git", *argv], cwd=root, check=True)
+    return root
