@@ -82,7 +82,8 @@ def _git_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Git in tests has a home, an identity and a default branch of its own."""
     home = tmp_path_factory.mktemp("home")
     (home / ".gitconfig").write_text(
-        "[user]\n\tname = Test User\n\temail = user@example.org\n[init]\n\tdefaultBranch = main\n[commit]\n\tgpgsign = false\n"
+        "[user]\n\tname = Test User\n\temail = user@example.org\n"
+        "[init]\n\tdefaultBranch = main\n[commit]\n\tgpgsign = false\n"
     )
     patch = pytest.MonkeyPatch()
     patch.setenv("HOME", str(home))

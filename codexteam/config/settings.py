@@ -315,7 +315,7 @@ class Settings:
     """The root of the work tree, or the repository itself when it is bare."""
     codex_home: Path
     trusted: bool | None
-    """The project's trust; None when nobody decided. An explicitly untrusted project loses its AGENTS.md, as in Codex."""
+    """The project's trust; None when nobody decided. Explicitly untrusted, it loses its AGENTS.md, as in Codex."""
     model: ModelSettings
     """What a role without settings of its own gets."""
     sandbox_mode: SandboxMode

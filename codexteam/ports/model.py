@@ -7,8 +7,8 @@ from typing import Protocol, TypeAlias
 
 from codexteam.config.settings import ModelSettings
 from codexteam.core.ids import CallKey
-from codexteam.core.usage import Usage
 from codexteam.core.json_types import JSONObject
+from codexteam.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from codexteam.core.ids import AgentKey, CallKey, RunId
-from codexteam.core.usage import Usage
 from codexteam.core.json_types import JSONObject
+from codexteam.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
