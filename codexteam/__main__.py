@@ -1,0 +1,23 @@
+"""The command `codexteam`, and `python -m codexteam`."""
+
+import sys
+
+from codexteam import __version__
+
+
+def main() -> int:
+    """Run the command line and give the process's exit code.
+
+    The version is answered before anything else is imported: scripts and completions ask for it often.
+    """
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"codexteam {__version__}\n")
+        return 0
+    from codexteam.cli.main import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

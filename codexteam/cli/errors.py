@@ -1,0 +1,76 @@
+"""The one error boundary: what a command raises becomes a message on stderr and an exit code."""
+
+import sys
+from collections.abc import Callable, Mapping
+
+import typer
+
+from codexteam.core.text import clean
+from codexteam.errors import CodexteamError
+
+#: What a shell reports for a process that SIGINT ended.
+INTERRUPTED = 130
+
+
+def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) -> int:
+    """Run a command and give its exit code; every way of failing ends in a message of one shape.
+
+    Args:
+        action: The command; an integer it returns is the exit code, anything else means 0.
+        environment: `CODEXTEAM_DEBUG` set to anything shows tracebacks of unexpected errors.
+    """
+    try:
+        result = action()
+    except CodexteamError as error:
+        return _say(str(error), error.hint, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except typer.exceptions.TyperException as error:
+        # a wrong command line: the parser knows best how to show usage
+        show = getattr(error, "show", None)
+        if callable(show):
+            show()
+        else:
+            sys.stderr.write(f"error: {clean(error.format_message())}\n")
+        return error.exit_code
+    except RecursionError as error:
+        return _unexpected(error, environment)
+    except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
+        return _unexpected(error, environment)
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str, hint: str, code: int) -> int:
+    sys.stderr.write(f"error: {clean(message)}\n")
+    if hint:
+        sys.stderr.write(f"hint: {clean(hint)}\n")
+    return code
+
+
+def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
+    import traceback
+
+    what = clean(str(error)).splitlines()
+    line = f"unexpected {type(error).__name__}" + (f": {what[0]}" if what else "")
+    report = "".join(traceback.format_exception(error))
+    if environment.get("CODEXTEAM_DEBUG"):
+        sys.stderr.write(clean(report))
+        return _say(line, "this is a bug in codexteam; please report it with the traceback above", 1)
+    kept = _keep(report)
+    hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"
+    return _say(line, hint, 1)
+
+
+def _keep(report: str) -> str:
+    """Write the traceback to a file that only the user can read, and give its path, or nothing on a full disk."""
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="codexteam-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(report)
+    except OSError:
+        return ""
+    return file.name

@@ -1,0 +1,34 @@
+"""What loading depends on: all of it arguments, so that a test can give its own world."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codexteam.core.json_types import JSONValue
+
+#: Where Codex looks for the machine's own files.
+SYSTEM_FOLDER = Path("/etc/codex")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What `config.load` reads by."""
+
+    cwd: Path
+    """An absolute directory: where the command works."""
+    environment: Mapping[str, str]
+    profile: str | None = None
+    overrides: tuple[str, ...] = ()
+    """`-c key=value`, as written, in order; later wins."""
+    model: str | None = None
+    """`-m`; beats every file and `-c`."""
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    strict: bool = False
+    """`--strict-config`: keys that nobody knows are errors."""
+    oss: bool = False
+    """`--oss`: the local provider that `oss_provider` names, ollama without it."""
+    flags: Mapping[str, JSONValue] = field(default_factory=dict)
+    """Dotted keys to values, from a command's own flags such as `--budget`; they beat `-c`."""
+    system_folder: Path = SYSTEM_FOLDER
+    """The folder of config.toml, managed_config.toml and requirements.toml of the machine."""
