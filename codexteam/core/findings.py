@@ -1,5 +1,7 @@
 """What gates complain of, and the identity of a complaint over rounds."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,3 +53,25 @@ class Finding:
     gate: GateName = GateName.CI
     id: FindingId | None = None
     """None until the run has given it one."""
+
+
+#: How much an open finding of each severity weighs when convergence is judged.
+WEIGHTS = {Severity.MUST_FIX: 10, Severity.SHOULD_FIX: 2, Severity.NIT: 0}
+
+_NOT_WORDS = re.compile(r"[^a-z0-9_./]+")
+_NUMBERS = re.compile(r"\b\d+\b")
+
+
+def fingerprint(finding: Finding) -> str:
+    """Give a finding's identity over rounds: gate, category, file and the words of its title.
+
+    Line numbers and counts are left out: they move when the code around a finding changes.
+    """
+    title = _NUMBERS.sub("#", finding.title.casefold())
+    words = " ".join(word.strip(".") for word in _NOT_WORDS.sub(" ", title).split())
+    return f"{finding.gate.value}|{finding.category.value}|{finding.file or ''}|{words}"
+
+
+def weigh(findings: Iterable[Finding]) -> int:
+    """Give the weight of open findings."""
+    return sum(WEIGHTS[finding.severity] for finding in findings)

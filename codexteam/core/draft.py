@@ -1,0 +1,259 @@
+"""A run's state while one event is worked in: opened, changed through few moves, closed again.
+
+Only `core.step` and `core.dispatch` use it. Nothing of it escapes: `close` gives a frozen state and the effects.
+"""
+
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from codexteam.core.effects import AskPerson, Awaited, Effect, Finish, Result, WritePlan
+from codexteam.core.events import Event
+from codexteam.core.findings import Finding, fingerprint
+from codexteam.core.ids import CommitId, FindingId, TaskId
+from codexteam.core.plan import Task, TaskStatus
+from codexteam.core.plan_graph import graph_of
+from codexteam.core.state import (
+    TASK_TRANSITIONS,
+    FindingState,
+    FindingStatus,
+    Hold,
+    RunState,
+    Stop,
+    TaskPhase,
+    TaskState,
+)
+from codexteam.errors import InvalidTransitionError
+
+
+@dataclass(slots=True)
+class Draft:
+    """The working copy. `state` holds what is replaced whole; mappings that change often are copies of their own."""
+
+    state: RunState
+    tasks: dict[TaskId, TaskState]
+    missing: dict[TaskId, int]
+    ready: list[TaskId]
+    in_flight: dict[str, Awaited]
+    effects: list[Effect] = field(default_factory=list)
+    plan_changed: bool = False
+
+    @classmethod
+    def open(cls, state: RunState) -> "Draft":
+        """Copy what may change."""
+        return cls(state, dict(state.tasks), dict(state.missing), list(state.ready), dict(state.in_flight))
+
+    def close(self) -> tuple[RunState, tuple[Effect, ...]]:
+        """Give the new state and what to do."""
+        if self.plan_changed:
+            self.effects.append(WritePlan())
+        state = replace(
+            self.state, tasks=self.tasks, missing=self.missing, ready=tuple(self.ready), in_flight=self.in_flight
+        )
+        return state, tuple(self.effects)
+
+    def set(self, **changes: object) -> None:
+        """Replace fields of the state."""
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]  # the names are RunState's own
+
+    # effects
+
+    def hand_out(self, effect: Awaited) -> None:
+        """Start an effect that answers with an event."""
+        self.in_flight[effect.key] = effect
+        self.effects.append(effect)
+
+    def take_back(self, key: str, event: Event) -> Awaited:
+        """Note that an effect was answered.
+
+        Raises:
+            InvalidTransitionError: it is not in flight.
+        """
+        try:
+            return self.in_flight.pop(key)
+        except KeyError:
+            known = ", ".join(sorted(self.in_flight)) or "nothing"
+            raise InvalidTransitionError(f"{type(event).__name__} answers {key}, but in flight is {known}") from None
+
+    def ask(self, item: str, question: str, task_id: TaskId | None = None) -> None:
+        """Put something before a person, once."""
+        if item not in self.state.holds:
+            self.set(holds={**self.state.holds, item: Hold(question, task_id)})
+            self.effects.append(AskPerson(item, question, task_id))
+
+    def finish(self, result: Result, reason: str, exit_code: int | None = None) -> None:
+        """End this sitting."""
+        self.set(result=result, result_reason=reason)
+        self.effects.append(Finish(result, reason, result.exit_code if exit_code is None else exit_code))
+
+    def wind_down(self, result: Result, reason: str, exit_code: int | None = None) -> None:
+        """Let nothing new start; the first reason stays."""
+        if self.state.stop is None:
+            self.set(stop=Stop(result, reason, result.exit_code if exit_code is None else exit_code))
+
+    # tasks
+
+    def move(self, task_id: TaskId, to: TaskPhase, event: Event | None = None, **changes: object) -> TaskState:
+        """Move a task along the table, changing other fields with it.
+
+        Raises:
+            InvalidTransitionError: the table has no such move.
+        """
+        before = self.tasks[task_id]
+        allowed = TASK_TRANSITIONS.get((before.phase, type(event) if event else None), frozenset())
+        if to not in allowed:
+            what = type(event).__name__ if event else "the scheduler"
+            raise InvalidTransitionError(f"task {task_id}: {what} cannot move it from {before.phase} to {to}")
+        after = replace(before, phase=to, **changes)  # type: ignore[arg-type]  # the names are TaskState's own
+        self.tasks[task_id] = after
+        if before.phase is TaskPhase.PENDING:
+            self._unready(task_id)
+        if to is TaskPhase.PENDING:
+            self._pend(task_id)
+        if _status(before) is not _status(after):
+            self.plan_changed = True
+        if to is TaskPhase.MERGED:
+            self._release_dependents(task_id)
+        if to in {TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED}:
+            self._block_dependents(task_id)
+        return after
+
+    def current(self, task_id: TaskId, attempt: int, event: Event) -> TaskState:
+        """Give a task whose newest attempt an event speaks of.
+
+        Raises:
+            InvalidTransitionError: there is no such task, or another attempt is the newest.
+        """
+        known = self.tasks.get(task_id)
+        if known is None or known.attempt != attempt:
+            found = f"its newest attempt is {known.attempt}" if known else "there is no such task"
+            raise InvalidTransitionError(f"task {task_id}: {type(event).__name__} for attempt {attempt}: {found}")
+        return known
+
+    def set_tasks(self, tasks: Iterable[Task]) -> None:
+        """Take a plan's tasks, new and old; those that are gone are dropped, finished ones stay as they are.
+
+        Raises:
+            PlanError: the tasks do not hold together.
+        """
+        updated = dict(self.tasks)
+        for task in tasks:
+            fresh = replace(task, status=TaskStatus.TODO)
+            known = updated.get(task.id)
+            if known is None:
+                updated[task.id] = TaskState(fresh)
+            elif known.phase in {TaskPhase.PENDING, TaskPhase.BLOCKED, TaskPhase.FAILED}:
+                updated[task.id] = replace(known, task=fresh)
+        graph = graph_of([known.task for known in updated.values()])
+        self.tasks = updated
+        self.set(graph=graph)
+        self.plan_changed = True
+        self._recount()
+
+    def drop(self, task_id: TaskId, reason: str) -> None:
+        """Take a task out of the plan, with what it asked of people."""
+        self.set(holds={item: hold for item, hold in self.state.holds.items() if hold.task_id != task_id})
+        self.move(task_id, TaskPhase.DROPPED, reason=reason)
+
+    def retry_blocked(self, task_id: TaskId) -> None:
+        """Let tasks that were blocked by this one hope again, now that it is pending."""
+        for follower in self.state.graph.dependents.get(task_id, ()):
+            if self.tasks[follower].phase is TaskPhase.BLOCKED:
+                self.move(follower, TaskPhase.PENDING, reason="")
+                self.retry_blocked(follower)
+
+    def _recount(self) -> None:
+        self.missing.clear()
+        self.ready.clear()
+        for task_id, known in list(self.tasks.items()):
+            if known.phase is TaskPhase.PENDING:
+                self._pend(task_id)
+        for task_id, known in list(self.tasks.items()):
+            bad = {TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED}
+            if known.phase is TaskPhase.PENDING and any(self.tasks[dep].phase in bad for dep in known.task.deps):
+                self.move(task_id, TaskPhase.BLOCKED, reason=self._why_blocked(known.task))
+
+    def _pend(self, task_id: TaskId) -> None:
+        count = sum(self.tasks[dep].phase is not TaskPhase.MERGED for dep in self.tasks[task_id].task.deps)
+        self.missing[task_id] = count
+        if count == 0:
+            insort(self.ready, task_id, key=self.state.graph.priority)
+
+    def _unready(self, task_id: TaskId) -> None:
+        if self.missing.pop(task_id, None) == 0:
+            self.ready.remove(task_id)
+
+    def _release_dependents(self, task_id: TaskId) -> None:
+        for follower in self.state.graph.dependents.get(task_id, ()):
+            if follower in self.missing:
+                self.missing[follower] -= 1
+                if self.missing[follower] == 0:
+                    insort(self.ready, follower, key=self.state.graph.priority)
+
+    def _block_dependents(self, task_id: TaskId) -> None:
+        for follower in self.state.graph.dependents.get(task_id, ()):
+            if self.tasks[follower].phase is TaskPhase.PENDING:
+                self.move(follower, TaskPhase.BLOCKED, reason=self._why_blocked(self.tasks[follower].task))
+
+    def _why_blocked(self, task: Task) -> str:
+        bad = [
+            f"{dep} {self.tasks[dep].phase.value}"
+            for dep in task.deps
+            if self.tasks[dep].phase in {TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED}
+        ]
+        return "waits for " + ", ".join(bad)
+
+    # findings
+
+    def open_findings(self) -> list[FindingState]:
+        """Give the findings that keep the run from being green."""
+        return [known for known in self.state.findings.values() if known.status is FindingStatus.OPEN]
+
+    def add_finding(self, finding: Finding, *, blocking: bool, round_number: int) -> FindingState:
+        """Take in what a gate said: a new finding, or one that is known by its fingerprint."""
+        identity = fingerprint(finding)
+        known = next((k for k in self.state.findings.values() if k.fingerprint == identity), None)
+        if known is None:
+            new_id = FindingId(f"F{len(self.state.findings) + 1}")
+            status = FindingStatus.OPEN if blocking else FindingStatus.LATER
+            result = FindingState(replace(finding, id=new_id), identity, status, round_number, round_number)
+        elif known.status is FindingStatus.WAIVED:
+            result = replace(known, last_round=round_number)
+        else:
+            times = known.times + (known.last_round != round_number)
+            status = FindingStatus.OPEN if blocking else known.status
+            # the newest words and place, under the old id: the code around it may have moved
+            newest = replace(finding, id=known.finding.id)
+            result = replace(known, finding=newest, status=status, last_round=round_number, times=times)
+        self.put_finding(result)
+        return result
+
+    def put_finding(self, known: FindingState) -> None:
+        """Store a finding's state."""
+        if known.finding.id is None:
+            raise InvalidTransitionError(f"finding without an id: {known.fingerprint}")
+        self.set(findings={**self.state.findings, known.finding.id: known})
+
+    def merged(self, name: str, commit: CommitId) -> None:
+        """Note that the branch moved."""
+        if commit != self.state.tip:
+            self.set(tip=commit, batch=(*self.state.batch, (name, commit)))
+
+
+def _status(known: TaskState) -> TaskStatus:
+    return status_of(known.phase)
+
+
+def status_of(phase: TaskPhase) -> TaskStatus:
+    """Give the mark that plan.md shows for a phase."""
+    match phase:
+        case TaskPhase.PENDING:
+            return TaskStatus.TODO
+        case TaskPhase.WORKING | TaskPhase.ASKING | TaskPhase.ON_HOLD | TaskPhase.QUEUED | TaskPhase.INTEGRATING:
+            return TaskStatus.RUNNING
+        case TaskPhase.MERGED:
+            return TaskStatus.DONE
+        case TaskPhase.FAILED | TaskPhase.BLOCKED:
+            return TaskStatus.FAILED
+        case TaskPhase.DROPPED:
+            return TaskStatus.DROPPED

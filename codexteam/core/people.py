@@ -1,0 +1,108 @@
+"""What people decide: answers, approvals, edits of plan.md."""
+
+from dataclasses import replace
+
+from codexteam.core.dispatch import replan
+from codexteam.core.draft import Draft
+from codexteam.core.effects import Result
+from codexteam.core.events import Answered
+from codexteam.core.findings import Category
+from codexteam.core.ids import TaskId
+from codexteam.core.plan import Plan, TaskStatus
+from codexteam.core.state import TERMINAL, FindingStatus, Hold, RunPhase, TaskPhase
+from codexteam.errors import InvalidTransitionError
+
+
+def answer(draft: Draft, event: Answered) -> None:
+    """Take in a person's answer to something that waits.
+
+    Raises:
+        InvalidTransitionError: nothing of that name waits.
+    """
+    holds = dict(draft.state.holds)
+    try:
+        hold = holds.pop(event.item)
+    except KeyError:
+        waiting = ", ".join(sorted(holds)) or "nothing"
+        raise InvalidTransitionError(f"an answer to {event.item}: what waits is {waiting}") from None
+    draft.set(holds=holds)
+    if event.item in {"plan", "plan-questions"}:
+        _answer_plan(draft, event)
+    elif event.item.startswith("rounds."):
+        _answer_rounds(draft, event)
+    elif hold.task_id is not None:
+        _answer_task(draft, event, hold, hold.task_id)
+
+
+def _answer_plan(draft: Draft, event: Answered) -> None:
+    if event.item == "plan" and event.approved:
+        draft.set(phase=RunPhase.WORKING)
+    elif event.approved or event.text:
+        draft.set(phase=RunPhase.PLANNING, plan_feedback=f"The user says: {event.text}")
+    else:
+        draft.set(phase=RunPhase.PLANNING)
+        draft.wind_down(Result.NOT_GREEN, "the plan was not approved")
+
+
+def _answer_rounds(draft: Draft, event: Answered) -> None:
+    word, *names = event.text.replace(",", " ").split() or [""]
+    if word == "waive":
+        _waive(draft, names)
+    elif not event.approved:
+        draft.wind_down(Result.NOT_GREEN, "a person decided not to go on with open findings")
+        return
+    rules = draft.state.rules
+    draft.set(round_limit=draft.state.round + rules.max_rounds, weights=())
+    for known in draft.open_findings():
+        draft.put_finding(replace(known, times=1))
+    replan(draft)
+
+
+def _waive(draft: Draft, names: list[str]) -> None:
+    for known in draft.open_findings():
+        named = known.finding.id in names
+        # security findings are waived by name only: "waive" alone may be a reflex
+        if named or (not names and known.finding.category is not Category.SECURITY):
+            draft.put_finding(replace(known, status=FindingStatus.WAIVED))
+
+
+def _answer_task(draft: Draft, event: Answered, hold: Hold, task_id: TaskId) -> None:
+    known = draft.tasks[task_id]
+    if known.phase is not TaskPhase.ON_HOLD:
+        return  # the task was dropped from the plan while the question waited
+    if event.item.startswith("merge."):
+        if event.approved:
+            draft.move(task_id, TaskPhase.QUEUED, event, reason="approved")
+            draft.set(merge_queue=(*draft.state.merge_queue, task_id))
+        elif event.text:
+            evidence = f"{known.evidence}\n\nThe user did not take this work: {event.text}".strip()
+            draft.move(task_id, TaskPhase.PENDING, event, evidence=evidence, restore_attempt=known.attempt)
+        else:
+            draft.move(task_id, TaskPhase.FAILED, event, reason="its merge was not approved")
+        return
+    evidence = f"{known.evidence}\n\nAsked: {hold.question}\nThe user's answer: {event.text}".strip()
+    draft.move(task_id, TaskPhase.PENDING, event, evidence=evidence, restore_attempt=known.attempt, reason="")
+
+
+def edit_plan(draft: Draft, plan: Plan) -> None:
+    """Take in an edited plan.md: new and changed tasks, dropped ones, and failed ones that are to be tried again.
+
+    Tasks that work or are merged stay as they are.
+
+    Raises:
+        PlanError: the plan does not hold together.
+    """
+    kept = {task.id for task in plan.tasks if task.status is not TaskStatus.DROPPED}
+    for task_id, known in list(draft.tasks.items()):
+        over = known.phase in TERMINAL - {TaskPhase.FAILED, TaskPhase.BLOCKED}
+        if task_id not in kept and not over and known.phase in _DROPPABLE:
+            draft.drop(task_id, "taken out of plan.md")
+    draft.set_tasks(task for task in plan.tasks if task.id in kept)
+    for task in plan.tasks:
+        if task.status is TaskStatus.TODO and draft.tasks[task.id].phase is TaskPhase.FAILED:
+            draft.move(task.id, TaskPhase.PENDING, failures=0, resolves=0, reason="")
+            draft.retry_blocked(task.id)
+    draft.set(later=plan.later, risks=plan.risks)
+
+
+_DROPPABLE = {TaskPhase.PENDING, TaskPhase.BLOCKED, TaskPhase.FAILED, TaskPhase.ON_HOLD}

@@ -1,0 +1,470 @@
+"""The rules of the scheduler, one by one, and a property over all of them."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codexteam.core.effects import Finish, Integrate, Land, Replan, Result, RunGate, Work
+from codexteam.core.events import (
+    AcceptanceFailed,
+    Answered,
+    AttemptAsked,
+    AttemptFailed,
+    AttemptSucceeded,
+    BudgetSpent,
+    Clarified,
+    Continued,
+    GateFinished,
+    Integrated,
+    IntegrationConflicted,
+    PlanEdited,
+    RunPrepared,
+    RunStarted,
+    StopRequested,
+    Verdict,
+)
+from codexteam.core.findings import Category, Finding, GateName, Severity
+from codexteam.core.ids import CommitId, FindingId, TaskId
+from codexteam.core.plan import Plan, Task, TaskStatus
+from codexteam.core.state import FindingStatus, Rules, RunPhase, TaskPhase, task_diagram
+from codexteam.core.step import step
+from codexteam.errors import InvalidTransitionError, PlanCycleError
+from tests.unit.core.run_world import World, tasks
+
+ONE_GATE = Rules(gates=(GateName.CI,), scout=False, document=False, release=False)
+
+
+def approve(item: str) -> Answered:
+    return Answered(item, "yes", approved=True)
+
+
+def started(world: World) -> World:
+    """Bring a world to the point where its first attempts are in flight."""
+    world.send(RunStarted())
+    while not any(isinstance(effect, Work) for effect in world.state.in_flight.values()):
+        world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
+    return world
+
+
+def working(world: World) -> set[str]:
+    return {effect.task_id for effect in world.state.in_flight.values() if isinstance(effect, Work)}
+
+
+def finish_work(world: World, name: str) -> None:
+    """Let a task's attempt succeed and be merged."""
+    effect = next(e for e in world.state.in_flight.values() if isinstance(e, Work) and e.task_id == name)
+    world.send(AttemptSucceeded(effect.task_id, effect.attempt, world.commit(), "done"))
+    merge = next(e for e in world.state.in_flight.values() if isinstance(e, Integrate))
+    world.send(Integrated(merge.task_id, merge.attempt, world.commit()))
+
+
+def test_a_plan_of_three_tasks_ends_green_and_landed() -> None:
+    world = World(tasks("T1", "T2:T1", "T3"))
+
+    finish = world.run()
+
+    assert finish.result is Result.GREEN
+    assert world.state.landed == world.state.tip
+    assert {known.phase for known in world.state.tasks.values()} == {TaskPhase.MERGED}
+
+
+def test_a_task_starts_when_its_dependencies_are_merged() -> None:
+    world = started(World(tasks("T1", "T2:T1"), ONE_GATE))
+    assert working(world) == {"T1"}
+
+    finish_work(world, "T1")
+
+    assert working(world) == {"T2"}
+
+
+def test_tasks_whose_paths_overlap_do_not_run_at_once() -> None:
+    world = started(World(tasks("T1@src/a.py", "T2@src/*.py", "T3@docs/"), ONE_GATE))
+
+    assert working(world) == {"T1", "T3"}
+
+
+def test_no_more_agents_than_threads() -> None:
+    world = started(World(tasks(*(f"T{n}" for n in range(1, 10))), Rules(max_threads=3, scout=False)))
+
+    assert len(working(world)) == 3
+
+
+def test_the_longest_chain_goes_first() -> None:
+    rules = Rules(max_threads=1, scout=False)
+    world = started(World(tasks("T1", "T2", "T3:T2", "T4:T3"), rules))
+
+    assert working(world) == {"T2"}
+
+
+def test_a_failed_attempt_is_tried_again_with_its_evidence() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+
+    world.send(AttemptFailed(TaskId("T1"), 1, "tests fail", "E assert 1 == 2"))
+
+    again = world.state.in_flight["work.T1.2"]
+    assert isinstance(again, Work)
+    assert "E assert 1 == 2" in again.evidence
+    assert again.restore_attempt == 1
+
+
+def test_a_task_that_fails_too_often_blocks_what_waits_for_it_and_the_run_is_not_green() -> None:
+    world = started(World(tasks("T1", "T2:T1", "T3:T2", "T4"), ONE_GATE))
+
+    for attempt in (1, 2, 3):
+        world.send(AttemptFailed(TaskId("T1"), attempt, "no"))
+    finish = world.run()
+
+    phases = {task_id: known.phase.value for task_id, known in world.state.tasks.items()}
+    assert phases == {"T1": "failed", "T2": "blocked", "T3": "blocked", "T4": "merged"}
+    assert world.state.tasks[TaskId("T3")].reason == "waits for T2 blocked"
+    assert finish.result is Result.NOT_GREEN
+    assert finish.exit_code == 3
+    assert world.state.landed == world.state.tip, "what was merged is the user's, green or not"
+
+
+def test_a_conflict_goes_back_to_its_task_on_the_new_base() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+    finish_work(world, "T1")
+    tip = world.state.tip
+    world.send(AttemptSucceeded(TaskId("T2"), 1, world.commit(), "done"))
+
+    world.send(IntegrationConflicted(TaskId("T2"), 1, ("a.py",), "CONFLICT (content)"))
+
+    again = world.state.in_flight["work.T2.2"]
+    assert isinstance(again, Work)
+    assert (again.kind.value, again.base) == ("resolve", tip)
+    assert "a.py" in again.evidence
+    assert world.state.tasks[TaskId("T2")].failures == 0, "a conflict is nobody's failure"
+
+
+def test_work_that_fails_its_acceptance_on_the_merged_tree_does_not_move_the_branch() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    before = world.state.tip
+    world.send(AttemptSucceeded(TaskId("T1"), 1, world.commit(), "I am done, believe me"))
+
+    world.send(AcceptanceFailed(TaskId("T1"), 1, "1 failed"))
+
+    assert world.state.tip == before
+    assert "work.T1.2" in world.state.in_flight
+
+
+def test_merges_are_serial() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+    for name in ("T1", "T2"):
+        world.send(AttemptSucceeded(TaskId(name), 1, world.commit(), "done"))
+
+    assert [key for key in world.state.in_flight if key.startswith("integrate")] == ["integrate.T1.1"]
+    assert world.state.merge_queue == ("T2",)
+
+
+def test_a_question_that_only_the_user_can_answer_holds_its_task_and_nothing_else() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+    world.send(AttemptAsked(TaskId("T1"), 1, "which colour?"))
+    world.send(Clarified(TaskId("T1"), 1, "", ask_user=True))
+
+    finish = world.run()
+
+    assert finish.result is Result.WAITING
+    assert finish.exit_code == 5
+    assert world.state.tasks[TaskId("T2")].phase is TaskPhase.MERGED
+    world.send(Answered("question.T1.1", "blue"))
+    world.finished = None
+    world.send(Continued())
+    again = world.state.in_flight["work.T1.2"]
+    assert isinstance(again, Work)
+    assert "blue" in again.evidence
+    assert world.run().result is Result.GREEN
+
+
+def must_fix(title: str = "off by one", gate: GateName = GateName.CI, category: Category = Category.CI) -> Finding:
+    return Finding(title, "detail", Severity.MUST_FIX, category, file="src/a.py", gate=gate)
+
+
+def judged(world: World, *findings: Finding) -> None:
+    """Let the CI gate of the running round answer."""
+    effect = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+    verdict = Verdict.BLOCK if findings else Verdict.SHIP
+    world.send(GateFinished(effect.round, effect.gate, effect.commit, verdict, findings))
+
+
+def test_a_finding_becomes_a_task_also_when_the_orchestrator_leaves_it_out() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    judged(world, must_fix())
+
+    replan = next(e for e in world.state.in_flight.values() if isinstance(e, Replan))
+    world.luck = lambda question, choices: choices - 1 if question == "replan" else 0
+    world.send(world.answer(replan))
+
+    assert [finding.id for finding in replan.findings] == ["F1"]
+    made = world.state.tasks[TaskId("T2")].task
+    assert (made.title, made.fixes, made.paths) == ("off by one", (FindingId("F1"),), ("src/a.py",))
+    assert world.run().result is Result.GREEN
+    assert world.state.findings[FindingId("F1")].status is FindingStatus.FIXED
+
+
+def test_should_fix_goes_to_later_and_does_not_block() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    nice = Finding("rename x", "", Severity.SHOULD_FIX, Category.STYLE, file="a.py")
+    effect = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+
+    world.send(GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP, (nice,)))
+
+    assert world.state.later == ("rename x (a.py)",)
+    assert world.run().result is Result.GREEN
+
+
+def test_a_gate_that_blocks_and_names_nothing_is_a_finding() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    effect = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+
+    world.send(GateFinished(effect.round, effect.gate, effect.commit, Verdict.BLOCK, note="looks wrong"))
+
+    assert [known.finding.detail for known in world.state.findings.values()] == ["looks wrong"]
+
+
+def test_a_gate_without_an_answer_has_not_passed() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    for _ in range(2):
+        effect = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+        world.send(GateFinished(effect.round, effect.gate, effect.commit, Verdict.UNANSWERED))
+    finish = world.run()
+
+    assert finish.result is Result.NOT_GREEN
+    assert "ci_runner" in finish.reason
+
+
+def test_the_same_finding_in_three_rounds_asks_a_person_with_what_is_open() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    for _ in range(3):
+        judged(world, must_fix())
+        while any(isinstance(effect, Replan | Work | Integrate) for effect in world.state.in_flight.values()):
+            world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
+
+    assert list(world.state.holds) == ["rounds.3"]
+    assert "F1 (off by one) was found in 3 rounds" in world.state.holds["rounds.3"].question
+    assert world.finished is not None
+    assert world.finished.exit_code == 5
+
+
+def test_waiving_all_does_not_waive_security() -> None:
+    rules = Rules(gates=(GateName.CI, GateName.SECURITY), max_rounds=1, scout=False, document=False, release=False)
+    world = started(World(tasks("T1"), rules))
+    finish_work(world, "T1")
+    for gate, category in ((GateName.CI, Category.CI), (GateName.SECURITY, Category.SECURITY)):
+        effect = world.state.in_flight[f"gate.1.{gate.value}"]
+        assert isinstance(effect, RunGate)
+        world.send(GateFinished(1, gate, effect.commit, Verdict.BLOCK, (must_fix("bad", gate, category),)))
+
+    world.send(Answered("rounds.1", "waive"))
+
+    assert [known.status.value for known in world.state.findings.values()] == ["waived", "open"]
+
+
+def test_qa_tests_are_merged_and_the_gates_judge_the_commit_with_them() -> None:
+    rules = Rules(gates=(GateName.CI, GateName.QA), scout=False, document=False, release=False)
+    asked = iter([3])
+    world = World(tasks("T1"), rules, luck=lambda q, n: next(asked, 0) if q.startswith("gate qa") else 0)
+
+    finish = world.run()
+
+    rounds = [(e.round, e.gate.value, e.only_tests_since) for e in world.effects if isinstance(e, RunGate)]
+    assert finish.result is Result.GREEN
+    assert rounds == [
+        (1, "ci_runner", False),
+        (1, "qa_test_author", False),
+        (2, "ci_runner", True),
+        (2, "qa_test_author", True),
+    ]
+
+
+def test_a_full_batch_is_judged_while_others_work() -> None:
+    rules = Rules(max_threads=4, batch_size=1, gates=(GateName.CI,), scout=False)
+    world = started(World(tasks("T1", "T2", "T3:T1"), rules))
+
+    finish_work(world, "T1")
+
+    assert any(isinstance(effect, RunGate) for effect in world.state.in_flight.values())
+    assert working(world) == {"T2"}, "T3 builds on what is being judged"
+    judged(world)
+    assert working(world) == {"T2", "T3"}
+
+
+def test_budget_spent_lets_attempts_end_and_exits_4() -> None:
+    world = started(World(tasks("T1", "T2:T1"), ONE_GATE))
+
+    world.send(BudgetSpent("5.00 of 5.00 usd are spent"))
+    world.send(AttemptFailed(TaskId("T1"), 1, "no budget"))
+
+    assert world.finished is not None
+    assert (world.finished.result, world.finished.exit_code) == (Result.LIMIT, 4)
+    assert world.state.tasks[TaskId("T1")].failures == 0, "the run ended it, it did not fail"
+    world.finished = None
+    world.send(Continued())
+    assert world.run().result is Result.GREEN
+
+
+def test_a_stopped_run_lets_attempts_end_and_goes_on_where_it_was() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+    world.send(StopRequested("Ctrl-C"))
+    still = world.send(AttemptSucceeded(TaskId("T1"), 1, world.commit(), "done"))
+    assert still == (), "T2 is at work: no merge, no end"
+
+    finish = world.send(AttemptSucceeded(TaskId("T2"), 1, world.commit(), "done"))
+
+    assert [effect.exit_code for effect in finish if isinstance(effect, Finish)] == [130]
+    world.finished = None
+    world.send(Continued())
+    assert world.run().result is Result.GREEN
+    assert [known.attempt for known in world.state.tasks.values()] == [1, 1]
+
+
+def test_continuing_hands_out_again_what_was_in_flight() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+
+    effects = world.send(Continued())
+
+    assert {effect.key for effect in effects} >= {"work.T1.1", "work.T2.1"}
+
+
+def test_a_plan_that_waits_for_approval_starts_nothing() -> None:
+    world = World(tasks("T1"), Rules(approve=("plan",), scout=False, gates=(GateName.CI,)))
+
+    finish = world.run()
+
+    assert (finish.result, list(world.state.holds)) == (Result.WAITING, ["plan"])
+    assert world.go_on(person=approve).result is Result.GREEN
+
+
+def test_a_merge_that_waits_for_approval_is_not_made() -> None:
+    world = World(tasks("T1"), Rules(approve=("merge",), scout=False, gates=(GateName.CI,)))
+    assert world.run().result is Result.WAITING
+    assert not any(isinstance(effect, Integrate) for effect in world.effects)
+
+    assert world.go_on(person=approve).result is Result.GREEN
+
+
+def test_an_edited_plan_drops_adds_and_retries_tasks() -> None:
+    world = World(tasks("T1", "T2", "T3:T2"), Rules(approve=("plan",), scout=False))
+    world.run()
+    t1, t2, _ = tasks("T1", "T2", "T3:T2")
+    dropped = Task(t2.id, t2.title, status=TaskStatus.DROPPED)
+
+    world.send(PlanEdited(Plan("goal", tasks=(t1, dropped, Task(TaskId("T4"), "new", deps=(t1.id,))))))
+
+    phases = {task_id: known.phase.value for task_id, known in world.state.tasks.items()}
+    assert phases == {"T1": "pending", "T2": "dropped", "T3": "dropped", "T4": "pending"}
+
+
+def test_an_edit_with_a_cycle_changes_nothing() -> None:
+    world = World(tasks("T1", "T2"), Rules(approve=("plan",), scout=False))
+    world.run()
+    before = world.state
+
+    with pytest.raises(PlanCycleError, match="T1 -> T2 -> T1"):
+        step(before, PlanEdited(Plan("goal", tasks=tasks("T1:T2", "T2:T1"))))
+
+    assert world.state is before
+
+
+def test_an_event_that_nothing_waits_for_is_refused_and_changes_nothing() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    before = world.state
+
+    with pytest.raises(InvalidTransitionError, match="T1: AttemptFailed for attempt 7: its newest attempt is 1"):
+        step(world.state, AttemptFailed(TaskId("T1"), 7, "no"))
+
+    assert world.state is before
+    with pytest.raises(InvalidTransitionError, match="the run is working already"):
+        step(world.state, RunStarted())
+    with pytest.raises(InvalidTransitionError, match="RunPrepared answers prepare, but in flight is work"):
+        step(world.state, RunPrepared(CommitId("0" * 40)))
+
+
+def test_a_run_that_is_green_stays_green() -> None:
+    world = World(tasks("T1"))
+    world.run()
+    before = world.state
+
+    effects = world.send(Continued())
+
+    assert [effect.key for effect in effects] == ["finish"]
+    assert world.state == before
+
+
+def test_the_branch_lands_only_after_every_gate_passed_on_it() -> None:
+    world = World(tasks("T1"))
+    world.run()
+
+    lands = [effect for effect in world.effects if isinstance(effect, Land)]
+
+    assert [land.commit for land in lands] == [world.state.tip]
+    assert world.state.phase is RunPhase.FINISHED
+
+
+def test_the_diagram_of_a_task_is_drawn_from_its_table() -> None:
+    assert "    working --> queued: AttemptSucceeded\n" in task_diagram()
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[Task, ...]:
+    count = draw(st.integers(0, 9))
+    made = []
+    for number in range(1, count + 1):
+        deps = draw(st.sets(st.integers(1, number - 1), max_size=3)) if number > 1 else set()
+        paths = draw(st.sampled_from([(), ("a.py",), ("src/*",), ("src/a.py", "b.py")]))
+        effort = draw(st.integers(1, 5))
+        names = tuple(TaskId(f"T{dep}") for dep in sorted(deps))
+        made.append(Task(TaskId(f"T{number}"), f"task {number}", deps=names, paths=paths, effort=effort))
+    return tuple(made)
+
+
+rules = st.builds(
+    Rules,
+    max_threads=st.integers(1, 5),
+    max_rounds=st.integers(1, 4),
+    max_attempts=st.integers(1, 3),
+    max_resolves=st.integers(0, 2),
+    batch_size=st.integers(1, 4),
+    max_tasks=st.just(60),
+    gates=st.sampled_from([tuple(GateName), (GateName.CI,), (GateName.CI, GateName.QA)]),
+    approve=st.sampled_from([(), ("plan",), ("merge",), ("plan", "merge")]),
+    scout=st.booleans(),
+    document=st.booleans(),
+    release=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plan=plans(), rules=rules, seed=st.randoms(use_true_random=False), trouble=st.sampled_from([0, 10, 40, 100]))
+def test_any_plan_with_any_luck_order_and_crashes_ends_within_its_limits(
+    plan: tuple[Task, ...], rules: Rules, seed: object, trouble: int
+) -> None:
+    randrange: Callable[[int], int] = seed.randrange  # type: ignore[attr-defined]  # a random.Random
+    crashes = iter([randrange(12) == 0 for _ in range(40)])
+    world = World(
+        plan,
+        rules,
+        luck=lambda _, choices: randrange(choices) if randrange(100) < trouble else 0,
+        pick=randrange,
+        crash=lambda: next(crashes, False),
+    )
+
+    finish = world.run()
+    sittings = 0
+    while finish.result is Result.WAITING and sittings < 4:
+        finish = world.go_on(person=approve)
+        sittings += 1
+
+    assert world.most_working <= rules.max_threads
+    assert world.state.result is finish.result
+    replayed = World(plan, rules)
+    for event in world.history:
+        replayed.send(event)
+    assert replayed.state == world.state, "the same events give the same state"
