@@ -1,0 +1,1 @@
+"""What an agent may do: Codex's tools, and the MCP tools of its role."""

@@ -1,0 +1,53 @@
+"""What a tool is: a definition for the request, and a call that gives an output or says what was wrong."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from codexteam.core.json_types import JSONObject
+
+#: How every output starts that says what was wrong with a call; the loop tells such outputs by it.
+PROBLEM_PREFIX = "Error: "
+
+
+class ToolProblem(Exception):  # noqa: N818 - it is the model's problem, not ours
+    """A call that cannot be done as asked; its text goes back to the model, so it says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """What goes back to the model: text, or content parts of the Responses API (`input_text`, `input_image`)."""
+
+    content: str | tuple[JSONObject, ...]
+
+
+class Tool(Protocol):
+    """One tool of one agent."""
+
+    @property
+    def name(self) -> str:
+        """The name that the model calls it by."""
+        ...
+
+    @property
+    def definition(self) -> JSONObject:
+        """The entry in a request's `tools`: of type `function`, or `custom` for free text."""
+        ...
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether a call changes nothing.
+
+        Such a call may start before the answer is complete, run beside others, and be thrown away.
+        """
+        ...
+
+    async def call(self, arguments: str, *, call_id: str) -> ToolOutput:
+        """Do it. `arguments` is the model's text as it came: JSON for a function, anything for a custom tool.
+
+        Cancelling stops whatever it started.
+
+        Raises:
+            ToolProblem: the arguments cannot be used, or what they ask for cannot be done.
+            SandboxLost: the sandbox went away.
+        """
+        ...
