@@ -90,6 +90,8 @@ class CommandResult:
     """All that was printed, also what is not in `output`."""
     wall_seconds: float
     killed_for_output: bool = False
+    note: str = ""
+    """What the output does not say: what it left running was ended, the sandbox was started again, ..."""
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,364 @@
+"""The host's side of `sandbox_server`: requests and answers in frames over a pair of byte streams.
+
+`Channel` knows the protocol and nothing of engines; `ChannelSandbox` (`sandbox_channel_sandbox`) makes the port of it.
+"""
+
+import asyncio
+import contextlib
+import json
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codexteam.adapters.sandbox_channel_protocol import (
+    ByteReader,
+    ByteWriter,
+    ChannelClosedError,
+    GitInSandboxError,
+    Hello,
+    error_of,
+    result_of,
+)
+from codexteam.adapters.sandbox_server import FRAME_LIMIT, PROTOCOL
+from codexteam.core.ids import CommitId
+from codexteam.core.json_types import JSONObject
+from codexteam.ports.sandbox import BaseSource, Command, CommandResult, Snapshot
+
+#: What a file is sent in.
+_CHUNK_BYTES = 256 << 10
+#: How much longer than a command's deadline its answer may take before the server counts as stuck.
+_GRACE_SECONDS = 30.0
+#: The longest that git may take to put a base in place or to pack work up.
+JOB_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class _Request:
+    answer: "asyncio.Future[tuple[JSONObject, bytes]]"
+    on_data: Callable[[bytes], None] | None = None
+
+
+class Channel:
+    """One server, as seen from the host. Starts reading at once; owned by the one who made it, who closes it."""
+
+    def __init__(self, reader: ByteReader, writer: ByteWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._requests: dict[int, _Request] = {}
+        self._numbers = 0
+        self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self._closed: str | None = None
+        self._jobs = asyncio.Lock()
+        self._task = asyncio.create_task(self._read())
+
+    @property
+    def closed(self) -> str | None:
+        """Why it can't be used any more; None while it can."""
+        return self._closed
+
+    async def ready(self, *, timeout_seconds: float = 30.0) -> Hello:
+        """Wait until the server is up.
+
+        Raises:
+            ChannelClosedError: it ended, or took too long.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.shield(self._hello)
+        except TimeoutError as error:
+            self._fail("the server did not start in time")
+            raise ChannelClosedError(self._closed) from error
+
+    # ... commands
+
+    async def run(
+        self,
+        command: Command,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """Run a command to its end; cancelling kills its process tree.
+
+        Raises:
+            ChannelClosedError: how it ended is unknown.
+        """
+        number, request = self._start(command, environment, session=False, on_data=on_output)
+        try:
+            async with asyncio.timeout(command.timeout_seconds + _GRACE_SECONDS):
+                header, body = await request.answer
+        except TimeoutError as error:
+            self._fail("the server does not answer")
+            raise ChannelClosedError(self._closed) from error
+        except asyncio.CancelledError:
+            self.kill(number)
+            raise
+        return result_of(header, body)
+
+    def start_session(
+        self, command: Command, environment: Mapping[str, str], on_data: Callable[[bytes], None]
+    ) -> "tuple[int, asyncio.Future[tuple[JSONObject, bytes]]]":
+        """Start a command that is talked to later; give its number and its end."""
+        number, request = self._start(command, environment, session=True, on_data=on_data)
+        return number, request.answer
+
+    def _start(
+        self,
+        command: Command,
+        environment: Mapping[str, str],
+        *,
+        session: bool,
+        on_data: Callable[[bytes], None] | None,
+    ) -> tuple[int, _Request]:
+        header: JSONObject = {
+            "op": "run",
+            "argv": list(command.argv),
+            "cwd": command.cwd,
+            "env": {**environment, **command.environment},
+            "output_limit": command.output_limit_bytes,
+            "timeout": command.timeout_seconds if command.timeout_seconds != float("inf") else None,
+            "tty": command.tty,
+            "session": session,
+            "stream": on_data is not None,
+        }
+        return self._send(header, command.stdin, on_data)
+
+    async def write(self, number: int, data: bytes, *, eof: bool = False) -> None:
+        """Write to a session's standard input."""
+        self._frame({"op": "write", "id": number, "eof": eof}, data)
+        await self._drain()
+
+    def kill(self, number: int) -> None:
+        """Kill the process tree of a command; nothing happens when it has ended."""
+        if self._closed is None:
+            self._frame({"op": "kill", "id": number}, b"")
+
+    # ... files
+
+    async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """As `Sandbox.read_file`."""
+        header, body = await self._ask({"op": "read_file", "path": path, "limit": limit_bytes})
+        return body if header["found"] else None
+
+    async def write_file(self, path: str, data: bytes | None, *, executable: bool | None) -> None:
+        """As `Sandbox.write_file`."""
+        header: JSONObject = {"op": "write_file", "path": path, "delete": data is None, "executable": executable}
+        await self._ask(header, data or b"")
+
+    # ... the workspace
+
+    async def populate(self, base: BaseSource, *, root: bool) -> None:
+        """Put a base in place; the last step is the one after which an agent may write.
+
+        Args:
+            base: what it shall show.
+            root: whether the root commit has still to be unpacked (with the extra files), or is there already.
+
+        Raises:
+            ChannelClosedError: the server is gone.
+            GitInSandboxError: git could not do it.
+        """
+        if root:
+            await self.populate_root(base)
+        if base.delta_pack is not None and base.commit != base.root_commit:
+            await self.job("delta", {"commit": base.commit}, source=base.delta_pack)
+        await self.job("begin", {"commit": base.commit})
+
+    async def populate_root(self, base: BaseSource) -> None:
+        """Put the root commit in place, and the files that git does not keep."""
+        await self.job("root", {"commit": base.root_commit}, source=base.root_archive)
+        if base.extra_files is not None:
+            await self.job("extra", {}, source=base.extra_files)
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Make the files what they were when a snapshot was taken; before the first command."""
+        await self.job("restore", {"tip": snapshot.tip}, source=snapshot.pack)
+
+    async def snapshot(self, base: CommitId, destination: Path, *, max_bytes: int) -> Snapshot | None:
+        """Take the work out, as `Sandbox.snapshot`.
+
+        Raises:
+            ChannelClosedError: the server is gone.
+            ValueError: the pack would be larger than `max_bytes`.
+            GitInSandboxError: git could not do it.
+        """
+        temporary = destination.with_name(destination.name + ".part")
+        args: JSONObject = {"base": base, "max_bytes": max_bytes}
+        try:
+            try:
+                answer, written = await self._take_pack(args, temporary)
+            except GitInSandboxError:  # its git data is damaged: once more without leaning on it
+                answer, written = await self._take_pack({**args, "alone": True}, temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        tip = answer.get("tip")
+        if tip is None:
+            temporary.unlink()
+            return None
+        if not (isinstance(tip, str) and len(tip) in (40, 64) and set(tip) <= set("0123456789abcdef")):
+            temporary.unlink()
+            raise GitInSandboxError("the snapshot's name is no object id")
+        temporary.replace(destination)
+        return Snapshot(tip=tip, base=base, pack=destination, pack_bytes=written)
+
+    async def _take_pack(self, args: JSONObject, file_path: Path) -> tuple[JSONObject, int]:
+        written = 0
+        limit = int(str(args["max_bytes"]))
+        # written here and not in a thread: pieces of 64 KB into the page cache
+        with file_path.open("wb") as file:
+
+            def take(data: bytes) -> None:
+                nonlocal written
+                written += len(data)
+                if written <= limit:
+                    file.write(data)
+
+            answer = await self.job("snapshot", args, sink=take)
+        if written > limit:
+            raise ValueError(f"the work is larger than the {limit} bytes allowed")
+        return answer, written
+
+    async def job(
+        self,
+        name: str,
+        args: JSONObject,
+        *,
+        source: Path | None = None,
+        sink: Callable[[bytes], None] | None = None,
+        timeout_seconds: float = JOB_SECONDS,
+    ) -> JSONObject:
+        """Let the server's git do something; one at a time.
+
+        Args:
+            name: which of the server's `job_` methods.
+            args: its arguments.
+            source: a file that is sent as its standard input.
+            sink: what gets its standard output.
+            timeout_seconds: when it is killed.
+
+        Raises:
+            ChannelClosedError: the server is gone.
+            GitInSandboxError: git failed.
+            ValueError: a limit was passed.
+        """
+        async with self._jobs:
+            header: JSONObject = {"op": "job", "name": name, "args": args, "timeout": timeout_seconds}
+            number, request = self._send({**header, "input": source is not None}, b"", sink)
+            try:
+                async with asyncio.timeout(timeout_seconds + _GRACE_SECONDS):
+                    if source is not None:
+                        await self._upload(number, request, source)
+                    return (await request.answer)[0]
+            except TimeoutError as error:
+                self._fail("the server does not answer")
+                raise ChannelClosedError(self._closed) from error
+            except BaseException:
+                self.kill(number)
+                raise
+
+    async def _upload(self, number: int, request: _Request, source: Path) -> None:
+        with source.open("rb") as file:
+            while not request.answer.done():
+                data = file.read(_CHUNK_BYTES)
+                await self.write(number, data, eof=len(data) < _CHUNK_BYTES)
+                if len(data) < _CHUNK_BYTES:
+                    return
+
+    # ... frames
+
+    async def close(self) -> None:
+        """End the channel and with it the server. May be repeated."""
+        self._fail("closed")
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if not self._hello.done():
+            self._hello.cancel()
+
+    async def _ask(self, header: JSONObject, body: bytes = b"") -> tuple[JSONObject, bytes]:
+        _, request = self._send(header, body, None)
+        await self._drain()
+        try:
+            async with asyncio.timeout(JOB_SECONDS):
+                return await request.answer
+        except TimeoutError as error:
+            self._fail("the server does not answer")
+            raise ChannelClosedError(self._closed) from error
+
+    def _send(self, header: JSONObject, body: bytes, on_data: Callable[[bytes], None] | None) -> tuple[int, _Request]:
+        if self._closed is not None:
+            raise ChannelClosedError(self._closed)
+        self._numbers += 1
+        request = _Request(asyncio.get_running_loop().create_future(), on_data)
+        self._requests[self._numbers] = request
+        self._frame({**header, "id": self._numbers}, body)
+        return self._numbers, request
+
+    def _frame(self, header: JSONObject, body: bytes) -> None:
+        if self._closed is not None:
+            raise ChannelClosedError(self._closed)
+        head = json.dumps(header).encode("ascii")
+        if len(body) > FRAME_LIMIT:
+            raise ValueError(f"{len(body)} bytes at once are more than the {FRAME_LIMIT} that a sandbox takes")
+        self._writer.write(b"".join((struct.pack(">II", len(head), len(body)), head, body)))
+
+    async def _drain(self) -> None:
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            self._fail(f"the server is gone: {error}")
+            raise ChannelClosedError(self._closed) from error
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                head, body = struct.unpack(">II", await self._reader.readexactly(8))
+                if head > FRAME_LIMIT or body > FRAME_LIMIT:
+                    self._fail("what it said is no frame")
+                    return
+                data = await self._reader.readexactly(head + body)
+                self._dispatch(json.loads(data[:head]), data[head:])
+        except asyncio.IncompleteReadError as error:
+            said = error.partial[-200:].decode("utf-8", "replace")
+            self._fail(f"the server ended{': ' + said if said else ''}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._fail(f"the server is gone: {error}")
+
+    def _dispatch(self, header: JSONObject, body: bytes) -> None:
+        kind = header["kind"]
+        if kind == "hello":
+            if header["protocol"] != PROTOCOL:
+                raise ValueError(f"it speaks protocol {header['protocol']}, not {PROTOCOL}")
+            hello = Hello(int(str(header["pid"])), str(header["python"]), bool(header["alone"]))
+            if not self._hello.done():
+                self._hello.set_result(hello)
+            return
+        number = int(str(header["id"]))
+        request = self._requests.get(number)
+        if request is None:
+            return
+        if kind == "data":
+            if request.on_data is not None:
+                request.on_data(body)
+            return
+        del self._requests[number]
+        if request.answer.done():
+            return
+        if kind == "error":
+            request.answer.set_exception(error_of(header))
+        else:
+            request.answer.set_result((header, body))
+
+    def _fail(self, why: str) -> None:
+        if self._closed is None:
+            self._closed = why
+            self._writer.close()
+        waiting: list[asyncio.Future[Hello] | asyncio.Future[tuple[JSONObject, bytes]]]
+        waiting = [self._hello, *(request.answer for request in self._requests.values())]
+        self._requests.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ChannelClosedError(self._closed))
+                future.exception()  # looked at, so that nobody is told who does not wait for it
