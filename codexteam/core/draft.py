@@ -148,7 +148,7 @@ class Draft:
         self.tasks = updated
         self.set(graph=graph)
         self.plan_changed = True
-        self._recount()
+        self.count_dependencies()
 
     def drop(self, task_id: TaskId, reason: str) -> None:
         """Take a task out of the plan, with what it asked of people."""
@@ -162,7 +162,8 @@ class Draft:
                 self.move(follower, TaskPhase.PENDING, reason="")
                 self.retry_blocked(follower)
 
-    def _recount(self) -> None:
+    def count_dependencies(self) -> None:
+        """Count anew what each pending task waits for; block those that wait for what failed."""
         self.missing.clear()
         self.ready.clear()
         for task_id, known in list(self.tasks.items()):

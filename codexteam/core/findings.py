@@ -67,8 +67,8 @@ def fingerprint(finding: Finding) -> str:
 
     Line numbers and counts are left out: they move when the code around a finding changes.
     """
-    title = _NUMBERS.sub("#", finding.title.casefold())
-    words = " ".join(word.strip(".") for word in _NOT_WORDS.sub(" ", title).split())
+    title = _NUMBERS.sub(" ", finding.title.casefold())
+    words = " ".join(word for part in _NOT_WORDS.sub(" ", title).split() if (word := part.strip(".")))
     return f"{finding.gate.value}|{finding.category.value}|{finding.file or ''}|{words}"
 
 
