@@ -41,7 +41,7 @@ class StoredAnswer:
     key: CallKey
     request_hash: str
     answer: JSONObject
-    """The call's end, encoded by `agent.answer_codec`."""
+    """The call's end, encoded by `ports.answer_codec`."""
     usage: Usage | None
 
 
