@@ -1,0 +1,1 @@
+"""The store over SQLite: one file for each repository."""

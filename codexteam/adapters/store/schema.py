@@ -1,0 +1,116 @@
+"""The tables, and how older files become newer ones. A released migration is never edited."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from codexteam.errors import StoreError, StoreVersionError
+
+#: Says that a SQLite file is codexteam's ("cxtm"); https://www.sqlite.org/pragma.html#pragma_application_id
+APPLICATION_ID = 0x6378746D
+
+
+def _m001_first(db: sqlite3.Connection) -> None:
+    db.execute(
+        """CREATE TABLE run (
+            run_id TEXT PRIMARY KEY, goal TEXT NOT NULL, base TEXT NOT NULL, state TEXT NOT NULL,
+            created_at REAL NOT NULL, settings TEXT NOT NULL) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE event (
+            run_id TEXT NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
+            payload TEXT NOT NULL, PRIMARY KEY (run_id, sequence)) STRICT, WITHOUT ROWID"""
+    )
+    db.execute(
+        """CREATE TABLE checkpoint (
+            run_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, state TEXT NOT NULL) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE call (
+            run_id TEXT NOT NULL, role TEXT NOT NULL, agent_purpose TEXT NOT NULL, task_id TEXT NOT NULL,
+            attempt INTEGER NOT NULL, turn INTEGER NOT NULL, purpose TEXT NOT NULL,
+            request_hash TEXT NOT NULL, reserved_tokens INTEGER, reserved_usd REAL, reserved_credits REAL,
+            answer TEXT, input_tokens INTEGER, cached_input_tokens INTEGER, output_tokens INTEGER,
+            reasoning_tokens INTEGER,
+            PRIMARY KEY (run_id, role, agent_purpose, task_id, attempt, turn, purpose)) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE turn (
+            run_id TEXT NOT NULL, role TEXT NOT NULL, purpose TEXT NOT NULL, task_id TEXT NOT NULL,
+            attempt INTEGER NOT NULL, turn INTEGER NOT NULL, outputs TEXT NOT NULL, snapshot TEXT,
+            PRIMARY KEY (run_id, role, purpose, task_id, attempt, turn)) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE value (
+            space TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (space, key)) STRICT, WITHOUT ROWID"""
+    )
+
+
+#: In the order in which they are applied; the file's `user_version` counts those that were.
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_first,)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the state file, made or brought up to date where needed. A copy is kept beside it before a migration.
+
+    Raises:
+        StoreVersionError: a newer codexteam wrote it.
+        StoreError: it cannot be opened, or is no state file.
+    """
+    try:
+        return _open(path)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path}: {error}", hint="move the file away to begin anew; runs in it cannot be resumed"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="--state-dir moves the state folder") from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=0o600)
+    # the connection lives on the store's own thread, but is opened where errors reach the user first
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA busy_timeout = 10000")
+        version = _checked_version(db, path)
+        db.execute("PRAGMA journal_mode = WAL")
+        # a commit is on the disk before it is answered: 6.5 ms, once for many events
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        if 0 < version < len(MIGRATIONS):
+            _keep_copy(db, path.with_name(f"{path.name}.v{version}"))
+        for number, migrate in enumerate(MIGRATIONS[version:], start=version + 1):
+            db.execute("BEGIN IMMEDIATE")
+            migrate(db)
+            db.execute(f"PRAGMA user_version = {number}")
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    found = int(db.execute("PRAGMA application_id").fetchone()[0])
+    if version and found != APPLICATION_ID:
+        raise StoreError(f"{path}: this is no state file of codexteam")
+    if version > len(MIGRATIONS):
+        raise StoreVersionError(
+            f"{path}: schema {version}; this version reads up to {len(MIGRATIONS)}",
+            hint="use the codexteam that wrote it, or a newer one",
+        )
+    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise StoreError(f"{path}: the file is damaged", hint="restore it from a copy beside it, or move it away")
+    return version
+
+
+def _keep_copy(db: sqlite3.Connection, to: Path) -> None:
+    with closing(sqlite3.connect(to)) as copy:
+        db.backup(copy)
