@@ -1,0 +1,158 @@
+"""The starter pack that `codexteam init` writes: what is in it for each tier. Nothing is written here."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from codexteam.config.bundled import BUNDLED_ROLES, bundled_role_file
+from codexteam.errors import UsageError
+
+#: What all roles use where nothing else is asked for; the model of the role files that ship.
+DEFAULT_MODEL = "gpt-5.4"
+#: What roles that read or run use where the plan includes it.
+FAST_MODEL = "gpt-5.3-codex-spark"
+#: The roles that only read or run.
+FAST_ROLES = ("explorer", "ci_runner")
+
+
+class Tier(StrEnum):
+    """How the user pays, which decides the models."""
+
+    PRO = "pro"
+    """A ChatGPT plan that includes a fast model."""
+    PLUS = "plus"
+    """A ChatGPT plan; one model everywhere."""
+    API = "api"
+    """Paid by the token with an API key; one model everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class StarterFile:
+    """One file of the pack."""
+
+    name: str
+    """Relative to the folder it goes to, with slashes."""
+    text: str
+    replaceable: bool = True
+    """False for Codex's own config.toml, which is never replaced."""
+
+
+def starter_pack(
+    tier: Tier, *, model: str | None = None, fast_model: str | None = None, project: bool = False
+) -> tuple[StarterFile, ...]:
+    """Give the files of a tier.
+
+    Args:
+        tier: How the user pays.
+        model: For all roles, `gpt-5.4` when None.
+        fast_model: For explorer and ci_runner; None is the tier's own choice.
+        project: For a repository's `.codex`, which may not choose where requests go.
+
+    Raises:
+        UsageError: a model name that cannot be one.
+    """
+    main = _checked(model, "--model") if model is not None else DEFAULT_MODEL
+    usual = FAST_MODEL if tier is Tier.PRO else main
+    fast = _checked(fast_model, "--fast-model") if fast_model is not None else usual
+    roles = (
+        StarterFile(f"agents/{name}.toml", _role_text(name, fast if name in FAST_ROLES else main))
+        for name in BUNDLED_ROLES
+    )
+    return (
+        StarterFile("config.toml", _codex_text(main), replaceable=False),
+        StarterFile("codexteam.config.toml", _team_text(tier, main, project=project)),
+        *roles,
+    )
+
+
+def _checked(model: str, flag: str) -> str:
+    if not model.strip() or model != model.strip() or not model.isprintable():
+        raise UsageError(
+            f"{flag} {model!r}: this is no model name",
+            hint=f"give a model name without spaces around it: {flag} gpt-5.4",
+        )
+    return model
+
+
+def _quoted(text: str) -> str:
+    """Give a TOML basic string; `text` is printable."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _role_text(name: str, model: str) -> str:
+    text = bundled_role_file(name).read_text(encoding="utf-8")
+    line = f"model = {_quoted(model)}"
+    return re.sub(r"^model = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
+
+
+def _codex_text(model: str) -> str:
+    return f"""\
+# Read by the Codex CLI and by codexteam. What is codexteam's alone stands in codexteam.config.toml beside this file.
+
+model = {_quoted(model)}
+model_reasoning_effort = "medium"
+"""
+
+
+def _team_text(tier: Tier, model: str, *, project: bool) -> str:
+    parts = [_HEAD]
+    if tier is Tier.API:
+        parts.append(_commented(_PROVIDER, _PROVIDER_ELSEWHERE) if project else _PROVIDER)
+    parts.append(_TABLES)
+    if tier is Tier.API:
+        parts.append(_PRICES.format(model=_quoted(model)))
+    return "\n".join(parts)
+
+
+def _commented(text: str, reason: str) -> str:
+    lines = "".join(f"# {line}\n" if line else "#\n" for line in text.splitlines())
+    return f"{reason}{lines}"
+
+
+_HEAD = """\
+# codexteam's settings. They stand over config.toml; the Codex CLI does not read this file, so it may also hold
+# Codex's own keys for the team alone. `codexteam config show --origin` tells what holds and where it comes from.
+
+sandbox_mode = "workspace-write" # the most that any role gets; each role file may ask for less
+"""
+
+_PROVIDER = """\
+model_provider = "openai-api"
+
+[model_providers.openai-api]
+name = "OpenAI API"
+base_url = "https://api.openai.com/v1"
+env_key = "OPENAI_API_KEY" # the variable that holds the key; the key itself never stands in a file
+env_key_instructions = "export OPENAI_API_KEY=..."
+"""
+
+_PROVIDER_ELSEWHERE = """\
+# A project may not choose where requests go. Put these lines into codexteam.config.toml in your Codex home
+# (~/.codex, or where CODEX_HOME points):
+#
+"""
+
+_TABLES = """\
+[agents]
+max_concurrent_threads_per_session = 6 # agents at work at the same time
+
+[codexteam.budget]
+run_tokens = 20_000_000 # input and output of all agents together; at the limit the run stops and can be resumed
+
+[codexteam.limits]
+max_rounds = 5 # passes of the gates before a person is asked
+"""
+
+_PRICES = """\
+# A limit in USD needs prices. Fill in your provider's, in USD for a million tokens, and remove the marks.
+# Without them tokens are counted, and cost is shown as unknown.
+#
+# [codexteam.prices.{model}]
+# input_usd =
+# cached_input_usd =
+# output_usd =
+#
+# and under [codexteam.budget] above:
+# run_usd = 5.0
+"""
