@@ -1,0 +1,161 @@
+"""One answer out of its events: what to pass on while it comes, and how it ends. Pure."""
+
+import json
+from typing import Final, TypeAlias
+
+from codexteam.adapters.responses.event_stream import ServerEvent
+from codexteam.adapters.responses.failures import Failure, from_error_object, unreadable
+from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.usage import Usage
+from codexteam.ports.model import Answered, CallFailed, CutShort, FailureKind, ItemDone, TextDelta
+
+AnswerEnd: TypeAlias = Answered | CutShort | Failure
+
+#: The largest item that is taken; an 8 MB answer must come through, an endless one must not.
+MAX_ITEM_BYTES: Final = 16 << 20
+#: The last event repeats all items.
+MAX_EVENT_BYTES: Final = 4 * MAX_ITEM_BYTES
+_MAX_ITEMS: Final = 1000
+
+_DELTA = "response.output_text.delta"
+_ITEM_DONE = "response.output_item.done"
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
+#: The only events whose data is parsed.
+_IN_USE = _ENDS | {_DELTA, _ITEM_DONE}
+
+
+class AnswerReader:
+    """Takes events; gives items and text as they come. `end` is set by the event that ends the answer."""
+
+    def __init__(self) -> None:
+        self.end: AnswerEnd | None = None
+        self._items: dict[tuple[JSONValue, JSONValue], JSONObject] = {}
+        self._item_bytes = 0
+
+    def read(self, event: ServerEvent) -> ItemDone | TextDelta | None:
+        """Take one event. Events after the end and events of unknown types give nothing."""
+        if self.end is not None or (event.name and event.name not in _IN_USE):
+            return None
+        if event.data == b"[DONE]":
+            return None
+        try:
+            data = _parse(event)
+        except (ValueError, RecursionError) as error:
+            self.end = unreadable(f"the event {event.name or 'without a name'} is no JSON: {error}")
+            return None
+        kind = event.name or data.get("type")
+        if kind == _DELTA:
+            delta = data.get("delta")
+            return TextDelta(delta) if isinstance(delta, str) and delta else None
+        if kind == _ITEM_DONE:
+            return self._item_done(data, len(event.data))
+        if kind in _ENDS:
+            self.end = self._read_end(str(kind), data)
+        return None
+
+    def _item_done(self, data: JSONObject, size: int) -> ItemDone | None:
+        item = data.get("item")
+        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+            self.end = unreadable("an output item has no type")
+            return None
+        self._item_bytes += size
+        if size > MAX_ITEM_BYTES or self._item_bytes > MAX_EVENT_BYTES or len(self._items) >= _MAX_ITEMS:
+            self.end = CallFailed(
+                FailureKind.PROTOCOL,
+                f"the answer is larger than is taken ({self._item_bytes:,} bytes in {len(self._items) + 1} items; "
+                f"an item may have {MAX_ITEM_BYTES:,} bytes, an answer {MAX_EVENT_BYTES:,} in {_MAX_ITEMS})",
+            )
+            return None
+        place = (_scalar(data.get("output_index")), _scalar(item.get("id") or item.get("call_id")))
+        if place != (None, None) and place in self._items:
+            # said twice is meant once: a tool call must not run twice
+            return None
+        self._items[(len(self._items), None) if place == (None, None) else place] = item
+        # arguments that were cut must never run, and the answer's end may only tell later that they were
+        return None if item.get("status") == "incomplete" else ItemDone(item)
+
+    def _read_end(self, kind: str, data: JSONObject) -> AnswerEnd:
+        if kind == "error":
+            nested = data.get("error")
+            return from_error_object(nested if isinstance(nested, dict) else data)
+        response = data.get("response")
+        if not isinstance(response, dict):
+            return unreadable(f"{kind} has no response")
+        usage = read_usage(response.get("usage"))
+        if kind == "response.failed":
+            return from_error_object(response.get("error"), usage=usage)
+        items = tuple(self._items.values()) or _items_of(response)
+        if kind == "response.incomplete":
+            details = response.get("incomplete_details")
+            reason = details.get("reason") if isinstance(details, dict) else None
+            return CutShort(str(reason or "unknown"), items, usage)
+        if any(item.get("status") == "incomplete" and "call_id" in item for item in items):
+            return CutShort("incomplete_tool_call", items, usage)
+        response_id = response.get("id")
+        return Answered(items, usage, response_id if isinstance(response_id, str) else "", _refusal(items))
+
+
+def read_usage(value: JSONValue) -> Usage | None:
+    """Give the tokens of an answer; None when the server did not say, or not in a way that can be counted."""
+    if not isinstance(value, dict):
+        return None
+    tokens_in, tokens_out = _count(value.get("input_tokens")), _count(value.get("output_tokens"))
+    if tokens_in is None or tokens_out is None:
+        return None
+    cached = _detail(value, "input_tokens_details", "cached_tokens")
+    reasoning = _detail(value, "output_tokens_details", "reasoning_tokens")
+    # a part is never more than the whole, whatever a server says: money is computed from it
+    return Usage(tokens_in, min(cached, tokens_in), tokens_out, min(reasoning, tokens_out))
+
+
+def _parse(event: ServerEvent) -> JSONObject:
+    # a lone surrogate is legal JSON and breaks everything that writes UTF-8 later; pairs are joined by the parser
+    text = event.text()
+    data: JSONValue = json.loads(text)
+    if "\\ud" in text or "\\uD" in text:
+        data = _without_surrogates(data)
+    if not isinstance(data, dict):
+        raise ValueError(f"an object was expected, not {type(data).__name__}")  # noqa: TRY004 - one kind of bad data
+    return data
+
+
+def _without_surrogates(value: JSONValue) -> JSONValue:
+    match value:
+        case str():
+            return value.encode("utf-8", errors="surrogatepass").decode("utf-8", errors="replace")
+        case list():
+            return [_without_surrogates(part) for part in value]
+        case dict():
+            return {str(_without_surrogates(name)): _without_surrogates(part) for name, part in value.items()}
+        case _:
+            return value
+
+
+def _items_of(response: JSONObject) -> tuple[JSONObject, ...]:
+    # servers that send no item events repeat all items at the end
+    output = response.get("output")
+    return tuple(item for item in output if isinstance(item, dict)) if isinstance(output, list) else ()
+
+
+def _refusal(items: tuple[JSONObject, ...]) -> str | None:
+    parts: list[str] = []
+    for item in items:
+        content = item.get("content")
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("type") == "refusal":
+                parts.append(str(part.get("refusal", "")))
+    return "\n".join(parts) if parts else None
+
+
+def _detail(usage: JSONObject, group: str, name: str) -> int:
+    details = usage.get(group)
+    return (_count(details.get(name)) if isinstance(details, dict) else None) or 0
+
+
+def _count(value: JSONValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _scalar(value: JSONValue) -> JSONValue:
+    # keys must be hashable, whatever a server sends
+    return value if isinstance(value, int | str) else None

@@ -1,0 +1,78 @@
+"""A request as bytes. The same request gives the same bytes, and what agents share comes first."""
+
+import hashlib
+import json
+
+from codexteam.core.json_types import JSONObject
+from codexteam.ports.model import ModelRequest
+
+#: What the API takes of a cache key and of a metadata value.
+_MAX_CACHE_KEY = 64
+_MAX_METADATA_VALUE = 512
+
+#: Items of an answer that go back with the next request.
+_ANSWERED_TYPES = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})
+
+#: codexteam's and Codex's names for what the API calls otherwise.
+_EFFORTS = {"ultra": "xhigh"}
+_SERVICE_TIERS = {"fast": "priority"}
+
+
+def request_body(request: ModelRequest, *, send_metadata: bool) -> bytes:
+    """Give the body of a request, in the API's terms."""
+    settings = request.settings
+    body: JSONObject = {"model": settings.model, "stream": True, "store": False}
+    if request.instructions:
+        body["instructions"] = request.instructions
+    if request.tools:
+        body["tools"] = list(request.tools)
+        body["tool_choice"] = "auto"
+        body["parallel_tool_calls"] = True
+    reasoning: JSONObject = {}
+    if settings.effort:
+        reasoning["effort"] = _EFFORTS.get(settings.effort, settings.effort)
+    if settings.summary:
+        reasoning["summary"] = settings.summary
+    if reasoning:
+        body["reasoning"] = reasoning
+    body["include"] = ["reasoning.encrypted_content"]
+    text = _text(request)
+    if text:
+        body["text"] = text
+    if settings.service_tier:
+        body["service_tier"] = _SERVICE_TIERS.get(settings.service_tier, settings.service_tier)
+    if request.prompt_cache_key:
+        body["prompt_cache_key"] = _cache_key(request.prompt_cache_key)
+    body["max_output_tokens"] = (
+        settings.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens
+    )
+    body["input"] = [_sent_back(item) for item in request.input]
+    if send_metadata:
+        metadata = request.key.metadata()
+        body["metadata"] = {name: value[:_MAX_METADATA_VALUE] for name, value in metadata.items()}
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _text(request: ModelRequest) -> JSONObject:
+    text: JSONObject = {}
+    if request.settings.verbosity:
+        text["verbosity"] = request.settings.verbosity
+    if request.output_schema is not None:
+        text["format"] = {
+            "type": "json_schema",
+            "name": request.output_schema.name,
+            "strict": True,
+            "schema": request.output_schema.schema,
+        }
+    return text
+
+
+def _sent_back(item: JSONObject) -> JSONObject:
+    # nothing is stored with the provider, so its ids name nothing there; Codex leaves them out as well
+    if item.get("type") not in _ANSWERED_TYPES:
+        return item
+    return {name: value for name, value in item.items() if name not in {"id", "status"}}
+
+
+def _cache_key(key: str) -> str:
+    return key if len(key) <= _MAX_CACHE_KEY else hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""How many calls of one provider and model may run at once, and from when on; pure state, times are arguments.
+
+A call that is told to slow down slows all of them down: width is halved, nothing starts before the pause is over.
+Each call that is let in widens again, by `4 / width`, so that a width comes back step by step in some rounds.
+"""
+
+from dataclasses import dataclass, replace
+
+from codexteam.core.backoff import backoff_seconds
+
+#: What a call that is let in adds to the width, divided by the width.
+_GROWTH = 4.0
+_LONG_AGO = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a provider says of one of its limits."""
+
+    remaining: int
+    """Requests that it still takes; of tokens only 0 and more than 0 are told apart."""
+    reset_seconds: float
+    """From now, until there is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Governor:
+    """The state of one provider and model. Times are monotonic seconds."""
+
+    max_width: int = 1000
+    width: float = 1000.0
+    """Calls that may run at the same time."""
+    in_flight: int = 0
+    paused_until: float = _LONG_AGO
+    shrunk_at: float = _LONG_AGO
+    """When the width was last cut: calls that began before tell nothing new about the width after."""
+    strikes: int = 0
+    """Cuts in a row without a call let in between; what the pause grows by where the provider names none."""
+    headroom: int | None = None
+    """Starts left until `headroom_until`; None is unknown."""
+    headroom_until: float = _LONG_AGO
+
+    def admits(self, now: float) -> bool:
+        """Say whether one more call may start."""
+        if now < self.paused_until or self.in_flight >= max(1, int(self.width)):
+            return False
+        return self.headroom is None or self.headroom > 0 or now >= self.headroom_until
+
+    def wait_seconds(self, now: float) -> float:
+        """Give how long it is until time alone may admit a call; 0 when what is missing is a call that ends."""
+        until = self.paused_until
+        if self.headroom == 0:
+            until = max(until, self.headroom_until)
+        return max(0.0, until - now)
+
+    def started(self, now: float) -> "Governor":
+        """Count a call in."""
+        headroom = self.headroom
+        if headroom is not None:
+            headroom = None if now >= self.headroom_until else headroom - 1
+        return replace(self, in_flight=self.in_flight + 1, headroom=headroom)
+
+    def ended(self) -> "Governor":
+        """Count a call out, however it ended."""
+        return replace(self, in_flight=self.in_flight - 1)
+
+    def let_in(self) -> "Governor":
+        """Widen: the provider took a call."""
+        return replace(self, width=min(float(self.max_width), self.width + _GROWTH / max(1.0, self.width)), strikes=0)
+
+    def slowed_down(
+        self, now: float, *, began_at: float, retry_after_seconds: float | None, jitter: float
+    ) -> "Governor":
+        """Narrow and pause: the provider said 429 to a call that began at `began_at`.
+
+        Args:
+            now: The time.
+            began_at: When that call began.
+            retry_after_seconds: The pause that the provider asked for; without one the pause backs off.
+            jitter: A random number from 0 to 1.
+        """
+        state = self
+        if began_at >= self.shrunk_at:
+            # many calls of one moment are told the same thing; it is one thing
+            width = max(1.0, min(self.width, float(self.in_flight)) / 2)
+            state = replace(self, width=width, shrunk_at=now, strikes=self.strikes + 1)
+        if retry_after_seconds is None:
+            pause = backoff_seconds(state.strikes, jitter, first_seconds=1.0, most_seconds=60.0)
+        else:
+            # a little later than asked, and not all programs of a user at the same moment
+            pause = retry_after_seconds + jitter * min(1.0, retry_after_seconds / 10)
+        return state.pause(now, pause)
+
+    def pause(self, now: float, seconds: float) -> "Governor":
+        """Let nothing start for a while; a pause that is longer already stays."""
+        return replace(self, paused_until=max(self.paused_until, now + seconds))
+
+    def told(self, now: float, *, requests: Quota | None, tokens: Quota | None) -> "Governor":
+        """Take in what an answer's headers say is left."""
+        state = self
+        if requests is not None:
+            until = now + requests.reset_seconds
+            state = replace(state, headroom=max(0, requests.remaining), headroom_until=until)
+        if tokens is not None and tokens.remaining <= 0:
+            state = state.pause(now, tokens.reset_seconds)
+        return state
