@@ -1,0 +1,1 @@
+"""What carries a run: the loop that asks `step`, and what performs its effects over the ports."""

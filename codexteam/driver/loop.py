@@ -1,0 +1,221 @@
+"""The loop: an event comes, `step` decides, the store keeps it, and only then are effects handed out.
+
+Rules of this module. It is the only caller of `step`. Events are durable before anything follows from them, so a crash
+repeats an effect at worst. Every effect that is awaited answers with exactly one event; what it raises ends the sitting
+with the state as it is, and `resume` hands it out again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from codexteam.core.codec import decode_event, decode_state, encode_event, encode_state
+from codexteam.core.effects import AskPerson, Awaited, Effect, Finish, Result, WritePlan
+from codexteam.core.events import Event, StopRequested
+from codexteam.core.ids import RunId
+from codexteam.core.state import Rules, RunState
+from codexteam.core.step import step
+from codexteam.errors import CodexteamError, InternalError, PlanError, StoreError
+from codexteam.ports.clock import Clock
+from codexteam.ports.store import Store
+
+#: Events between two checkpoints: what `resume` has to replay at most.
+CHECKPOINT_EVERY = 100
+
+
+class Performer(Protocol):
+    """Carries effects out. Every method may be called again for the same effect after a crash."""
+
+    async def perform(self, effect: Awaited, state: RunState) -> Event:
+        """Do it, and say what happened. Cancelling it leaves nothing that a repetition would not mend."""
+        ...
+
+    async def note(self, effect: AskPerson | WritePlan, state: RunState) -> None:
+        """Do what nobody waits for."""
+        ...
+
+    def saw(self, event: Event, state: RunState) -> None:
+        """Show an event that is stored, with the state after it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Outside:
+    """An event from a person, and who waits to hear whether it was taken in."""
+
+    event: Event | None
+    """None only wakes the loop."""
+    taken: "asyncio.Future[None] | None" = None
+
+
+class Driver:
+    """One sitting of one run. Made for one event loop; `drive` is called once."""
+
+    def __init__(self, run_id: RunId, *, store: Store, performer: Performer, clock: Clock, state: RunState) -> None:
+        """Take over a run at `state`, the newest that is stored."""
+        self._run_id = run_id
+        self._store = store
+        self._performer = performer
+        self._clock = clock
+        self._state = state
+        self._inbox: asyncio.Queue[_Outside] = asyncio.Queue()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failure: BaseException | None = None
+        self._since_checkpoint = 0
+        self._halted: StopRequested | None = None
+
+    @property
+    def state(self) -> RunState:
+        """Give the newest state; every event in it is stored."""
+        return self._state
+
+    def send(self, event: Event) -> "asyncio.Future[None]":
+        """Bring an event from outside; the future says when it is stored, or raises why it was refused."""
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait(_Outside(event, taken))
+        return taken
+
+    def halt(self, stop: StopRequested) -> None:
+        """End the sitting now: what is in flight is cancelled, and goes on at `resume` from its last stored turn."""
+        if self._halted is None:
+            self._halted = stop
+            self._wake()
+
+    async def drive(self, first: Event) -> Finish:
+        """Run until the sitting ends, beginning with `first`.
+
+        Raises:
+            CodexteamError: what an effect raised; the run can be resumed.
+        """
+        self._inbox.put_nowait(_Outside(first))
+        try:
+            while True:
+                finish = await self._turn()
+                if finish is not None:
+                    return finish
+        finally:
+            await self._cancel_all()
+            await self._save()
+
+    async def _turn(self) -> Finish | None:
+        """Take in what has come, store it, hand out what follows. Give how the sitting ends, when it does."""
+        arrived = [await self._inbox.get()]
+        while not self._inbox.empty():  # what came together is one transaction
+            arrived.append(self._inbox.get_nowait())
+        effects, stored = self._decide(arrived)
+        now = self._clock.wall_seconds()
+        if stored:
+            rows = [(now, *encode_event(event)) for event, _ in stored]
+            await self._store.append(self._run_id, rows)
+            self._since_checkpoint += len(rows)
+            for event, state in stored:
+                self._performer.saw(event, state)
+            if self._since_checkpoint >= CHECKPOINT_EVERY:
+                await self._save()
+        for outside in arrived:
+            if outside.taken is not None and not outside.taken.done():
+                outside.taken.set_result(None)
+        if self._failure is not None:
+            raise self._failure
+        if self._halted is not None:
+            return Finish(Result.INTERRUPTED, self._halted.reason, self._halted.exit_code)
+        finish = None
+        for effect in effects:
+            if isinstance(effect, Finish):
+                finish = effect
+            else:
+                self._hand_out(effect)
+        if finish is not None:
+            await self._finish_notes()
+        return finish
+
+    def _decide(self, arrived: Sequence[_Outside]) -> tuple[list[Effect], list[tuple[Event, RunState]]]:
+        effects: list[Effect] = []
+        stored: list[tuple[Event, RunState]] = []
+        for outside in arrived:
+            if outside.event is None:
+                continue
+            try:
+                self._state, more = step(self._state, outside.event)
+            except (InternalError, PlanError) as error:
+                if outside.taken is None:
+                    raise
+                outside.taken.set_exception(error)  # a person's event that came too late, or does not hold
+                continue
+            effects += more
+            stored.append((outside.event, self._state))
+        return effects, stored
+
+    def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:
+        key = effect.key
+        running = self._tasks.get(key)
+        if running is not None and not running.done():
+            if not isinstance(effect, WritePlan):
+                return  # handed out again by `Continued` while it still runs
+            key = f"{key}+"  # the plan changed while it was being written: once more after that
+        task = asyncio.create_task(self._perform(effect), name=effect.key)
+        self._tasks[key] = task
+        task.add_done_callback(lambda done, key=key: self._drop(key, done))  # type: ignore[misc]  # bound default
+
+    def _drop(self, key: str, done: "asyncio.Task[None]") -> None:
+        if self._tasks.get(key) is done:
+            del self._tasks[key]
+
+    async def _perform(self, effect: Awaited | AskPerson | WritePlan) -> None:
+        try:
+            if isinstance(effect, AskPerson | WritePlan):
+                await self._performer.note(effect, self._state)
+            else:
+                event = await self._performer.perform(effect, self._state)
+                self._inbox.put_nowait(_Outside(event))
+        except Exception as error:  # noqa: BLE001 - handed to `drive`, which raises it
+            self._fail(error, effect)
+
+    def _fail(self, error: Exception, effect: Effect) -> None:
+        if self._failure is None:
+            error.add_note(f"while doing {effect.key}")
+            self._failure = error
+            self._wake()
+
+    def _wake(self) -> None:
+        self._inbox.put_nowait(_Outside(None))
+
+    async def _finish_notes(self) -> None:
+        """Let plan.md and the inbox be written before the sitting ends."""
+        if self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _cancel_all(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _save(self) -> None:
+        if self._since_checkpoint:
+            self._since_checkpoint = 0
+            sequence = await self._store.append(self._run_id, [])
+            await self._store.save_checkpoint(self._run_id, sequence, encode_state(self._state))
+
+
+async def load_state(store: Store, run_id: RunId, *, goal: str, rules: Rules) -> RunState:
+    """Give a run's newest state: its checkpoint, and the events since replayed; a fresh one where there is nothing.
+
+    Raises:
+        StoreError: what is stored cannot be read.
+    """
+    found = await store.checkpoint(run_id)
+    after, state = (found[0], decode_state(found[1])) if found else (0, RunState(run_id, goal, rules))
+    for stored in await store.events(run_id, after=after):
+        event = decode_event(stored.kind, stored.payload)
+        try:
+            state, _ = step(state, event)
+        except CodexteamError as error:
+            raise StoreError(
+                f"run {run_id}: event {stored.sequence} ({stored.kind}) does not follow: {error}"
+            ) from error
+    return state
