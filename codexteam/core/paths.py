@@ -1,0 +1,225 @@
+"""Paths in a repository as bytes: globs, names that no file may have, links that lead out.
+
+What a task may write is said in globs with `/` between folders: `*` and `?` stay inside one name, `**` takes in any
+number of folders, `[ab]` is one character, `{a,b}` is either. A glob that names a folder takes in all that is below
+it. Comparison is case-folded, because on some file systems `A.py` and `a.py` are one file.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from codexteam.core.text import clean_line
+
+#: What git itself can store, and what file systems take: bytes.
+MAX_PATH_BYTES = 1024
+MAX_NAME_BYTES = 255
+#: Folders in each other; deeper trees make every tool that walks them slow or ill.
+MAX_DEPTH = 64
+
+# What HFS+ leaves out when it compares names.
+_IGNORED_BY_HFS = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF], None)
+# `git~1` is the short name of `.git` on NTFS; any number is refused.
+_NTFS_SHORT_GIT = re.compile(r"git~[0-9]+")
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *[.:].*)?")
+_MAX_ALTERNATIVES = 64
+
+
+def decode(path: bytes) -> str:
+    """Give a path as text that `encode` turns back into the same bytes."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def encode(path: str) -> bytes:
+    """Give the bytes of a path."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def show(path: bytes) -> str:
+    """Give a path for people: one line, controls and bytes that are not UTF-8 as escapes."""
+    return clean_line(decode(path))
+
+
+def fold(name: str) -> str:
+    """Give the same text for names that some file system takes for one and the same."""
+    plain = name.translate(_IGNORED_BY_HFS)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
+
+
+def is_git_name(name: str) -> bool:
+    r"""Say whether some file system, or git on it, takes a name for `.git`.
+
+    HFS+ leaves out zero-width characters, NTFS trailing dots, spaces and what follows a colon, and knows `git~1`;
+    compatibility forms (a full-width letter) are counted too. A backslash parts folders on Windows.
+    """
+    for part in re.split(r"[\\/]", name):
+        folded = unicodedata.normalize("NFKC", fold(part)).casefold().translate(_IGNORED_BY_HFS)
+        bare = folded.split(":", 1)[0].rstrip(". ")
+        if bare == ".git" or _NTFS_SHORT_GIT.fullmatch(bare):
+            return True
+    return False
+
+
+def name_problem(path: bytes) -> str | None:
+    """Say why no new file may have this path, or None: for messages, after the path."""
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    if len(path) > MAX_PATH_BYTES:
+        return f"is longer than {MAX_PATH_BYTES} bytes"
+    names = text.split("/")
+    if len(names) > MAX_DEPTH:
+        return f"lies deeper than {MAX_DEPTH} folders"
+    if clean_line(text) != text:
+        return "has control, bidirectional or invisible characters"
+    for name in names:
+        problem = _component_problem(name)
+        if problem:
+            return problem
+    return None
+
+
+def _component_problem(name: str) -> str | None:
+    if name in {"", ".", ".."}:
+        return "is no plain relative path"
+    if is_git_name(name):
+        return "has a component that some file system takes for .git"
+    if len(encode(name)) > MAX_NAME_BYTES:
+        return f"has a component longer than {MAX_NAME_BYTES} bytes"
+    if name[-1] in {".", " "}:
+        return "has a component that ends with a dot or space"
+    if "\\" in name:
+        return "has a backslash, which parts folders on Windows"
+    if _DEVICES.fullmatch(name.casefold()):
+        return "has a component that is a device on Windows"
+    return None
+
+
+def link_problem(path: bytes, target: bytes) -> str | None:
+    """Say why a symbolic link at `path` may not point to `target`, or None."""
+    if not target or len(target) > MAX_PATH_BYTES:
+        return f"has a target that is empty or longer than {MAX_PATH_BYTES} bytes"
+    text = decode(target)
+    if clean_line(text) != text:
+        return "has a target with control, invisible or non-UTF-8 characters"
+    if text.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", text):
+        return "has an absolute target"
+    depth = path.count(b"/")
+    for name in re.split(r"[\\/]", text):
+        if is_git_name(name):
+            return "points into .git"
+        if name == "..":
+            depth -= 1
+        elif name not in {"", "."}:
+            depth += 1
+        if depth < 0:
+            return "points out of the repository"
+    return None
+
+
+def matches_any(path: bytes, globs: Sequence[str]) -> bool:
+    """Say whether a path, or a folder it lies in, matches one of the globs."""
+    folded = decode(path).casefold()
+    return any(_matches(glob, folded) for glob in globs)
+
+
+def names_exactly(path: bytes, globs: Sequence[str]) -> bool:
+    """Say whether one of the globs is this very path, and no pattern."""
+    folded = decode(path).casefold()
+    return any(_normal(glob) == folded for glob in globs)
+
+
+def _normal(glob: str) -> str:
+    parts = [part for part in glob.casefold().split("/") if part not in {"", "."}]
+    return "/".join(parts)
+
+
+def _matches(glob: str, folded: str) -> bool:
+    normal = _normal(glob)
+    # a name may have brackets in it (`app/[id]/page.tsx`): the glob as it stands counts too
+    if normal and (folded == normal or folded.startswith(normal + "/")):
+        return True
+    names = folded.split("/")
+    return any(_segments_match(segments, names) for segments in _alternatives(normal))
+
+
+@lru_cache(maxsize=4096)
+def _alternatives(glob: str) -> tuple[tuple[str, ...], ...]:
+    """Expand braces, and give each result's segments with `**` at the end."""
+    done: list[str] = []
+    waiting = [glob]
+    while waiting and len(done) + len(waiting) <= _MAX_ALTERNATIVES:
+        text = waiting.pop()
+        found = re.search(r"\{([^{}]*,[^{}]*)\}", text)
+        if found is None:
+            done.append(text)
+        else:
+            waiting += [text[: found.start()] + choice + text[found.end() :] for choice in found[1].split(",")]
+    expanded = (tuple(part for part in text.split("/") if part) for text in done + waiting)
+    return tuple(parts if parts[-1] == "**" else (*parts, "**") for parts in expanded if parts)
+
+
+def _segments_match(segments: Sequence[str], names: Sequence[str]) -> bool:
+    """Match folder by folder; only the last `**` is gone back to, so it takes no more than segments x names steps."""
+    at = name = 0
+    retry: tuple[int, int] | None = None
+    while name < len(names):
+        if at < len(segments) and segments[at] == "**":
+            retry = (at, name)
+            at += 1
+        elif at < len(segments) and _name_matches(segments[at], names[name]):
+            at, name = at + 1, name + 1
+        elif retry is not None:
+            retry = (retry[0], retry[1] + 1)
+            at, name = retry[0] + 1, retry[1]
+        else:
+            return False
+    return all(segment == "**" for segment in segments[at:])
+
+
+def _name_matches(pattern: str, name: str) -> bool:
+    tokens = _tokens(pattern)
+    at = index = 0
+    retry: tuple[int, int] | None = None
+    while index < len(name):
+        if at < len(tokens) and tokens[at] is None:
+            retry = (at, index)
+            at += 1
+        elif at < len(tokens) and _character_matches(tokens[at], name[index]):
+            at, index = at + 1, index + 1
+        elif retry is not None:
+            retry = (retry[0], retry[1] + 1)
+            at, index = retry[0] + 1, retry[1]
+        else:
+            return False
+    return all(token is None for token in tokens[at:])
+
+
+@lru_cache(maxsize=4096)
+def _tokens(pattern: str) -> tuple[str | None, ...]:
+    """Give a name's pattern as characters, `?`, classes (`[...`) and None for `*`."""
+    tokens: list[str | None] = []
+    at = 0
+    while at < len(pattern):
+        end = pattern.find("]", at + 2) if pattern[at] == "[" else -1
+        if end > 0:
+            tokens.append(pattern[at:end])
+            at = end + 1
+            continue
+        tokens.append(None if pattern[at] == "*" else pattern[at])
+        at += 1
+    return tuple(tokens)
+
+
+def _character_matches(expected: str | None, character: str) -> bool:
+    if expected is None or expected == "?":
+        return expected == "?"
+    if len(expected) == 1 or expected[0] != "[":
+        return expected == character
+    body = expected[1:]
+    negated = body[0] in "!^" and len(body) > 1
+    body = body[1:] if negated else body
+    inside = any(low <= character <= (high or low) for low, high in re.findall(r"(.)(?:-(.))?", body, re.DOTALL))
+    return inside is not negated
