@@ -24,6 +24,16 @@ from codexteam.ports.store import Store
 CHECKPOINT_EVERY = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event that is stored, the states around it, and what follows from it."""
+
+    event: Event
+    before: RunState
+    after: RunState
+    effects: tuple[Effect, ...]
+
+
 class Performer(Protocol):
     """Carries effects out. Every method may be called again for the same effect after a crash."""
 
@@ -35,8 +45,8 @@ class Performer(Protocol):
         """Do what nobody waits for."""
         ...
 
-    def saw(self, event: Event, state: RunState) -> None:
-        """Show an event that is stored, with the state after it."""
+    def saw(self, seen: Seen) -> None:
+        """Show an event that is stored."""
         ...
 
 
@@ -106,11 +116,11 @@ class Driver:
         effects, stored = self._decide(arrived)
         now = self._clock.wall_seconds()
         if stored:
-            rows = [(now, *encode_event(event)) for event, _ in stored]
+            rows = [(now, *encode_event(seen.event)) for seen in stored]
             await self._store.append(self._run_id, rows)
             self._since_checkpoint += len(rows)
-            for event, state in stored:
-                self._performer.saw(event, state)
+            for seen in stored:
+                self._performer.saw(seen)
             if self._since_checkpoint >= CHECKPOINT_EVERY:
                 await self._save()
         for outside in arrived:
@@ -130,21 +140,22 @@ class Driver:
             await self._finish_notes()
         return finish
 
-    def _decide(self, arrived: Sequence[_Outside]) -> tuple[list[Effect], list[tuple[Event, RunState]]]:
+    def _decide(self, arrived: Sequence[_Outside]) -> tuple[list[Effect], list[Seen]]:
         effects: list[Effect] = []
-        stored: list[tuple[Event, RunState]] = []
+        stored: list[Seen] = []
         for outside in arrived:
             if outside.event is None:
                 continue
+            before = self._state
             try:
-                self._state, more = step(self._state, outside.event)
+                self._state, more = step(before, outside.event)
             except (InternalError, PlanError) as error:
                 if outside.taken is None:
                     raise
                 outside.taken.set_exception(error)  # a person's event that came too late, or does not hold
                 continue
             effects += more
-            stored.append((outside.event, self._state))
+            stored.append(Seen(outside.event, before, self._state, more))
         return effects, stored
 
     def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:

@@ -29,8 +29,8 @@ _EMPTY = re.compile(r"\bassert True\b|\bassert 1\b|expect\(true\)\.toBe\(true\)|
 #: Files that say how a repository is checked; changed by a task they are looked at by a person or a finding.
 GATE_FILES = (
     "Makefile", "makefile", "GNUmakefile", "justfile", "tox.ini", "noxfile.py", "pytest.ini", "setup.cfg",
-    ".coveragerc", "conftest.py", "*/conftest.py", "jest.config.*", "vitest.config.*", ".github/workflows/*", ".gitlab-ci.yml",
-    ".circleci/*", "azure-pipelines.yml", "Jenkinsfile", ".pre-commit-config.yaml", ".ci/*",
+    ".coveragerc", "conftest.py", "*/conftest.py", "jest.config.*", "vitest.config.*", ".github/workflows/*",
+    ".gitlab-ci.yml", ".circleci/*", "azure-pipelines.yml", "Jenkinsfile", ".pre-commit-config.yaml", ".ci/*",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from codexteam.core.findings import GateName
 from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import Rules, RunState
-from codexteam.driver.loop import Driver, load_state
+from codexteam.driver.loop import Driver, Seen, load_state
 from codexteam.errors import InvalidTransitionError, ModelAccessError
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
@@ -45,8 +45,8 @@ class ScriptedPerformer:
     async def note(self, effect: AskPerson | WritePlan, state: RunState) -> None:
         self.asked.append(effect.key)
 
-    def saw(self, event: Event, state: RunState) -> None:
-        self.shown.append(type(event).__name__)
+    def saw(self, seen: Seen) -> None:
+        self.shown.append(type(seen.event).__name__)
 
 
 async def sit(store: MemoryStore, performer: ScriptedPerformer, *, first: Event | None = None) -> tuple[Driver, Result]:
