@@ -12,6 +12,9 @@ from codexteam.core.patch.text import Replacement, SourceText
 class Unreadable:
     """Something that is there and is no file that can be read: a directory, a device, a link out of the workspace."""
 
+    reason: str = ""
+    """What stands in its way, where Codex's own words do not say it."""
+
 
 FileState: TypeAlias = bytes | Unreadable | None
 """A file's bytes, something else, or nothing."""
@@ -149,9 +152,14 @@ class _Tree:
         where = f"Failed to read file to update {self._absolute(path)}"
         state = self._state(path)
         if state is None:
-            return _Problem(f"{where}: No such file or directory (os error 2)")
+            missing = (
+                "Not a directory (os error 20)"
+                if self._below_a_file(path)
+                else "No such file or directory (os error 2)"
+            )
+            return _Problem(f"{where}: {missing}")
         if isinstance(state, Unreadable):
-            return _Problem(f"{where}: path `{self._absolute(path)}` is not a file")
+            return _Problem(f"{where}: {state.reason or f'path `{self._absolute(path)}` is not a file'}")
         try:
             return state.decode()
         except UnicodeDecodeError as error:
@@ -161,21 +169,30 @@ class _Tree:
             return _Problem(f"{where}: invalid utf-8 sequence of {size} bytes from index {error.start}")
 
     def _write(self, path: str, text: str) -> str:
-        parents = [path[:at] for at, character in enumerate(path) if character == "/"]
-        blocked = isinstance(self._state(path), Unreadable) or any(
-            isinstance(self._state(parent), bytes) for parent in parents
-        )
-        if blocked:
-            return f"Failed to write file {self._absolute(path)}"
-        self.folders.update(parents)
+        state = self._state(path)
+        if isinstance(state, Unreadable) or self._below_a_file(path):
+            return f"Failed to write file {self._absolute(path)}{_because(state)}"
+        self.folders.update(_parents(path))
         self.writes[path] = text.encode()
         return ""
 
+    def _below_a_file(self, path: str) -> bool:
+        return any(isinstance(self._state(parent), bytes) for parent in _parents(path))
+
     def _delete(self, path: str) -> str:
-        if not isinstance(self._state(path), bytes):
-            return f"Failed to delete file {self._absolute(path)}"
+        state = self._state(path)
+        if not isinstance(state, bytes):
+            return f"Failed to delete file {self._absolute(path)}{_because(state)}"
         self.writes[path] = None
         return ""
+
+
+def _parents(path: str) -> list[str]:
+    return [path[:at] for at, character in enumerate(path) if character == "/"]
+
+
+def _because(state: FileState) -> str:
+    return f": {state.reason}" if isinstance(state, Unreadable) and state.reason else ""
 
 
 @dataclass(frozen=True, slots=True)

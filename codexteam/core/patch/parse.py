@@ -125,7 +125,8 @@ def parse_patch(text: str) -> tuple[Hunk, ...] | NotAPatch:
 
 
 def _without_returns(line: str) -> str:
-    return line.rstrip("\r")
+    # Codex splits lines twice, and each time takes one carriage return
+    return line.removesuffix("\r").removesuffix("\r")
 
 
 def _envelope_problem(lines: list[str]) -> str:
