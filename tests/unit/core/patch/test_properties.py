@@ -7,10 +7,9 @@ from codexteam.core.patch.apply import Applied, OutsideWorkspace, apply_hunks, p
 from codexteam.core.patch.parse import NotAPatch, parse_patch
 from codexteam.core.patch.text import SourceText
 
-_LINE = st.sampled_from(
-    "*** Begin Patch|*** End Patch|*** Add File: a|*** Update File: a|*** Delete File: a|*** Move to: b|@@|@@ x|+x|-x| x|"
-    "|x|*** End of File|<<EOF|EOF|*** Environment ID: e|\t|+x\r".split("|")
-)
+_HEADERS = ["*** Begin Patch", "*** End Patch", "*** Add File: a", "*** Update File: a", "*** Delete File: a"]
+_MARKERS = ["*** Move to: b", "*** End of File", "*** Environment ID: e", "<<EOF", "EOF", "@@", "@@ x"]
+_LINE = st.sampled_from([*_HEADERS, *_MARKERS, "+x", "-x", " x", "", "x", "\t", "+x\r"])
 _TEXT = st.one_of(st.text(), st.lists(_LINE).map("\n".join))
 
 
