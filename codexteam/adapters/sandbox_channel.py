@@ -18,6 +18,7 @@ from codexteam.adapters.sandbox_channel_protocol import (
     GitInSandboxError,
     Hello,
     error_of,
+    hello_of,
     result_of,
 )
 from codexteam.adapters.sandbox_server import FRAME_LIMIT, PROTOCOL
@@ -331,9 +332,8 @@ class Channel:
         if kind == "hello":
             if header["protocol"] != PROTOCOL:
                 raise ValueError(f"it speaks protocol {header['protocol']}, not {PROTOCOL}")
-            hello = Hello(int(str(header["pid"])), str(header["python"]), bool(header["alone"]))
             if not self._hello.done():
-                self._hello.set_result(hello)
+                self._hello.set_result(hello_of(header))
             return
         number = int(str(header["id"]))
         request = self._requests.get(number)

@@ -52,6 +52,25 @@ class Hello:
     pid: int
     python: str
     alone: bool
+    uid: int
+    capabilities: int
+    """The effective ones, as the kernel's bits."""
+    no_new_privileges: bool
+    filtered: bool
+    """A system call filter is in force."""
+
+
+def hello_of(header: JSONObject) -> Hello:
+    """Give the server's first words."""
+    return Hello(
+        pid=_number(header["pid"]),
+        python=str(header["python"]),
+        alone=bool(header["alone"]),
+        uid=_number(header["uid"]),
+        capabilities=_number(header["CapEff"]),
+        no_new_privileges=header["NoNewPrivs"] == 1,
+        filtered=header.get("Seccomp") == 2,
+    )
 
 
 def server_source() -> bytes:
@@ -107,6 +126,10 @@ def result_of(header: JSONObject, body: bytes) -> CommandResult:
         killed_for_output=over_cap,
         note=ended if left and not over_cap else "",
     )
+
+
+def _number(value: JSONValue) -> int:
+    return int(str(value))
 
 
 def _integer(value: JSONValue) -> int | None:

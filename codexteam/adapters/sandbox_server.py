@@ -32,7 +32,7 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     Json = dict[str, Any]
@@ -454,7 +454,11 @@ class Git:
     def job_delta(self, args: Json) -> Json:
         """Take in a pack on top of the root commit, and check another commit out."""
         self.feed("index-pack", "--stdin", "--fix-thin", own=False)
-        return self.show(args["commit"])
+        self.show(args["commit"])
+        extras = os.path.join(self.agent_dir, EXTRAS)
+        if os.path.exists(extras):
+            self.leave_alone(json.loads(read_file(extras).decode()))
+        return {}
 
     def show(self, commit: str) -> Json:
         write_file(os.path.join(self.agent_dir, "HEAD"), b"ref: refs/heads/work\n")
@@ -473,7 +477,19 @@ class Git:
             if os.path.lexists(full):
                 os.utime(full, (then, then), follow_symlinks=False)
         write_file(path, data)
+        extras = os.path.join(self.agent_dir, EXTRAS)
+        if os.path.exists(extras):
+            known = json.loads(read_file(extras).decode())
+            write_file(extras, json.dumps(dict(known, files=self.states(known["files"]))).encode())
         return {"files": len(names)}
+
+    def states(self, names: Iterable[str]) -> Json:
+        """Give what tells whether a file was written to: its time and size."""
+        found = {}
+        for name in names:
+            state = os.lstat(os.path.join(self.workspace, name))
+            found[name] = [state.st_mtime_ns, state.st_size]
+        return found
 
     def job_extra(self, _args: Json) -> Json:
         """Put in the files that git does not track or keeps elsewhere; they are not taken as changes."""
@@ -481,21 +497,26 @@ class Git:
         tracked = set(self.run("ls-files", "-z", own=False).split(b"\0"))
         ours = [os.fsencode(name) for name in names]
         kept = [name for name in ours if name in tracked]
-        links: set[bytes] = set()
+        links = set()
         for entry in self.run("ls-files", "-s", "-z", own=False).split(b"\0"):
             if entry.startswith(b"160000 "):
                 links.add(entry.split(b"\t", 1)[1])
-        self.run("update-index", "-z", "--skip-worktree", "--stdin", own=False, data=b"\0".join(kept + sorted(links)))
         patterns = [b"/" + escape_pattern(name) for name in ours if name not in tracked]
         patterns += [b"/" + escape_pattern(name) + b"/" for name in sorted(links)]
         with open(os.path.join(self.agent_dir, "info", "exclude"), "ab") as file:
             file.write(b"".join(pattern + b"\n" for pattern in patterns))
-        known = {}
-        for name in kept:
-            state = os.lstat(os.path.join(os.fsencode(self.workspace), name))
-            known[os.fsdecode(name)] = [state.st_mtime_ns, state.st_size]
-        write_file(os.path.join(self.agent_dir, EXTRAS), json.dumps(known).encode())
+        files = self.states(os.fsdecode(name) for name in kept)
+        extras = {"files": files, "links": [os.fsdecode(name) for name in sorted(links)]}
+        write_file(os.path.join(self.agent_dir, EXTRAS), json.dumps(extras).encode())
+        self.leave_alone(extras)
         return {"files": len(names)}
+
+    def leave_alone(self, extras: Json) -> None:
+        """Have git overlook what we put in the place of tracked files and of submodules."""
+        tracked = set(self.run("ls-files", "-z", own=False).split(b"\0"))
+        names = [os.fsencode(name) for name in list(extras["files"]) + extras["links"]]
+        data = b"".join(name + b"\0" for name in names if name in tracked)
+        self.run("update-index", "-z", "--skip-worktree", "--stdin", own=False, data=data)
 
     def job_begin(self, args: Json) -> Json:
         """Make the git folder of our own. The last step before the agent's first command."""
@@ -612,7 +633,7 @@ class Git:
         path = os.path.join(self.own_dir, EXTRAS)
         if not os.path.exists(path):
             return
-        known = json.loads(read_file(path).decode())
+        known = json.loads(read_file(path).decode())["files"]
         changed = []
         for name, (mtime_ns, size) in known.items():
             try:
@@ -622,7 +643,9 @@ class Git:
             except OSError:
                 changed.append(os.fsencode(name))
         if changed:
-            self.run("update-index", "-z", "--no-skip-worktree", "--stdin", data=b"\0".join(changed))
+            self.run(
+                "update-index", "-z", "--no-skip-worktree", "--stdin", data=b"".join(name + b"\0" for name in changed)
+            )
 
     def snapshot_alone(self, base: str, cap: int) -> Json:
         """The git data is broken: send everything there is, in a new repository, without leaning on the base."""
@@ -797,8 +820,12 @@ class Server:
         self.selector.register(self.wake_read, selectors.EVENT_READ, "wake")
         self.selector.register(0, selectors.EVENT_READ, "host")
         os.makedirs(self.git.private, exist_ok=True)
-        version = ".".join(map(str, sys.version_info[:3]))
-        self.send({"kind": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "python": version, "alone": self.alone})
+        hello = {"kind": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "alone": self.alone, "uid": os.getuid()}
+        for line in read_file("/proc/self/status").decode().splitlines():
+            name, _, value = line.partition(":")
+            if name in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp"):
+                hello[name] = int(value, 16)
+        self.send(dict(hello, python=".".join(map(str, sys.version_info[:3]))))
 
     def loop(self) -> None:
         while self.listening or self.outgoing:

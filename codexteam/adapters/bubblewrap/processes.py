@@ -1,0 +1,118 @@
+"""One bubblewrap process with a server in it, and a channel to it."""
+
+import asyncio
+import contextlib
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from codexteam.adapters.bubblewrap.launching import PATH, Launch
+from codexteam.adapters.bubblewrap.seccomp import filter_program
+from codexteam.adapters.sandbox_channel import Channel
+from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, Hello
+from codexteam.core.text import clean
+
+_READ_BUFFER_BYTES = 1 << 20
+_SAID_BYTES = 4000
+
+
+class StartFailedError(Exception):
+    """Bubblewrap or its server did not come up; the message says what was said."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A started bubblewrap."""
+
+    process: asyncio.subprocess.Process
+    channel: Channel
+    hello: Hello
+    stderr: asyncio.Task[bytes]
+
+    async def stop(self) -> None:
+        """Kill it and wait; everything in its namespace dies with it."""
+        await self.channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+        self.stderr.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.stderr
+
+    def namespaces(self) -> tuple[int, ...]:
+        """Give descriptors of the namespaces its workspace lives in; they keep it when every process is gone."""
+        names = ["mnt"] if os.getuid() == 0 else ["user", "mnt"]
+        return tuple(os.open(f"/proc/{self.process.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names)
+
+
+async def launch(plan: Launch, *, prefix: tuple[str, ...] = (), timeout_seconds: float = 30.0) -> Running:
+    """Start bubblewrap and wait until the server inside answers.
+
+    Raises:
+        StartFailedError: it did not come up, or is not as closed as it must be.
+    """
+    program = filter_program(platform.machine())
+    filter_descriptor = None if program is None else _in_memory(program)
+    descriptors = tuple(number for number in (filter_descriptor, *plan.join) if number is not None)
+    argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py"))]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *prefix,
+            *argv,
+            plan.plan(filter_descriptor=filter_descriptor),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=descriptors,
+            # only a service manager in front would look at it; bubblewrap gets an environment of its own
+            env={"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", "PATH": PATH},
+            limit=_READ_BUFFER_BYTES,
+        )
+    finally:
+        if filter_descriptor is not None:
+            os.close(filter_descriptor)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = asyncio.create_task(_keep_tail(process.stderr))
+    channel = Channel(process.stdout, process.stdin)
+    running: Running | None = None
+    try:
+        hello = await channel.ready(timeout_seconds=timeout_seconds)
+        running = Running(process, channel, hello, said)
+        _demand_closed(hello, filtered=program is not None)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await channel.close()
+        text = (await said).decode("utf-8", "replace").strip()
+        if isinstance(error, (ChannelClosedError, StartFailedError)):
+            raise StartFailedError(clean(text or str(error))) from error
+        raise
+    return running
+
+
+def _demand_closed(hello: Hello, *, filtered: bool) -> None:
+    """Look at what the kernel really granted."""
+    if hello.capabilities or not hello.no_new_privileges or hello.uid == 0 or (filtered and not hello.filtered):
+        raise StartFailedError(
+            f"the sandbox is open: uid {hello.uid}, capabilities {hello.capabilities:x}, "
+            f"no_new_privs {hello.no_new_privileges}, filter {hello.filtered}"
+        )
+
+
+def _in_memory(data: bytes) -> int:
+    descriptor = os.memfd_create("codexteam-filter", os.MFD_CLOEXEC)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+async def _keep_tail(stream: asyncio.StreamReader) -> bytes:
+    tail = b""
+    while data := await stream.read(4096):
+        tail = (tail + data)[-_SAID_BYTES:]
+    return tail

@@ -1,0 +1,246 @@
+"""A sandbox in memory: files in a dictionary, commands answered from a script."""
+
+import asyncio
+import hashlib
+import inspect
+import json
+import posixpath
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from codexteam.config.settings import SandboxMode
+from codexteam.core.ids import AgentKey
+from codexteam.errors import SandboxLost
+from codexteam.ports.sandbox import (
+    WORKSPACE,
+    BaseSource,
+    Command,
+    CommandResult,
+    EngineReport,
+    Sandbox,
+    SandboxFacts,
+    SandboxSpec,
+    Session,
+    SessionOutput,
+    Snapshot,
+)
+
+Answer: TypeAlias = CommandResult | Callable[["FakeSandbox", Command], CommandResult | Awaitable[CommandResult]]
+"""What a command gives, or a function of the sandbox and the command that gives it."""
+File: TypeAlias = bytes | str
+"""Content; text is a link's target."""
+
+
+def ended(exit_code: int = 0, output: bytes | str = b"") -> CommandResult:
+    """Give the result of a command that ended by itself."""
+    data = output.encode() if isinstance(output, str) else output
+    return CommandResult(exit_code, None, timed_out=False, output=data, output_bytes=len(data), wall_seconds=0.0)
+
+
+def line_of(command: Command) -> str:
+    """Give a command as a script names it: the line of `bash -lc line`, else its words."""
+    argv = list(command.argv)
+    if len(argv) == 3 and argv[0].endswith("sh") and argv[1].startswith("-"):
+        return argv[2]
+    return " ".join(argv)
+
+
+@dataclass
+class FakeSession:
+    """A command that answers at once and then has ended."""
+
+    result: CommandResult
+    written: list[bytes] = field(default_factory=list)
+    killed: bool = False
+    _told: bool = False
+
+    async def read(self, *, wait_seconds: float) -> SessionOutput:
+        """Give all of the output once, and the end."""
+        await asyncio.sleep(0)
+        output = b"" if self._told else self.result.output
+        self._told = True
+        return SessionOutput(output, len(output), self.result)
+
+    async def write(self, data: bytes) -> None:
+        """Keep what was written."""
+        self.written.append(data)
+
+    async def kill(self) -> None:
+        """Remember that it was killed."""
+        self.killed = True
+
+
+class FakeSandbox:
+    """Keeps files in memory and answers commands from the engine's script. `ran` has every command, in order."""
+
+    def __init__(self, engine: "FakeEngine", spec: SandboxSpec) -> None:
+        self._engine = engine
+        self.spec = spec
+        self.base = dict(engine.files)
+        self.files: dict[str, File] = dict(engine.files)
+        if spec.restore is not None:
+            self.files = _unpack(spec.restore.pack)
+        self.executable: set[str] = set()
+        self.ran: list[Command] = []
+        self.sessions: list[FakeSession] = []
+        self.closed = False
+        self.lost = False
+
+    @property
+    def facts(self) -> SandboxFacts:
+        """What it is."""
+        return SandboxFacts("fake", str(self.spec.agent), "none", self.spec.mode, self.spec.network)
+
+    def lose(self) -> None:
+        """Let it go away under its agent."""
+        self.lost = True
+
+    async def run(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> CommandResult:
+        """Answer from the script; a command that is not in it ends with 127."""
+        result = await self._answer(command)
+        if on_output is not None and result.output:
+            on_output(result.output)
+        return result
+
+    async def open(self, command: Command) -> Session:
+        """Answer from the script, as a session that ends at once."""
+        session = FakeSession(await self._answer(command))
+        self.sessions.append(session)
+        return session
+
+    async def _answer(self, command: Command) -> CommandResult:
+        self._demand_alive()
+        self.ran.append(command)
+        line = line_of(command)
+        answer = self._engine.script.get(line, self._engine.otherwise)
+        if answer is None:
+            return ended(127, f"fake: the script has no answer for {line!r}\n")
+        if isinstance(answer, CommandResult):
+            await asyncio.sleep(0)
+            return answer
+        given = answer(self, command)
+        return await given if inspect.isawaitable(given) else given
+
+    async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """Give a file of the dictionary, links followed."""
+        self._demand_alive()
+        name = self._resolve(path)
+        data = self.files.get(name)
+        if data is None:
+            if self._is_folder(name):
+                raise ValueError(f"{path} is no regular file")
+            return None
+        assert isinstance(data, bytes)
+        if len(data) > limit_bytes:
+            raise ValueError(f"{path} has {len(data)} bytes, more than the {limit_bytes} allowed")
+        return data
+
+    async def write_file(self, path: str, data: bytes | None, *, executable: bool | None = None) -> None:
+        """Set a file of the dictionary, links followed."""
+        self._demand_alive()
+        if self.spec.mode is SandboxMode.READ_ONLY:
+            raise PermissionError(f"{path} cannot be written: the sandbox is read-only")
+        name = self._resolve(path, follow=data is not None)
+        if name == "" or path.endswith("/") or self._is_folder(name):
+            raise ValueError(f"{path} names a folder")
+        if data is None:
+            self.files.pop(name, None)
+            return
+        self.files[name] = data
+        if executable is not None:
+            (self.executable.add if executable else self.executable.discard)(name)
+
+    async def snapshot(self, destination: Path) -> Snapshot | None:
+        """Write all files into `destination` as JSON; only the fake can read that."""
+        self._demand_alive()
+        if self.files == self.base:
+            return None
+        packed = {name: data if isinstance(data, str) else data.hex() for name, data in sorted(self.files.items())}
+        links = sorted(name for name, data in self.files.items() if isinstance(data, str))
+        text = json.dumps({"files": packed, "links": links}).encode()
+        destination.write_bytes(text)
+        tip = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+        return Snapshot(tip, self.spec.base.commit, destination, len(text))
+
+    async def close(self) -> None:
+        """Forget it."""
+        self.closed = True
+
+    def _demand_alive(self) -> None:
+        if self.closed or self.lost:
+            raise SandboxLost(f"the sandbox of {self.spec.agent} is gone")
+
+    def _resolve(self, path: str, *, follow: bool = True) -> str:
+        for _ in range(40):
+            full = posixpath.normpath(posixpath.join(WORKSPACE, path))
+            if full != WORKSPACE and not full.startswith(WORKSPACE + "/"):
+                raise ValueError(f"{path} lies outside the workspace")
+            name = posixpath.relpath(full, WORKSPACE)
+            name = "" if name == "." else name
+            target = self.files.get(name)
+            if not (follow and isinstance(target, str)):
+                return name
+            path = posixpath.join(posixpath.dirname(name), target)
+        raise ValueError(f"{path} is no regular file")
+
+    def _is_folder(self, name: str) -> bool:
+        return any(other.startswith(name + "/") for other in self.files) or name == ""
+
+
+def _unpack(pack: Path) -> dict[str, File]:
+    packed = json.loads(pack.read_text())
+    links = set(packed["links"])
+    return {name: data if name in links else bytes.fromhex(data) for name, data in packed["files"].items()}
+
+
+class FakeEngine:
+    """Starts fakes. `script` answers commands by line, `otherwise` the others; `started` has them all."""
+
+    def __init__(
+        self,
+        files: Mapping[str, File] | None = None,
+        script: Mapping[str, Answer] | None = None,
+        *,
+        otherwise: Answer | None = None,
+        problem: str = "",
+    ) -> None:
+        self.files = dict(files or {})
+        self.script: dict[str, Answer] = dict(script or {})
+        self.otherwise = otherwise
+        self.problem = problem
+        self.started: list[FakeSandbox] = []
+        self.prepared: list[BaseSource] = []
+
+    @property
+    def name(self) -> str:
+        """`fake`."""
+        return "fake"
+
+    async def check(self) -> EngineReport:
+        """Say what `problem` says."""
+        return EngineReport("fake", usable=not self.problem, version="1", problem=self.problem)
+
+    async def prepare(self, base: BaseSource, *, on_progress: Callable[[str], None] | None = None) -> None:
+        """Remember the base."""
+        self.prepared.append(base)
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Start a fake with the engine's files, or a snapshot's."""
+        sandbox = FakeSandbox(self, spec)
+        self.started.append(sandbox)
+        return sandbox
+
+    async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
+        """Close what runs and is not kept; give the names."""
+        removed = []
+        for sandbox in self.started:
+            agent = sandbox.spec.agent
+            if not sandbox.closed and agent not in keep and run_id in (None, agent.run_id):
+                sandbox.closed = True
+                removed.append(str(agent))
+        return removed
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
