@@ -41,6 +41,9 @@ _AGENTS = (Work, Clarify, MakePlan, Replan, RunGate, Document, Release)
 #: Effects that will change what there is to judge.
 _CHANGES = (Work, Clarify, Integrate, IntegrateExtra, Replan)
 
+#: The reason of a task whose merge a person approved.
+APPROVED = "approved"
+
 #: A gate that gives no verdict this often in a row will give none.
 MAX_UNANSWERED = 2
 
@@ -106,9 +109,10 @@ def _integrate(draft: Draft) -> None:
         task_id, *rest = draft.state.merge_queue
         draft.set(merge_queue=tuple(rest))
         known = draft.tasks[task_id]
-        if "merge" in draft.state.rules.approve and known.reason != "approved":
+        if ("merge" in draft.state.rules.approve or known.ask) and known.reason != APPROVED:
             draft.move(task_id, TaskPhase.ON_HOLD, reason="waits for approval of its merge")
-            draft.ask(f"merge.{task_id}.{known.attempt}", f"Merge {task_id} ({known.task.title})?", task_id)
+            question = known.ask or f"Merge {task_id} ({known.task.title})?"
+            draft.ask(f"merge.{task_id}.{known.attempt}", question, task_id)
             continue
         draft.move(task_id, TaskPhase.INTEGRATING, reason="")
         draft.hand_out(Integrate(task_id, known.attempt, known.commit, tip))

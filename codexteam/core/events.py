@@ -61,6 +61,8 @@ class AttemptSucceeded:
     summary: str
     later: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
+    ask: str = ""
+    """What a person has to approve before this is merged; empty when nothing."""
 
 
 @dataclass(frozen=True, slots=True)

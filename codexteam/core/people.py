@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from codexteam.core.dispatch import replan
+from codexteam.core.dispatch import APPROVED, replan
 from codexteam.core.draft import Draft
 from codexteam.core.effects import Result
 from codexteam.core.events import Answered
@@ -72,7 +72,7 @@ def _answer_task(draft: Draft, event: Answered, hold: Hold, task_id: TaskId) -> 
         return  # the task was dropped from the plan while the question waited
     if event.item.startswith("merge."):
         if event.approved:
-            draft.move(task_id, TaskPhase.QUEUED, event, reason="approved")
+            draft.move(task_id, TaskPhase.QUEUED, event, reason=APPROVED)
             draft.set(merge_queue=(*draft.state.merge_queue, task_id))
         elif event.text:
             evidence = f"{known.evidence}\n\nThe user did not take this work: {event.text}".strip()

@@ -125,6 +125,8 @@ class TaskState:
     round: int = 0
     """The round of gates that judges its merge; 0 before."""
     summary: str = ""
+    ask: str = ""
+    """What a person has to approve before its work is merged."""
 
 
 class FindingStatus(StrEnum):

@@ -179,7 +179,7 @@ def _planning_failed(draft: Draft, event: PlanningFailed) -> None:
 def _attempt_succeeded(draft: Draft, event: AttemptSucceeded) -> None:
     draft.current(event.task_id, event.attempt, event)
     draft.take_back(f"work.{event.task_id}.{event.attempt}", event)
-    draft.move(event.task_id, TaskPhase.QUEUED, event, commit=event.commit, summary=event.summary)
+    draft.move(event.task_id, TaskPhase.QUEUED, event, commit=event.commit, summary=event.summary, ask=event.ask)
     state = draft.state
     draft.set(
         merge_queue=(*state.merge_queue, event.task_id),
