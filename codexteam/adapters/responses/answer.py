@@ -4,7 +4,7 @@ import json
 from typing import Final, TypeAlias
 
 from codexteam.adapters.responses.event_stream import ServerEvent
-from codexteam.adapters.responses.failures import Failure, from_error_object, unreadable
+from codexteam.adapters.responses.failures import Failure, TryAgain, from_error_object, unreadable
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.usage import Usage
 from codexteam.ports.model import Answered, CallFailed, CutShort, FailureKind, ItemDone, TextDelta
@@ -32,6 +32,11 @@ class AnswerReader:
         self._items: dict[tuple[JSONValue, JSONValue], JSONObject] = {}
         self._item_bytes = 0
 
+    @property
+    def late_items(self) -> tuple[JSONObject, ...]:
+        """What the end brought without an event of its own before."""
+        return self.end.items if isinstance(self.end, Answered) and not self._items else ()
+
     def read(self, event: ServerEvent) -> ItemDone | TextDelta | None:
         """Take one event. Events after the end and events of unknown types give nothing."""
         if self.end is not None or (event.name and event.name not in _IN_USE):
@@ -52,6 +57,14 @@ class AnswerReader:
         if kind in _ENDS:
             self.end = self._read_end(str(kind), data)
         return None
+
+    def read_last(self, event: ServerEvent | None) -> None:
+        """Take what a stream ended in: an end event that lacks its empty line counts, a cut one tells nothing."""
+        if event is None:
+            return
+        self.read(event)
+        if isinstance(self.end, TryAgain) and self.end.kind is FailureKind.PROTOCOL:
+            self.end = None
 
     def _item_done(self, data: JSONObject, size: int) -> ItemDone | None:
         item = data.get("item")
@@ -138,13 +151,10 @@ def _items_of(response: JSONObject) -> tuple[JSONObject, ...]:
 
 
 def _refusal(items: tuple[JSONObject, ...]) -> str | None:
-    parts: list[str] = []
-    for item in items:
-        content = item.get("content")
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") == "refusal":
-                parts.append(str(part.get("refusal", "")))
-    return "\n".join(parts) if parts else None
+    contents = (item.get("content") for item in items)
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    said = [str(part.get("refusal", "")) for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
+    return "\n".join(said) if said else None
 
 
 def _detail(usage: JSONObject, group: str, name: str) -> int:

@@ -1,0 +1,161 @@
+"""One call: its tries, each a request and the reading of its stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+from codexteam.adapters.responses.answer import MAX_EVENT_BYTES, AnswerEnd, AnswerReader
+from codexteam.adapters.responses.clients import ClientPool
+from codexteam.adapters.responses.deadline import Deadline, DeadlineError
+from codexteam.adapters.responses.event_stream import EventStream, EventTooLongError
+from codexteam.adapters.responses.failures import Phase, TryAgain, from_status, unreadable
+from codexteam.adapters.responses.gate import Passage
+from codexteam.adapters.responses.waiting import quotas
+from codexteam.core.usage import Usage
+from codexteam.ports.clock import Clock
+from codexteam.ports.model import (
+    Answered,
+    CallEnd,
+    CallFailed,
+    ContextExceeded,
+    CutShort,
+    FailureKind,
+    ItemDone,
+    TextDelta,
+)
+
+if TYPE_CHECKING:
+    import httpx2
+
+#: The end of a stream's transport follows its last event at once, or the connection is not worth keeping.
+_DRAIN_SECONDS = 0.05
+
+Piece: TypeAlias = ItemDone | TextDelta
+
+
+class Call:
+    """One call over its tries."""
+
+    def __init__(self, body: bytes, idempotency_key: str, pool: ClientPool, clock: Clock, call_seconds: float) -> None:
+        self.end: AnswerEnd = TryAgain(Phase.OPENING, "not tried yet")
+        """How the last try ended."""
+        self.billed: Usage | None = None
+        """What failed tries were billed, as far as the provider said."""
+        self._body = body
+        self._idempotency_key = idempotency_key
+        self._clock = clock
+        self._pool = pool
+        self._left_seconds = call_seconds
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether no try may follow."""
+        return self._left_seconds <= 0
+
+    def settled(self, end: Answered | CutShort | ContextExceeded | CallFailed) -> CallEnd:
+        """Give the call's end: without secrets, and with what its failed tries were billed."""
+        redact = self._pool.credentials.redact
+        match end:
+            case Answered():
+                return Answered(end.items, self._with_billed(end.usage), end.response_id, end.refusal)
+            case CutShort():
+                return CutShort(end.reason, end.items, self._with_billed(end.usage))
+            case ContextExceeded():
+                return ContextExceeded(redact(end.message))
+            case CallFailed():
+                return CallFailed(end.kind, redact(end.message), end.usage or self.billed)
+
+    async def one_try(self, passage: Passage) -> AsyncGenerator[Piece, None]:
+        """Ask once; give what the answer brings and leave its end in `end`."""
+        import httpx2
+        import openai
+
+        deadline = Deadline(
+            self._clock, idle_seconds=self._pool.provider.stream_idle_timeout_seconds, total_seconds=self._left_seconds
+        )
+        phase = Phase.OPENING
+        try:
+            async with deadline, self._pool.client() as client:
+                response = await deadline.wait(self._pool.open(client, self._body, self._idempotency_key))
+                phase = Phase.STREAM
+                try:
+                    passage.let_in(*quotas(response.headers))
+                    async with aclosing(self._read(response, passage, deadline)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                finally:
+                    await response.aclose()
+        except DeadlineError as error:
+            self.end = TryAgain(phase, f"the stream stalled: {error}")
+        except openai.APIStatusError as error:
+            refused = error.response
+            self.end = from_status(
+                refused.status_code, refused.headers, refused.content, wall_seconds=self._clock.wall_seconds()
+            )
+        except (openai.APIConnectionError, httpx2.TransportError, httpx2.DecodingError, httpx2.StreamError) as error:
+            self.end = TryAgain(phase, _network_reason(error, phase))
+        finally:
+            self._left_seconds -= deadline.spent_seconds
+        if isinstance(self.end, TryAgain) and self.end.usage is not None:
+            self.billed = self._with_billed(self.end.usage)
+
+    async def _read(
+        self, response: "httpx2.Response", passage: Passage, deadline: Deadline
+    ) -> AsyncGenerator[Piece, None]:
+        content_type = response.headers.get("content-type", "")
+        if content_type.lower().startswith("text/html"):
+            self.end = unreadable(f"an event stream was expected, not {content_type}")
+            return
+        events = EventStream(max_event_bytes=MAX_EVENT_BYTES)
+        answer = AnswerReader()
+        chunks = response.aiter_bytes()
+        while answer.end is None:
+            chunk = await deadline.wait(anext(chunks, None))
+            if chunk is None:
+                break
+            try:
+                complete = events.feed(chunk)
+            except EventTooLongError as error:
+                self.end = CallFailed(FailureKind.PROTOCOL, str(error))
+                return
+            if complete:
+                # comments are no progress: they would keep a dead stream alive for ever
+                deadline.moved()
+                passage.first_event()
+            for event in complete:
+                piece = answer.read(event)
+                if piece is not None:
+                    yield piece
+        if answer.end is None:
+            answer.read_last(events.finish())
+        else:
+            await _drain(chunks)
+        for item in answer.late_items:
+            yield ItemDone(item)
+        self.end = answer.end or TryAgain(Phase.STREAM, "the stream ended before response.completed")
+
+    def _with_billed(self, usage: Usage | None) -> Usage | None:
+        if usage is None or self.billed is None:
+            return usage
+        return usage + self.billed
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    # read to its very end, the connection can be used again
+    with suppress(TimeoutError, *_transport_errors()):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await anext(chunks, None) is not None:
+                pass
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    import httpx2
+
+    return (httpx2.TransportError, httpx2.DecodingError, httpx2.StreamError)
+
+
+def _network_reason(error: Exception, phase: Phase) -> str:
+    cause = error.__cause__ or error
+    text = str(cause) or type(cause).__name__
+    return f"no connection: {text}" if phase is Phase.OPENING else f"the stream broke: {text}"
