@@ -1,0 +1,226 @@
+"""Secrets taken out of text before it is stored, shown or sent: known values first, then what looks like a key."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import quote, quote_plus
+
+from codexteam.core.json_types import JSONValue
+
+#: What stands where a secret was.
+REDACTED = "[redacted]"
+
+#: Shorter values are not looked for: they stand in too much text that has nothing to do with them.
+MIN_VALUE_CHARACTERS = 8
+
+#: Of a value of several lines each line this long counts by itself, since keys are often printed indented.
+_MIN_LINE_CHARACTERS = 20
+
+#: A stream keeps this much back: more than the shortest match of any pattern.
+_HOLD_CHARACTERS = 160
+
+#: A stream waits no longer than this for white space.
+_LONGEST_WORD_CHARACTERS = 64 << 10
+
+_Span: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a kind of key looks like: a text that is cheap to look for, and what must stand around it."""
+
+    trigger: str
+    pattern: re.Pattern[str]
+    """Matched where the trigger begins; the group `secret`, or else all of the match, is taken out."""
+
+
+def _shape(trigger: str, rest: str) -> _Shape:
+    return _Shape(trigger, re.compile(rf"(?<![A-Za-z0-9]){re.escape(trigger)}{rest}"))
+
+
+_LONG = "{20,8192}"
+_SHAPES = (
+    # OpenAI, Anthropic and those who follow them; a digit tells a key from a style sheet's class
+    _shape("sk-", rf"(?=[A-Za-z_-]{{0,32}}[0-9])[A-Za-z0-9_-]{_LONG}"),
+    *(_shape(f"gh{kind}_", rf"[A-Za-z0-9_]{_LONG}") for kind in "pousr"),  # GitHub
+    _shape("github_pat_", rf"[A-Za-z0-9_]{_LONG}"),
+    _shape("glpat-", rf"[A-Za-z0-9_.-]{_LONG}"),  # GitLab
+    *(_shape(prefix, "[A-Z0-9]{16}(?![A-Za-z0-9])") for prefix in ("AKIA", "ASIA")),  # AWS
+    _shape("AIza", "[A-Za-z0-9_-]{35}"),  # Google
+    *(_shape(f"xox{kind}-", "[A-Za-z0-9-]{10,1024}") for kind in "abeoprs"),  # Slack
+    *(_shape(f"{kind}k_{mode}_", rf"[A-Za-z0-9]{_LONG}") for kind in "rs" for mode in ("live", "test")),  # Stripe
+    _shape("npm_", "[A-Za-z0-9]{36}"),
+    _shape("pypi-", "[A-Za-z0-9_-]{50,1024}"),
+    _shape("hf_", rf"[A-Za-z0-9]{_LONG}"),  # Hugging Face
+    _shape(
+        "eyJ", r"(?<![_-]eyJ)[A-Za-z0-9_-]{10,8192}\.eyJ[A-Za-z0-9_-]{10,8192}\.[A-Za-z0-9_-]{10,8192}"
+    ),  # a JSON web token
+    *(_shape(word, rf"(?P<secret>[A-Za-z0-9._~+/-]{_LONG}={{0,2}})") for word in ("Bearer ", "bearer ")),
+    _Shape("://", re.compile(r"://[^\s/:@\[\]]{1,64}:(?P<secret>[^\s/@\[\]]{3,256})@")),  # user and password in a URL
+    _Shape(
+        "-----BEGIN ",
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+            r"(?:(?:(?!-----)[\s\S]){0,16384}-----END [A-Z ]{0,40}PRIVATE KEY-----|[\sA-Za-z0-9+/=\\]{0,16384})"
+        ),
+    ),
+)
+
+
+class Redactor:
+    """Knows the secrets of a run. Give it every value that must not get out; it finds them in other guises too."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        guises = {guise for value in values for guise in _guises(value)}
+        self._guises = tuple(sorted(guises, key=lambda guise: (-len(guise), guise)))
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._guises)} guises)"
+
+    @property
+    def hold_characters(self) -> int:
+        """How many characters at the end of an unfinished text may be the start of a secret."""
+        return max(_HOLD_CHARACTERS, len(self._guises[0]) if self._guises else 0)
+
+    def redact(self, text: str) -> str:
+        """Give the text with `[redacted]` for every secret in it; what touches or overlaps becomes one."""
+        return _cut_out(text, self.spans(text))
+
+    def redact_json(self, value: JSONValue) -> JSONValue:
+        """Give the value with every text in it redacted, keys included."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, list):
+            return [self.redact_json(item) for item in value]
+        if isinstance(value, dict):
+            return {self.redact(key): self.redact_json(item) for key, item in value.items()}
+        return value
+
+    def stream(self) -> "RedactedStream":
+        """Give a redactor for one text that comes in pieces."""
+        return RedactedStream(self)
+
+    def spans(self, text: str) -> list[_Span]:
+        """Give where the secrets are, in order, as (start, end), none touching another."""
+        found = [span for guise in self._guises for span in _occurrences(text, guise)]
+        for shape in _SHAPES:
+            found.extend(_matches(text, shape))
+        merged: list[_Span] = []
+        for start, end in sorted(found):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+
+class RedactedStream:
+    """One text that comes in pieces. What `feed` and `finish` give, put together, is the text redacted."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._before = ""
+        """The last character that was let out: whether a key begins depends on what stands before it."""
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; give what can be let out already, which may be nothing."""
+        self._held += piece
+        limit = len(self._held) - self._redactor.hold_characters
+        if limit <= 0:
+            return ""
+        cut = _after_white_space(self._held, limit)
+        if not cut:
+            if len(self._held) <= _LONGEST_WORD_CHARACTERS:
+                return ""
+            cut = limit
+        spans = self._spans()
+        for start, end in spans:
+            if start < cut <= end:
+                cut = start
+        out = _cut_out(self._held[:cut], [span for span in spans if span[1] <= cut])
+        if cut:
+            self._before = self._held[cut - 1]
+            self._held = self._held[cut:]
+        return out
+
+    def finish(self) -> str:
+        """Give the rest."""
+        out = _cut_out(self._held, self._spans())
+        self._held = ""
+        return out
+
+    def _spans(self) -> list[_Span]:
+        skip = len(self._before)
+        spans = self._redactor.spans(self._before + self._held)
+        return [(max(start - skip, 0), end - skip) for start, end in spans if end > skip]
+
+
+def _after_white_space(text: str, limit: int) -> int:
+    for at in range(limit, max(0, limit - _LONGEST_WORD_CHARACTERS), -1):
+        if text[at - 1].isspace():
+            return at
+    return 0
+
+
+def _cut_out(text: str, spans: list[_Span]) -> str:
+    if not spans:
+        return text
+    parts: list[str] = []
+    position = 0
+    for start, end in spans:
+        parts += [text[position:start], REDACTED]
+        position = end
+    parts.append(text[position:])
+    return "".join(parts)
+
+
+def _occurrences(text: str, guise: str) -> Iterator[_Span]:
+    at = text.find(guise)
+    while at >= 0:
+        yield at, at + len(guise)
+        at = text.find(guise, at + 1)
+
+
+def _matches(text: str, shape: _Shape) -> Iterator[_Span]:
+    at = text.find(shape.trigger)
+    while at >= 0:
+        match = shape.pattern.match(text, at)
+        if match is None:
+            at = text.find(shape.trigger, at + 1)
+            continue
+        yield match.span("secret" if "secret" in shape.pattern.groupindex else 0)
+        at = text.find(shape.trigger, match.end())
+
+
+def _guises(value: str) -> Iterator[str]:
+    value = value.strip()
+    if len(value) < MIN_VALUE_CHARACTERS:
+        return
+    yield value
+    for line in value.splitlines():
+        if len(line.strip()) >= _MIN_LINE_CHARACTERS:
+            yield line.strip()
+    raw = value.encode(errors="surrogateescape")
+    for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+        yield from _base64_guises(raw, encode)
+    for quoted in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
+        yield quoted
+        yield re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), quoted)
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield raw.hex()
+    yield raw.hex().upper()
+
+
+def _base64_guises(raw: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Give what `raw` looks like in base64 wherever it begins in what was encoded, such as behind a user's name."""
+    for offset in range(3):
+        encoded = encode(bytes(offset) + raw).decode()
+        # only the characters that no neighbouring byte has a part in
+        first = -(-offset * 8 // 6)
+        last = (offset + len(raw)) * 8 // 6
+        yield encoded[first:last]
