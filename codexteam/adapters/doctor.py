@@ -56,36 +56,6 @@ def has_commits(folder: Path, environment: Mapping[str, str]) -> bool:
     return done is not None and done.returncode == 0
 
 
-def probe_docker(environment: Mapping[str, str]) -> Probe:
-    """Ask the engine that the client's environment names for its version."""
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        client = docker.from_env(timeout=int(_SECONDS), environment=dict(environment))
-        try:
-            said = client.version()
-        finally:
-            client.close()
-    except (DockerException, OSError) as error:
-        return Probe(usable=False, found=f"no engine answers: {_short(error)}")
-    return Probe(usable=True, found=f"engine {said.get('Version', 'of unknown version')}")
-
-
-def probe_bubblewrap(environment: Mapping[str, str]) -> Probe:
-    """Run a command in a namespace of its own."""
-    bwrap = shutil.which("bwrap", path=environment.get("PATH"))
-    if bwrap is None:
-        return Probe(usable=False, found="bwrap is not installed")
-    shown = _run([bwrap, "--version"], environment)
-    version = shown.stdout.decode(errors="replace").split()[-1:] if shown is not None else []
-    done = _run([bwrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"], environment)
-    if done is None or done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip() if done is not None else "it cannot be started"
-        return Probe(usable=False, found=f"bwrap does not work here: {said}")
-    return Probe(usable=True, found=" ".join(["bwrap", *version]))
-
-
 def free_bytes(folder: Path) -> int:
     """Give what is free for this user on the disk that `folder`, or its nearest existing parent, lies on."""
     return shutil.disk_usage(_existing(folder)).free
@@ -105,14 +75,6 @@ def write_problem(folder: Path) -> str:
 
 def _existing(folder: Path) -> Path:
     return next((path for path in (folder, *folder.parents) if path.is_dir()), Path("/"))
-
-
-def _short(error: Exception) -> str:
-    """Give the innermost reason: docker-py wraps a refused connection in three layers of its own words."""
-    inner: BaseException = error
-    while (cause := inner.__cause__ or inner.__context__) is not None:
-        inner = cause
-    return str(inner) or type(inner).__name__
 
 
 def _run(argv: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes] | None:

@@ -1,40 +1,20 @@
 """`codexteam doctor`: whether a run could start here, and what to do where it could not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from codexteam.adapters import doctor as probes
+from codexteam.app.checks import Check, Status
+from codexteam.app.sandbox_checks import sandbox_checks
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
-from codexteam.config.settings import ProviderSettings, Settings
+from codexteam.config.settings import ProviderSettings, SandboxSettings, Settings
 from codexteam.errors import CodexteamError, ConfigError, SurroundingsError
 
 #: Below the first a run is likely to end with a full disk, below the second it is not worth starting.
 _DISK_WARN_BYTES = 5 << 30
 _DISK_FAIL_BYTES = 512 << 20
-
-
-class Status(StrEnum):
-    """What a check came to."""
-
-    OK = "ok"
-    WARN = "warn"
-    """A run can start; something is worth knowing."""
-    FAIL = "fail"
-    """A run cannot start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the examination."""
-
-    name: str
-    status: Status
-    found: str
-    advice: str = ""
-    """What to do; empty when there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +41,7 @@ def examine(request: LoadRequest) -> Examination:
         *(_credentials(settings, request.environment) if settings else ()),
         git,
         *(_repository(request) if git.status is Status.OK else ()),
-        *_sandboxes(settings, request.environment),
+        *sandbox_checks(settings.team.sandbox if settings else SandboxSettings(), request.environment),
     )
     failed = any(check.status is Status.FAIL for check in checks)
     code = ConfigError.exit_code if config_broken else SurroundingsError.exit_code
@@ -101,8 +81,9 @@ def _credential(provider: ProviderSettings, environment: Mapping[str, str]) -> C
 
 def _git(environment: Mapping[str, str]) -> Check:
     probe = probes.probe_git(environment)
-    needed = ".".join(map(str, probes.GIT_NEEDED))
-    return _check("git", probe, f"install git {needed} or newer")
+    if probe.usable:
+        return Check("git", Status.OK, probe.found)
+    return Check("git", Status.FAIL, probe.found, f"install git {'.'.join(map(str, probes.GIT_NEEDED))} or newer")
 
 
 def _repository(request: LoadRequest) -> tuple[Check, ...]:
@@ -134,21 +115,3 @@ def _disk(folder: Path) -> Check:
     if free < _DISK_WARN_BYTES:
         return Check("disk", Status.WARN, shown, "a large team may fill it; free some space or use fewer threads")
     return Check("disk", Status.OK, shown)
-
-
-def _sandboxes(settings: Settings | None, environment: Mapping[str, str]) -> tuple[Check, ...]:
-    """Look at both kinds; only what the configuration asks for can fail."""
-    wanted = settings.team.sandbox.kind if settings else "auto"
-    looks: tuple[tuple[str, Callable[[Mapping[str, str]], probes.Probe], str], ...] = (
-        ("docker", probes.probe_docker, "install and start Docker, or set DOCKER_HOST to an engine that runs"),
-        ("bubblewrap", probes.probe_bubblewrap, "apt-get install bubblewrap"),
-    )
-    found = [(name, look(environment), advice) for name, look, advice in looks if wanted in ("auto", name)]
-    one_works = any(probe.usable for _, probe, _ in found)
-    return tuple(
-        _check(name, probe, advice, problem=Status.WARN if one_works else Status.FAIL) for name, probe, advice in found
-    )
-
-
-def _check(name: str, probe: probes.Probe, advice: str, *, problem: Status = Status.FAIL) -> Check:
-    return Check(name, Status.OK, probe.found) if probe.usable else Check(name, problem, probe.found, advice)

@@ -3,7 +3,8 @@
 import json
 import sys
 
-from codexteam.app.doctor import Check, Examination
+from codexteam.app.checks import Check
+from codexteam.app.doctor import Examination
 from codexteam.core.text import clean, clean_line
 
 
