@@ -58,6 +58,7 @@ class ScriptedApi:
         self.most_open_streams = 0
         self.connections = 0
         """Connections that were ever made."""
+        self._closed = asyncio.Event()
         self._port = port
         self._latency_seconds = latency_seconds
         self._cache = PromptCache(cache_minimum_tokens)
@@ -97,6 +98,12 @@ class ScriptedApi:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def no_open_streams(self) -> None:
+        """Wait until no answer is being sent."""
+        while self.open_streams:
+            self._closed.clear()
+            await self._closed.wait()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -165,6 +172,7 @@ class ScriptedApi:
                     await self._send_stream(reader, writer, reply, response_id, last)
         finally:
             self.open_streams -= 1
+            self._closed.set()
 
     async def _send_stream(
         self,

@@ -114,7 +114,8 @@ class ClientPool:
             # what it warns of are variables in the environment that are overridden in each request
             warnings.simplefilter("ignore")
             return openai.AsyncOpenAI(
-                api_key=self.credentials.token,
+                # it insists on one; what is sent is set in each request
+                api_key=self.credentials.token or "none",
                 base_url=self.provider.base_url,
                 default_query=dict(self.provider.query_params),
                 max_retries=0,
