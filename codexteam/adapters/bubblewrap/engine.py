@@ -52,10 +52,14 @@ class _Way:
 
 
 class BubblewrapEngine:
-    """The embedded engine. `folder` is its own: the read-only checkouts live there, nothing else outlives a sandbox."""
+    """The embedded engine. `folder` is its own: the read-only checkouts live there, nothing else outlives a sandbox.
 
-    def __init__(self, folder: Path) -> None:
+    `binaries` are the programs to try, in order; None is what the machine has.
+    """
+
+    def __init__(self, folder: Path, *, binaries: Sequence[Binary] | None = None) -> None:
         self._bases = Bases(folder / "bases")
+        self._binaries = binaries
         self._way: _Way | None = None
         self._way_lock = asyncio.Lock()
 
@@ -144,7 +148,7 @@ class BubblewrapEngine:
         async with self._way_lock:
             if self._way is None:
                 self._bases.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._way = await _find_way(self._bases.folder)
+                self._way = await _find_way(self._bases.folder, self._binaries)
             return self._way
 
 
@@ -267,14 +271,14 @@ async def _check_out(way: _Way, base: BaseSource, folder: Path) -> None:
         await running.stop()
 
 
-async def _find_way(folder: Path) -> _Way:
+async def _find_way(folder: Path, given: Sequence[Binary] | None) -> _Way:
     """Try what there is, in the order of trust, by starting a sandbox over an empty checkout.
 
     Raises:
         SandboxUnavailable: nothing works; says why and what to do.
     """
     problems = []
-    binaries = find_binaries()
+    binaries = find_binaries() if given is None else given
     if not binaries:
         raise SandboxUnavailable("bubblewrap is not installed", hint=INSTALL_HINT)
     groups = find_groups()

@@ -1,0 +1,242 @@
+"""What is bubblewrap's own: starting again, binaries, users, limits, and that nothing is left."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codexteam.adapters.bubblewrap.binary import Binary, find_binaries
+from codexteam.adapters.bubblewrap.cgroups import find_groups
+from codexteam.adapters.bubblewrap.engine import BubblewrapEngine, group_name
+from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxLimits, SandboxMode
+from codexteam.core.ids import AgentKey, Purpose, RunId
+from codexteam.errors import SandboxUnavailable
+from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
+from tests.support_base_source import base_source, commit_all, make_repository
+
+pytestmark = pytest.mark.bubblewrap
+RUN = RunId(f"engine-{os.getpid()}")
+Start = Callable[..., Awaitable[Sandbox]]
+
+
+def sh(line: str, **more: object) -> Command:
+    return Command(("bash", "-c", line), **more)  # type: ignore[arg-type]  # as given
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[BubblewrapEngine]:
+    started = BubblewrapEngine(tmp_path / "state")
+    yield started
+    await started.close()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> SandboxSpec:
+    make_repository(tmp_path / "repository", {"a.txt": b"one\n", "folder/b.txt": b"two\n"})
+    agent = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1)
+    base = base_source(tmp_path / "repository", tmp_path / "base")
+    return SandboxSpec(agent, base, SandboxMode.WORKSPACE_WRITE, NetworkPolicy(), SandboxLimits(memory_bytes=1 << 30))
+
+
+def below(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children] + [deep for child in children for deep in below(int(child))]
+
+
+async def test_a_killed_server_is_started_again_over_the_same_files(
+    engine: BubblewrapEngine, spec: SandboxSpec
+) -> None:
+    sandbox = await engine.start(spec)
+    try:
+        await sandbox.run(sh("echo kept >kept; rm folder/b.txt"))
+        up = asyncio.Event()
+        task = asyncio.create_task(sandbox.run(sh("echo up; sleep 1000"), on_output=lambda _: up.set()))
+        await up.wait()
+        for child in below(os.getpid()):
+            if b"server.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(child, signal.SIGKILL)
+                break
+        result = await task
+        assert (result.exit_code, result.signal, result.timed_out) == (None, None, False)
+        assert "unknown" in result.note
+        after = await sandbox.run(sh("cat kept; ls folder | wc -l; git status --short"))
+        assert after.output == b"kept\n0\n D folder/b.txt\n?? kept\n"
+        assert not after.note
+    finally:
+        await sandbox.close()
+
+
+async def test_nothing_is_left_after_close(engine: BubblewrapEngine, spec: SandboxSpec) -> None:
+    before = set(below(os.getpid()))
+    sandbox = await engine.start(spec)
+    await sandbox.run(sh("setsid -f sleep 1000; (sleep 1000 &)"))
+    session = await sandbox.open(sh("sleep 1000"))
+    await session.read(wait_seconds=0.01)
+    await sandbox.close()
+    assert set(below(os.getpid())) == before
+    groups = find_groups()
+    assert groups is None or not groups.leftovers(str(RUN))
+
+
+async def test_a_killed_codexteam_leaves_no_process_and_a_sweep_the_rest(
+    engine: BubblewrapEngine, spec: SandboxSpec, tmp_path: Path
+) -> None:
+    program = (
+        "import asyncio, sys, pickle, pathlib\n"
+        "from codexteam.adapters.bubblewrap.engine import BubblewrapEngine\n"
+        "from codexteam.ports.sandbox import Command\n"
+        "async def main():\n"
+        "    spec = pickle.load(sys.stdin.buffer)\n"
+        "    sandbox = await BubblewrapEngine(pathlib.Path(sys.argv[1])).start(spec)\n"
+        "    command = Command(('bash', '-c', 'echo up; sleep 4321'))\n"
+        "    await sandbox.run(command, on_output=lambda data: print('up', flush=True))\n"
+        "asyncio.run(main())\n"
+    )
+    import pickle
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, str(tmp_path / "state")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(pickle.dumps(spec))
+    process.stdin.close()
+    assert await process.stdout.readline() == b"up\n"
+    inside = below(process.pid)
+    assert len(inside) >= 3
+    process.kill()
+    await process.wait()
+    async with asyncio.timeout(10):
+        while any(is_alive(pid) for pid in inside):
+            await asyncio.sleep(0.01)
+    if find_groups() is not None:
+        assert await engine.sweep(RUN, keep=[spec.agent]) == []
+        assert await engine.sweep(RUN) == [group_name(spec.agent)]
+    assert await engine.sweep(RUN) == []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_every_binary_there_is_works(spec: SandboxSpec, tmp_path: Path) -> None:
+    for number, binary in enumerate(find_binaries()):
+        engine = BubblewrapEngine(tmp_path / f"state-{number}", binaries=[binary])
+        report = await engine.check()
+        assert report.usable, report
+        sandbox = await engine.start(spec)
+        assert (await sandbox.run(sh("cat a.txt"))).output == b"one\n"
+        await sandbox.close()
+        await engine.close()
+
+
+async def test_a_binary_that_does_not_work_is_one_clean_refusal(spec: SandboxSpec, tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create \x1b[31mnew namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    tmp_path.chmod(0o755)
+    for given in ([Binary(broken)], [Binary(Path("/bin/false"))], []):
+        engine = BubblewrapEngine(tmp_path / "state", binaries=given)
+        report = await engine.check()
+        assert not report.usable
+        assert "bubblewrap" in report.problem
+        assert "\x1b" not in report.problem
+        with pytest.raises(SandboxUnavailable) as caught:
+            await engine.start(spec)
+        assert caught.value.exit_code == 6
+        assert caught.value.hint
+
+
+async def test_one_checkout_serves_every_workspace_of_a_commit(
+    engine: BubblewrapEngine, spec: SandboxSpec, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    await engine.prepare(spec.base, on_progress=said.append)
+    await engine.prepare(spec.base, on_progress=said.append)
+    assert len(said) == 1
+    sandboxes = await asyncio.gather(
+        *(engine.start(replace(spec, agent=replace(spec.agent, attempt=number))) for number in range(2, 6))
+    )
+    for sandbox in sandboxes:
+        await sandbox.run(sh("echo mine >a.txt; rm -r folder .git"))
+    tree = tmp_path / "state" / "bases" / spec.base.root_commit / "tree"
+    assert (tree / "a.txt").read_bytes() == b"one\n"
+    assert (tree / "folder/b.txt").exists()
+    for sandbox in sandboxes:
+        await sandbox.close()
+
+
+async def test_old_checkouts_go_and_the_last_ones_stay(spec: SandboxSpec, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    for number in range(5):
+        (repository / "a.txt").write_text(str(number))
+        commit_all(repository, f"more {number}")
+        engine = BubblewrapEngine(tmp_path / "state")
+        await engine.prepare(base_source(repository, tmp_path / f"base-{number}"))
+        await engine.close()
+    engine = BubblewrapEngine(tmp_path / "state")
+    assert len(await engine.sweep(RUN)) == 2
+    assert len(list((tmp_path / "state" / "bases").iterdir())) == 3
+    await engine.close()
+
+
+async def test_an_allowlist_that_cannot_be_kept_is_refused(engine: BubblewrapEngine, spec: SandboxSpec) -> None:
+    policy = NetworkPolicy(NetworkKind.ALLOWLIST, ("example.org",))
+    with pytest.raises(SandboxUnavailable, match="allowed hosts"):
+        await engine.start(replace(spec, network=policy))
+
+
+async def test_open_network_reaches_the_hosts_loopback(engine: BubblewrapEngine, spec: SandboxSpec) -> None:
+    arrived = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    more = {"mode": SandboxMode.DANGER_FULL_ACCESS, "network": NetworkPolicy(NetworkKind.OPEN)}
+    sandbox = await engine.start(replace(spec, **more))  # type: ignore[arg-type]  # as given
+    assert (await sandbox.run(sh(f"exec 3<>/dev/tcp/127.0.0.1/{port}"))).ok
+    async with asyncio.timeout(5):
+        await arrived.wait()
+    await sandbox.close()
+    server.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_it_works_without_root(tmp_path: Path) -> None:
+    python = "/usr/bin/python3"
+    source = Path(__file__).parents[3]
+    old = "import sys; sys.exit(sys.version_info < (3, 11))"
+    if not Path(python).exists() or subprocess.run([python, "-c", old], check=False).returncode:
+        pytest.skip("needs a system Python that can run codexteam")
+    home = tmp_path / "user"
+    home.mkdir()
+    os.chown(home, 4321, 4321)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    program = (
+        f"import asyncio, sys, pathlib\nsys.path.insert(0, {str(source)!r})\n"
+        "from codexteam.adapters.bubblewrap.engine import BubblewrapEngine\n"
+        "report = asyncio.run(BubblewrapEngine(pathlib.Path(sys.argv[1])).check())\n"
+        "print(report)\nsys.exit(not report.usable)\n"
+    )
+    somebody = ["setpriv", "--reuid", "4321", "--regid", "4321", "--clear-groups"]
+    done = subprocess.run(
+        [*somebody, python, "-B", "-c", program, str(home / "s")], check=False, capture_output=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
