@@ -21,11 +21,27 @@ def register(app: typer.Typer) -> None:
     app.command("roles")(roles)
 
 
+def _complete_role(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Give the roles whose name starts so; a shell is told nothing of a configuration that does not load."""
+    from codexteam.config.bundled import BUNDLED_ROLES
+    from codexteam.config.load import load_settings
+    from codexteam.errors import CodexteamError
+
+    try:
+        names = sorted(load_settings(load_request(ctx)).roles)
+    except CodexteamError:
+        names = sorted(BUNDLED_ROLES)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def roles(
     ctx: typer.Context,
     *,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show this role's receipt.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="Show this role's receipt.", show_default=False, autocompletion=_complete_role
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines for programs.")] = False,
 ) -> None:

@@ -42,7 +42,8 @@ def init(
     from codexteam.config.installing import install
     from codexteam.config.starter import starter_pack
 
-    files = starter_pack(tier, model=model or global_options(ctx).model, fast_model=fast_model, project=project)
+    model = global_options(ctx).model if model is None else model
+    files = starter_pack(tier, model=model, fast_model=fast_model, project=project)
     request = load_request(ctx)
     if project:
         root = _project_root(request.cwd)
