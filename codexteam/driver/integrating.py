@@ -46,13 +46,11 @@ async def integrate_extra(office: Office, effect: IntegrateExtra, state: RunStat
     title = "Add tests" if role == "qa_test_author" else "Bring the documentation up to date"
     author = await office.author(role, f"extra.{effect.name}")
     message = office.message(title, "", role=role)
-    match await office.repo.merge(effect.onto, effect.commit, message, author):
-        case Conflict(paths):
-            return ExtraIntegrated(
-                effect.name, None, "it conflicts with what was merged meanwhile: " + ", ".join(paths)
-            )
-        case Merged(candidate):
-            pass
+    merged = await office.repo.merge(effect.onto, effect.commit, message, author)
+    if isinstance(merged, Conflict):
+        reason = "it conflicts with what was merged meanwhile: " + ", ".join(merged.paths)
+        return ExtraIntegrated(effect.name, None, reason)
+    candidate = merged.commit
     commands = await gate_commands(office)
     failures = await new_failures(office, candidate, commands, state, name=f"extra.{effect.name}")
     if failures:

@@ -52,7 +52,7 @@ class TeamPerformer:
             self._also(extra)
         return event
 
-    async def _events(self, effect: Awaited, state: RunState) -> tuple[Event, ...]:  # one arm for each effect
+    async def _events(self, effect: Awaited, state: RunState) -> tuple[Event, ...]:  # noqa: C901 - one arm an effect
         office = self._office
         match effect:
             case Prepare():
