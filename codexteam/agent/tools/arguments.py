@@ -7,8 +7,8 @@ from codexteam.agent.tools.tool import ToolProblem
 from codexteam.core.json_types import JSONObject, JSONValue
 
 
-def parse_arguments(tool: str, text: str, *, known: Collection[str]) -> JSONObject:
-    """Read the arguments of a call.
+def parse_arguments(tool: str, text: str, *, known: Collection[str] | None = None) -> JSONObject:
+    """Read the arguments of a call; without `known` any name is taken.
 
     Raises:
         ToolProblem: no JSON, no object, or a name that is not in `known`.
@@ -19,8 +19,8 @@ def parse_arguments(tool: str, text: str, *, known: Collection[str]) -> JSONObje
         raise ToolProblem(f"the arguments of {tool} are not valid JSON: {error}. Send one JSON object.") from None
     if not isinstance(value, dict):
         raise ToolProblem(f"the arguments of {tool} must be one JSON object, found {_kind(value)}.")
-    unknown = sorted(set(value) - set(known))
-    if unknown:
+    unknown = [] if known is None else sorted(set(value) - set(known))
+    if unknown and known:
         raise ToolProblem(f"{tool} has no argument {', '.join(unknown)[:200]}; it takes {', '.join(sorted(known))}.")
     return value
 
