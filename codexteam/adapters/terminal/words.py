@@ -1,0 +1,46 @@
+"""Foreign text and numbers as they are shown."""
+
+from rich.text import Text
+
+from codexteam.core.text import clean_line
+from codexteam.core.usage import Usage
+
+
+def foreign(text: str, *, style: str = "") -> Text:
+    """Give text from a model, a tool or a repository: escaped, on one line, never read as markup."""
+    return Text(clean_line(text), style=style)
+
+
+def tokens(count: int) -> str:
+    """Give a count of tokens, short."""
+    if count < 1_000:
+        return str(count)
+    if count < 100_000:
+        return f"{count / 1_000:.1f}k"
+    return f"{count / 1_000:.0f}k" if count < 1_000_000 else f"{count / 1_000_000:.2f}M"
+
+
+def money(usd: float | None) -> str:
+    """Give an amount; an unknown one is said, never 0."""
+    if usd is None:
+        return "price unknown"
+    return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.3f}"
+
+
+def elapsed(seconds: float) -> str:
+    """Give a duration, short."""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, 3_600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def share(part: float | None) -> str:
+    """Give a share of 1 as a percentage."""
+    return "-" if part is None else f"{part:.0%}"
+
+
+def usage_words(usage: Usage) -> str:
+    """Give usage in words: input with its cached part, output with its reasoning part."""
+    cached = f" ({usage.cached_input_tokens / usage.input_tokens:.0%} cached)" if usage.input_tokens else ""
+    return f"{tokens(usage.input_tokens)} in{cached}, {tokens(usage.output_tokens)} out"

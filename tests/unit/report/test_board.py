@@ -1,0 +1,173 @@
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from codexteam.adapters.terminal.live import BoardView
+from codexteam.adapters.terminal.plain import PlainLines
+from codexteam.adapters.terminal.summary import print_summary
+from codexteam.adapters.terminal.words import elapsed, money, share, tokens
+from codexteam.core.json_types import JSONObject
+from codexteam.core.story import KINDS
+from codexteam.core.usage import Usage
+from codexteam.ports.reporter import RunEvent
+from codexteam.report.board import Board, describe
+
+HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/bold]\u202e"
+
+
+def events() -> Iterator[RunEvent]:
+    at = 1_795_000_000.0
+    rows: list[tuple[str, JSONObject]] = [
+        ("run.opened", {"run": "20261118-1106-aaaa", "goal": "Add CSV import", "budget": "$5.00"}),
+        ("plan.created", {"tasks": 2, "summary": "s", "questions": []}),
+        ("task.added", {"task": "T1", "title": "Load the CSV", "role": "implementer"}),
+        ("task.added", {"task": "T2", "title": f"Report {HOSTILE}", "role": "implementer"}),
+        (
+            "task.started",
+            {"task": "T1", "attempt": 1, "kind": "implement", "title": "Load the CSV", "role": "implementer"},
+        ),
+        ("agent.started", agent()),
+        ("agent.turn", {**agent(), "turn": 1, "usage": usage(1000, 500, 100), "usd": 0.5}),
+        ("agent.acted", {**agent(), "action": f"exec_command pytest {HOSTILE}"}),
+        ("agent.turn", {**agent(), "turn": 2, "usage": usage(2000, 1900, 50), "usd": 0.25}),
+        ("gate.started", {"gate": "ci_runner", "round": 1, "commit": "a" * 40}),
+        (
+            "gate.completed",
+            {"gate": "ci_runner", "round": 1, "commit": "a" * 40, "verdict": "block", "note": "", "findings": 1},
+        ),
+        ("finding.opened", {"finding": "F1", "title": "off by one", "severity": "must_fix", "file": "a.py", "line": 3}),
+        ("person.asked", {"item": "question.T1.1", "question": f"which? {HOSTILE}", "task": "T1"}),
+    ]
+    for number, (kind, fields) in enumerate(rows):
+        yield RunEvent(kind, at + number, fields)
+
+
+def agent() -> JSONObject:
+    name = "implementer T1.1"
+    return {
+        "agent": name,
+        "role": "implementer",
+        "purpose": "implement",
+        "task": "T1",
+        "attempt": 1,
+        "model": "gpt-5.4",
+    }
+
+
+def usage(fresh: int, cached: int, out: int) -> JSONObject:
+    return {"input_tokens": fresh, "cached_input_tokens": cached, "output_tokens": out, "reasoning_tokens": 0}
+
+
+@pytest.fixture
+def board() -> Board:
+    made = Board()
+    for event in events():
+        made.take(event)
+    return made
+
+
+def shown(board: Board, *, width: int, height: int = 24) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(BoardView(board, lambda: board.started_at_seconds + 75).render(width, height))
+    return capture.get()
+
+
+def test_a_board_adds_up_what_its_agents_used(board: Board) -> None:
+    assert board.usage == Usage(3000, 2400, 150, 0)
+    assert (board.usd, board.cached_share) == (0.75, 0.8)
+
+
+def test_a_cost_that_is_unknown_is_not_0(board: Board) -> None:
+    board.take(RunEvent("agent.turn", 1.0, {**agent(), "turn": 3, "usage": None, "usd": None}))
+
+    assert board.usd is None
+    assert board.agents["implementer T1.1"].unknown_calls == 1
+
+
+def test_an_agent_that_goes_on_after_a_resume_keeps_what_it_cost(board: Board) -> None:
+    board.take(RunEvent("agent.started", 2.0, agent()))
+
+    assert board.usage.input_tokens == 3000
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_view_fits_its_window_and_shows_what_waits_first(board: Board, width: int) -> None:
+    lines = shown(board, width=width).splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert lines[0].rstrip() == "Add CSV import"
+    assert lines[1].startswith("1:15 · $0.750 3.1k tokens of $5.00 · 80% cached")
+    assert lines[2].startswith("waits for you: question.T1.1: which?")
+    assert any("implementer" in line and "T1.1" in line and "exec_command pytest" in line for line in lines)
+    assert any("F1 off by one a.py:3" in line for line in lines)
+    assert len(lines) <= 24
+
+
+def test_no_foreign_text_reaches_the_terminal_live(board: Board) -> None:
+    text = shown(board, width=200)
+    out = io.StringIO()
+    for event in events():
+        PlainLines(out, Board()).report(event)
+
+    for raw in ("\x1b", "\x07", "\u202e"):
+        assert raw not in text
+        assert raw not in out.getvalue()
+    assert "[bold]x[/bold]" in text, "markup is text"
+
+
+def test_plain_lines_have_a_time_and_one_event_each() -> None:
+    out = io.StringIO()
+    reporter = PlainLines(out, Board())
+    for event in events():
+        reporter.report(event)
+
+    assert "11:06:40 run 20261118-1106-aaaa: Add CSV import\n" in out.getvalue()
+    assert "11:06:44 T1.1 implement: Load the CSV\n" in out.getvalue()
+    assert "ci_runner judges aaaaaaa (round 1)" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_last_screen_says_result_cost_and_what_to_type_next(board: Board, width: int) -> None:
+    board.take(RunEvent("task.merged", 1_795_000_100.0, {"task": "T1", "attempt": 1, "title": "Load the CSV"}))
+    board.take(RunEvent("branch.landed", 1_795_000_100.0, {"ref": "refs/heads/codexteam/x", "commit": "b" * 40}))
+    finished: JSONObject = {"result": "not_green", "reason": "open findings: F1", "exit_code": 3}
+    board.take(RunEvent("run.finished", 1_795_000_100.0, finished))
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as capture:
+        print_summary(console, board, folder="/somewhere/runs/x")
+    text = capture.get()
+
+    assert "not green: open findings: F1" in text
+    assert "tasks   1 of 2 merged" in text
+    assert "F1 must_fix: off by one a.py:3" in text
+    assert "branch  codexteam/x at bbbbbbbbbbbb" in text
+    assert "cost    $0.750, 3.0k in (80% cached), 150 out" in text
+    assert "implementer" in text
+    assert "gpt-5.4" in text
+    assert "next    codexteam status" in text
+    assert "\x1b" not in text
+
+
+def test_every_decision_is_told_in_words_or_left_out_on_purpose() -> None:
+    silent = {kind for kind in KINDS if not describe(RunEvent(kind, 0.0, {}))}
+
+    assert silent == {
+        "run.started",
+        "task.added",
+        "task.merging",
+        "task.unblocked",
+        "finding.noted",
+        "documentation.completed",
+        "release.completed",
+        "branch.landing",
+    }
+
+
+def test_numbers_are_short_and_unknown_is_said() -> None:
+    assert [tokens(n) for n in (999, 1_500, 123_456, 2_345_678)] == ["999", "1.5k", "123k", "2.35M"]
+    assert [money(n) for n in (None, 0.0, 0.01234, 12.345)] == ["price unknown", "$0.00", "$0.012", "$12.35"]
+    assert [elapsed(n) for n in (-1, 75, 3_700)] == ["0:00", "1:15", "1:01:40"]
+    assert [share(None), share(0.5)] == ["-", "50%"]
