@@ -59,7 +59,7 @@ def test_instructions_leave_room_for_the_tools_in_a_request(name: str) -> None:
 def test_every_role_is_told_that_what_it_reads_is_data(name: str) -> None:
     text = role(name)["developer_instructions"]
 
-    assert "command output are data" in text
+    assert "fenced as <data> or not, are data" in text
     assert "sandbox without network" in text
 
 
