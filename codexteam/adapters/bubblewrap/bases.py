@@ -26,9 +26,12 @@ class Bases:
     """Base to the descriptor that keeps others from removing it."""
     _hashes: dict[tuple[Path, int, int], str] = field(default_factory=dict)
 
-    async def get(self, base: BaseSource, build: Callable[[Path], Awaitable[None]]) -> Path:
-        """Give the checkout for a base; `build` fills an empty folder when there is none yet."""
-        key = await self._key(base)
+    async def get(self, base: BaseSource, build: Callable[[Path], Awaitable[None]], *, more: str = "") -> Path:
+        """Give the checkout for a base; `build` fills an empty folder when there is none yet.
+
+        `more` names what the checkout holds beyond the root commit and the extra files.
+        """
+        key = await self._key(base) + more
         async with self._locks.setdefault(key, asyncio.Lock()):
             home = self.folder / key
             if self._hold(key):

@@ -3,64 +3,52 @@
 import asyncio
 import contextlib
 import os
-import platform
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codexteam.adapters.bubblewrap.bases import Bases
-from codexteam.adapters.bubblewrap.binary import INSTALL_HINT, Binary, find_binaries
-from codexteam.adapters.bubblewrap.cgroups import CONTROLLERS, Group, Groups, find_groups
-from codexteam.adapters.bubblewrap.launching import Launch, command_environment, find_interpreter
+from codexteam.adapters.bubblewrap.binary import Binary
+from codexteam.adapters.bubblewrap.cgroups import Group, find_groups
+from codexteam.adapters.bubblewrap.launching import INSIDE, Launch, command_environment
 from codexteam.adapters.bubblewrap.processes import Running, StartFailedError, launch
-from codexteam.adapters.bubblewrap.seccomp import filter_program
 from codexteam.adapters.bubblewrap.watchdog import watch_memory
-from codexteam.adapters.sandbox_channel import Channel
+from codexteam.adapters.bubblewrap.ways import Way, find_way, plan_of, scope_of
+from codexteam.adapters.sandbox_channel import JOB_SECONDS, Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitInSandboxError
 from codexteam.adapters.sandbox_channel_sandbox import ChannelSandbox
 from codexteam.config.settings import NetworkKind, SandboxLimits, SandboxMode
 from codexteam.core.ids import AgentKey
 from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
-from codexteam.ports.sandbox import BaseSource, Command, EngineReport, Sandbox, SandboxFacts, SandboxSpec
+from codexteam.ports.sandbox import (
+    WORKSPACE,
+    BaseSource,
+    Command,
+    EngineReport,
+    Sandbox,
+    SandboxFacts,
+    SandboxSpec,
+    Snapshot,
+)
 
 _NAME = "bubblewrap"
 _GROUP_TRIES = 200
 
 
-@dataclass(slots=True)
-class _Way:
-    """How sandboxes are started on this machine: found once, by trying."""
-
-    binary: Binary
-    version: str
-    groups: Groups | None
-    scope: bool
-    """Each sandbox gets a scope of the user's systemd."""
-
-    def unlimited(self) -> tuple[str, ...]:
-        """Give what cannot be limited."""
-        if self.scope:
-            return ()
-        limited = self.groups.limited() if self.groups else frozenset()
-        found = [what for what in CONTROLLERS if what not in limited]
-        if filter_program(platform.machine()) is None:
-            found.append("system calls")
-        return tuple(found)
-
-
 class BubblewrapEngine:
     """The embedded engine. `folder` is its own: the read-only checkouts live there, nothing else outlives a sandbox.
 
-    `binaries` are the programs to try, in order; None is what the machine has.
+    `binaries` are the programs to try, in order; None is what the machine has. `plain` says whether bubblewrap alone
+    makes namespaces; None is whatever works best here.
     """
 
-    def __init__(self, folder: Path, *, binaries: Sequence[Binary] | None = None) -> None:
+    def __init__(self, folder: Path, *, binaries: Sequence[Binary] | None = None, plain: bool | None = None) -> None:
+        self._plain = plain
         self._bases = Bases(folder / "bases")
         self._binaries = binaries
-        self._way: _Way | None = None
+        self._way: Way | None = None
         self._way_lock = asyncio.Lock()
 
     @property
@@ -83,7 +71,7 @@ class BubblewrapEngine:
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start a sandbox with its workspace in place."""
         way = await self._find_way()
-        tree = await self._tree(spec.base, None)
+        tree = await self._read_only_tree(way, spec) if way.plain else await self._tree(spec.base, None)
         if spec.network.kind is NetworkKind.ALLOWLIST:
             raise SandboxUnavailable(
                 "bubblewrap cannot give a sandbox a list of allowed hosts",
@@ -136,19 +124,33 @@ class BubblewrapEngine:
                 on_progress(f"checking {base.root_commit[:12]} out")
             await _check_out(way, base, folder)
 
+        return await self._checkout(base, build)
+
+    async def _read_only_tree(self, way: Way, spec: SandboxSpec) -> Path:
+        """Give the checkout for a sandbox that is started once only: one that may not write has all in it."""
+        base, restore = spec.base, spec.restore
+        if spec.mode is not SandboxMode.READ_ONLY or (base.commit == base.root_commit and restore is None):
+            return await self._tree(base, None)
+
+        async def build(folder: Path) -> None:
+            await _check_out(way, base, folder, whole=True, restore=restore)
+
+        return await self._checkout(base, build, more=f"-{base.commit}-{restore.tip if restore else 'base'}")
+
+    async def _checkout(self, base: BaseSource, build: Callable[[Path], Awaitable[None]], *, more: str = "") -> Path:
         try:
-            return await self._bases.get(base, build)
+            return await self._bases.get(base, build, more=more)
         except (StartFailedError, ChannelClosedError, GitInSandboxError, OSError) as error:
             raise SandboxUnavailable(
                 f"the checkout of {base.root_commit[:12]} could not be made: {clean(str(error))}",
                 hint="is there room on the disk? see `codexteam doctor`",
             ) from error
 
-    async def _find_way(self) -> _Way:
+    async def _find_way(self) -> Way:
         async with self._way_lock:
             if self._way is None:
                 self._bases.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._way = await _find_way(self._bases.folder, self._binaries)
+                self._way = await find_way(self._bases.folder, self._binaries, plain=self._plain)
             return self._way
 
 
@@ -156,7 +158,7 @@ class BubblewrapEngine:
 class _Start:
     """The life of one sandbox: its first start, its later ones, its end."""
 
-    way: _Way
+    way: Way
     spec: SandboxSpec
     tree: Path
     name: str
@@ -176,10 +178,15 @@ class _Start:
             self.group = self.way.groups.make(self.name, limits)
         read_only = spec.mode is SandboxMode.READ_ONLY
         to_change = spec.base.commit != spec.base.root_commit or spec.restore is not None
-        plan = _plan(self.way, limits, spec.network.kind, self.tree, self.group)
+        whole = self.way.plain and read_only  # the checkout has everything already
+        plan = plan_of(self.way, limits, spec.network.kind, self.tree, self.group)
         self._plan = replace(plan, writable=not read_only)
-        await self._launch(replace(self._plan, writable=not read_only or to_change))
+        await self._launch(replace(self._plan, writable=not read_only or (to_change and not whole)))
         assert self.running is not None
+        if whole:
+            return self.running.channel
+        if self._plan.to_copy:
+            await _copy(self.running.channel)
         await self.running.channel.populate(spec.base, root=False)
         if spec.restore is not None:
             await self.running.channel.restore(spec.restore)
@@ -201,8 +208,8 @@ class _Start:
         return self.running.channel
 
     async def _launch(self, plan: Launch) -> None:
-        self.running = await launch(plan, prefix=_scope(self.way, self.name, self.spec.limits))
-        if not self.namespaces:
+        self.running = await launch(plan, prefix=scope_of(self.way, self.name, self.spec.limits))
+        if not self.namespaces and not plan.plain:
             self.namespaces = self.running.namespaces()
         if "memory" in self.way.unlimited():
             self.watch = asyncio.create_task(watch_memory(self.running.process.pid, self.spec.limits.memory_bytes))
@@ -245,110 +252,28 @@ async def _remove(group: Group) -> None:
     raise SandboxLost(f"the control group {group.folders[0]} does not get empty")
 
 
-def _plan(way: _Way, limits: SandboxLimits, network: NetworkKind, tree: Path, group: Group | None) -> Launch:
-    limited = way.scope or (way.groups is not None and "processes" in way.groups.limited())
-    return Launch(
-        binary=way.binary,
-        interpreter=find_interpreter(),
-        limits=limits,
-        network=network,
-        writable=True,
-        tree=tree,
-        cgroup_procs=tuple(group.procs) if group is not None else (),
-        nproc=None if limited else limits.max_processes,
-    )
+async def _copy(channel: Channel) -> None:
+    """Fill a workspace from the checkout, where no layer can be laid over it."""
+    argv = ("cp", "-a", f"{INSIDE}/base/.", WORKSPACE)
+    result = await channel.run(Command(argv, timeout_seconds=JOB_SECONDS), command_environment(None))
+    if not result.ok:
+        raise StartFailedError(clean(result.output.decode("utf-8", "replace").strip()))
 
 
-async def _check_out(way: _Way, base: BaseSource, folder: Path) -> None:
-    """Fill a folder with the root commit, by git inside a sandbox whose workspace it is."""
+async def _check_out(
+    way: Way, base: BaseSource, folder: Path, *, whole: bool = False, restore: Snapshot | None = None
+) -> None:
+    """Fill a folder with the root commit, or the `whole` base, by git inside a sandbox whose workspace it is."""
     limits = replace(SandboxLimits(), max_file_bytes=1 << 40)
-    plan = replace(_plan(way, limits, NetworkKind.NONE, folder, None), in_place=True)
+    plan = replace(plan_of(way, limits, NetworkKind.NONE, folder, None), in_place=True)
     running = await launch(plan)
     try:
-        await running.channel.populate_root(base)
+        if whole:
+            await running.channel.populate(base, root=True)
+            if restore is not None:
+                await running.channel.restore(restore)
+        else:
+            await running.channel.populate_root(base)
         await running.channel.job("seal", {"mtime_seconds": int(time.time()) - 60})
     finally:
         await running.stop()
-
-
-async def _find_way(folder: Path, given: Sequence[Binary] | None) -> _Way:
-    """Try what there is, in the order of trust, by starting a sandbox over an empty checkout.
-
-    Raises:
-        SandboxUnavailable: nothing works; says why and what to do.
-    """
-    problems = []
-    binaries = find_binaries() if given is None else given
-    if not binaries:
-        raise SandboxUnavailable("bubblewrap is not installed", hint=INSTALL_HINT)
-    groups = find_groups()
-    scope = groups is None and await _scope_works()
-    probe = folder / f".new-probe-{os.getpid()}"
-    (probe / "tree" / ".git").mkdir(parents=True, exist_ok=True)
-    try:
-        for binary in binaries:
-            way = _Way(binary, await _version(binary), groups, scope)
-            plan = _plan(way, SandboxLimits(), NetworkKind.NONE, probe / "tree", None)
-            try:
-                await _prove(plan)
-            except (StartFailedError, ChannelClosedError, OSError) as error:
-                problems.append(f"{binary.path}: {error}")
-            else:
-                return way
-    finally:
-        shutil.rmtree(probe, ignore_errors=True)
-    raise SandboxUnavailable(
-        f"bubblewrap does not work here: {'; '.join(problems)}",
-        hint="allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
-        "kernel.apparmor_restrict_unprivileged_userns=0), or use docker",
-    )
-
-
-async def _prove(plan: Launch) -> None:
-    """A copy-on-write layer must hold removed and replaced folders, which not every kernel lets a user do."""
-    running = await launch(plan)
-    line = 'touch f && rm -r .git && mkdir .git && test -z "$(ls -A .git)" && git --version'
-    try:
-        result = await running.channel.run(Command(("sh", "-c", line), timeout_seconds=20.0), command_environment(None))
-    finally:
-        await running.stop()
-    if not result.ok:
-        raise StartFailedError(result.output.decode("utf-8", "replace").strip())
-
-
-async def _version(binary: Binary) -> str:
-    process = await asyncio.create_subprocess_exec(
-        str(binary.path), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={}
-    )
-    said, _ = await process.communicate()
-    return clean(said.decode("utf-8", "replace").strip().removeprefix("bubblewrap "))
-
-
-def _scope(way: _Way, name: str, limits: SandboxLimits) -> tuple[str, ...]:
-    if not way.scope:
-        return ()
-    properties = (
-        f"MemoryMax={limits.memory_bytes}",
-        "MemorySwapMax=0",
-        f"TasksMax={limits.max_processes}",
-        f"CPUQuota={int(limits.cpus * 100)}%",
-    )
-    options = [word for value in properties for word in ("-p", value)]
-    return ("systemd-run", "--user", "--scope", "--quiet", "--collect", "--unit", f"codexteam-{name}", *options, "--")
-
-
-def _has_user_manager() -> bool:
-    return shutil.which("systemd-run") is not None and Path(f"/run/user/{os.getuid()}/systemd/private").exists()
-
-
-async def _scope_works() -> bool:
-    if not _has_user_manager():
-        return False
-    process = await asyncio.create_subprocess_exec(
-        *("systemd-run", "--user", "--scope", "--quiet", "--collect", "true"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", "PATH": "/usr/bin:/bin"},
-    )
-    return await process.wait() == 0

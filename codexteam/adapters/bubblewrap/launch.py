@@ -55,8 +55,6 @@ def _build(area: str, plan: dict) -> None:  # type: ignore[type-arg]  # JSON
         os.chown(f"{area}/{name}", uid, gid)
     for name, data in copies.items():
         Path(f"{area}/{name}").write_bytes(data)
-    for name, text in plan["files"].items():
-        Path(f"{area}/{name}").write_text(text, encoding="utf-8")
     for name, source in sources.items():
         target = f"{area}/{name}"
         if name != "work":

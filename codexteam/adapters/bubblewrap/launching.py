@@ -20,9 +20,6 @@ SANDBOX_UID = 10001
 INSIDE = "/run/codexteam"
 HOME = "/tmp/home"  # noqa: S108 - the sandbox's own
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PASSWD = f"root:x:0:0:root:/:/bin/sh\nagent:x:{SANDBOX_UID}:{SANDBOX_UID}:agent:{HOME}:/bin/bash\n"
-_GROUP = f"root:x:0:\nagent:x:{SANDBOX_UID}:\n"
-_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 #: What of /etc the programs in /usr need; never all of it.
 _ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ssl/certs", "ca-certificates", "pki/tls/certs")
 _SHARED_MEMORY_BYTES = 64 << 20
@@ -68,30 +65,30 @@ class Launch:
     """A limit of processes per user, where there is no control group."""
     join: tuple[int, ...] = ()
     """Descriptors of the namespaces of an earlier start, to work on in its workspace."""
+    plain: bool = False
+    """Without a mount namespace of our own, where only bubblewrap itself may make one: its own layers, or a copy."""
+    own_layers: bool = False
+    """This bubblewrap can lay a workspace over a checkout (0.11 and later)."""
     server_file: Path = field(default_factory=lambda: Path(__file__).parents[1] / "sandbox_server.py")
+
+    @property
+    def to_copy(self) -> bool:
+        """Whether the checkout has to be copied into the workspace once it is up."""
+        return self.plain and self.writable and not self.in_place and not self.own_layers
 
     def plan(self, *, filter_descriptor: int | None) -> str:
         """Give the launcher's argument."""
         root = os.getuid() == 0
         uid, gid = (SANDBOX_UID, SANDBOX_UID) if root else (os.getuid(), os.getgid())
-        binds = {"base.git": str(self.tree / ".git")} if not self.in_place else {"work": str(self.tree)}
-        if self.interpreter.prefix is not None:
-            binds["python"] = self.interpreter.prefix
-        copies = {"server.py": str(self.server_file)}
-        if self.network is NetworkKind.OPEN and Path("/etc/resolv.conf").exists():
-            copies["resolv.conf"] = "/etc/resolv.conf"
-        if self.proxy_socket is not None:
-            binds["proxy"] = str(self.proxy_socket.parent)
         plan = {
             "uid": uid,
             "gid": gid,
-            "area": AREA,
+            "area": None if self.plain else AREA,
             "join": list(self.join),
             "cgroups": list(self.cgroup_procs),
             "overlay": None if self.in_place else str(self.tree),
-            "binds": binds,
-            "copies": copies,
-            "files": {"passwd": _PASSWD, "group": _GROUP, "hosts": _HOSTS},
+            "binds": self._folders(),
+            "copies": self._files(),
             "programs": [{"from": str(folder), "to": f"bwrap/{folder.name}"} for folder in self.binary.folders],
             "workspace_bytes": self._sizes()[0],
             "workspace_files": self.limits.workspace_files,
@@ -102,8 +99,28 @@ class Launch:
         }
         return json.dumps(plan)
 
+    def _folders(self) -> dict[str, str]:
+        found = {"work": str(self.tree)} if self.in_place else {"base.git": str(self.tree / ".git")}
+        if self.interpreter.prefix is not None:
+            found["python"] = self.interpreter.prefix
+        if self.proxy_socket is not None:
+            found["proxy"] = str(self.proxy_socket.parent)
+        return found
+
+    def _files(self) -> dict[str, str]:
+        found = {"server.py": str(self.server_file)}
+        for name in ("passwd", "group", "hosts"):
+            found[name] = str(Path(__file__).with_name("etc") / name)
+        if self.network is NetworkKind.OPEN and Path("/etc/resolv.conf").exists():
+            found["resolv.conf"] = "/etc/resolv.conf"
+        return found
+
+    def _source(self, name: str) -> str:
+        """Give where bubblewrap finds something: put there by the launcher, or where it lies."""
+        return {**self._folders(), **self._files()}[name] if self.plain else f"{AREA}/{name}"
+
     def _program(self) -> str:
-        if self.binary.folders:
+        if self.binary.folders and not self.plain:
             return f"{AREA}/bwrap/{self.binary.path.relative_to(self.binary.folders[0].parent)}"
         return str(self.binary.path)
 
@@ -129,23 +146,21 @@ class Launch:
         argv += ["--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
         argv += _system()
         if self.interpreter.prefix is not None:
-            argv += ["--ro-bind", f"{AREA}/python", self.interpreter.prefix]
-        for name in ("passwd", "group", "hosts"):
-            argv += ["--ro-bind", f"{AREA}/{name}", f"/etc/{name}"]
-        argv += ["--ro-bind-try", f"{AREA}/resolv.conf", "/etc/resolv.conf"]
+            argv += ["--ro-bind", self._source("python"), self.interpreter.prefix]
+        for name in self._files().keys() - {"server.py"}:
+            argv += ["--ro-bind", self._source(name), f"/etc/{name}"]
         argv += ["--proc", "/proc", "--dev", "/dev"]
         argv += ["--size", str(_SHARED_MEMORY_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
         argv += ["--size", str(self._sizes()[1]), "--perms", "1777", "--tmpfs", "/tmp", "--dir", HOME]  # noqa: S108
         argv += ["--symlink", "/tmp", "/var/tmp", "--dir", "/run"]  # noqa: S108
-        argv += ["--ro-bind", f"{AREA}/server.py", f"{INSIDE}/server.py"]
-        argv += ["--bind", f"{AREA}/private", f"{INSIDE}/private"]
+        argv += ["--ro-bind", self._source("server.py"), f"{INSIDE}/server.py"]
         base_git = None
         if not self.in_place:
             base_git = f"{INSIDE}/base.git"
-            argv += ["--ro-bind", f"{AREA}/base.git", base_git]
+            argv += ["--ro-bind", self._source("base.git"), base_git]
         if self.proxy_socket is not None:
-            argv += ["--ro-bind", f"{AREA}/proxy", f"{INSIDE}/proxy"]
-        argv += ["--bind" if self.writable else "--ro-bind", f"{AREA}/work", WORKSPACE]
+            argv += ["--ro-bind", self._source("proxy"), f"{INSIDE}/proxy"]
+        argv += self._workspace()
         argv += ["--remount-ro", "/", "--chdir", WORKSPACE]
         if filter_descriptor is not None:
             argv += ["--seccomp", str(filter_descriptor)]
@@ -157,6 +172,21 @@ class Launch:
             output_cap_bytes=self.limits.output_bytes,
         )
         return [*argv, "--", self.interpreter.path, "-I", "-S", f"{INSIDE}/server.py", settings]
+
+    def _workspace(self) -> list[str]:
+        size, private = str(self._sizes()[0]), f"{INSIDE}/private"
+        if not self.plain:
+            work = ["--bind" if self.writable else "--ro-bind", f"{AREA}/work", WORKSPACE]
+            return ["--bind", f"{AREA}/private", private, *work]
+        own = ["--size", size, "--perms", "0755", "--tmpfs", private]
+        if self.in_place:
+            return [*own, "--bind", str(self.tree), WORKSPACE]
+        if not self.writable:
+            return [*own, "--ro-bind", str(self.tree), WORKSPACE]
+        if self.own_layers:
+            return [*own, "--overlay-src", str(self.tree), "--tmp-overlay", WORKSPACE]
+        copy = ["--ro-bind", str(self.tree), f"{INSIDE}/base"]
+        return [*own, *copy, "--size", size, "--perms", "0755", "--tmpfs", WORKSPACE]
 
 
 def _system() -> list[str]:

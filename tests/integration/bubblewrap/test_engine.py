@@ -217,26 +217,27 @@ async def test_open_network_reaches_the_hosts_loopback(engine: BubblewrapEngine,
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_it_works_without_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["whole", "plain"])
+@pytest.mark.parametrize("binary", find_binaries(), ids=lambda binary: "bundled" if binary.bundled else "system")
+def test_it_works_without_root(binary: Binary, way: str, tmp_path: Path) -> None:
     python = "/usr/bin/python3"
-    source = Path(__file__).parents[3]
     old = "import sys; sys.exit(sys.version_info < (3, 11))"
     if not Path(python).exists() or subprocess.run([python, "-c", old], check=False).returncode:
         pytest.skip("needs a system Python that can run codexteam")
-    home = tmp_path / "user"
-    home.mkdir()
-    os.chown(home, 4321, 4321)
+    make_repository(tmp_path / "repository", {"a.txt": b"one\n", "folder/b": b"two\n"})
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o011)
-    program = (
-        f"import asyncio, sys, pathlib\nsys.path.insert(0, {str(source)!r})\n"
-        "from codexteam.adapters.bubblewrap.engine import BubblewrapEngine\n"
-        "report = asyncio.run(BubblewrapEngine(pathlib.Path(sys.argv[1])).check())\n"
-        "print(report)\nsys.exit(not report.usable)\n"
-    )
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run(["chown", "-R", "4321:4321", home, tmp_path / "repository"], check=True)
+    program = Path(__file__).with_name("as_somebody.py")
     somebody = ["setpriv", "--reuid", "4321", "--regid", "4321", "--clear-groups"]
+    argv = [str(program.parents[3]), str(home), str(tmp_path / "repository"), str(binary.path), way]
+    identity = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), **identity}
     done = subprocess.run(
-        [*somebody, python, "-B", "-c", program, str(home / "s")], check=False, capture_output=True, cwd="/"
+        [*somebody, python, "-B", program, *argv], check=False, capture_output=True, cwd="/", env=environment
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    assert done.stdout.startswith(b"lived")

@@ -1,0 +1,162 @@
+"""How sandboxes are started on this machine: which program, which limits, found by trying."""
+
+import asyncio
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codexteam.adapters.bubblewrap.binary import INSTALL_HINT, Binary, find_binaries
+from codexteam.adapters.bubblewrap.cgroups import CONTROLLERS, Group, Groups, find_groups
+from codexteam.adapters.bubblewrap.launching import Launch, command_environment, find_interpreter
+from codexteam.adapters.bubblewrap.processes import StartFailedError, launch
+from codexteam.adapters.bubblewrap.seccomp import filter_program
+from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError
+from codexteam.config.settings import NetworkKind, SandboxLimits
+from codexteam.core.text import clean
+from codexteam.errors import SandboxUnavailable
+from codexteam.ports.sandbox import Command
+
+#: The first bubblewrap with `--overlay-src`.
+_FIRST_WITH_LAYERS = (0, 11)
+
+
+@dataclass(slots=True)
+class Way:
+    """How sandboxes are started on this machine: found once, by trying."""
+
+    binary: Binary
+    version: str
+    groups: Groups | None
+    scope: bool
+    """Each sandbox gets a scope of the user's systemd."""
+    plain: bool = False
+    """Only bubblewrap itself may make namespaces here (AppArmor allows it to that program alone)."""
+    own_layers: bool = False
+
+    def unlimited(self) -> tuple[str, ...]:
+        """Give what cannot be limited."""
+        limited = self.groups.limited() if self.groups else frozenset()
+        found = [what for what in CONTROLLERS if what not in limited and not self.scope]
+        if self.own_layers:
+            found.append("disk")
+        if filter_program(platform.machine()) is None:
+            found.append("system calls")
+        return tuple(found)
+
+
+def plan_of(way: Way, limits: SandboxLimits, network: NetworkKind, tree: Path, group: Group | None) -> Launch:
+    """Give the plan of a start this way; what is special about it is set afterwards."""
+    limited = way.scope or (way.groups is not None and "processes" in way.groups.limited())
+    return Launch(
+        binary=way.binary,
+        interpreter=find_interpreter(),
+        limits=limits,
+        network=network,
+        writable=True,
+        tree=tree,
+        cgroup_procs=tuple(group.procs) if group is not None else (),
+        nproc=None if limited else limits.max_processes,
+        plain=way.plain,
+        own_layers=way.own_layers,
+    )
+
+
+async def find_way(folder: Path, given: Sequence[Binary] | None, *, plain: bool | None) -> Way:
+    """Try what there is, in the order of trust, by starting a sandbox over an empty checkout.
+
+    Raises:
+        SandboxUnavailable: nothing works; says why and what to do.
+    """
+    problems = []
+    binaries = find_binaries() if given is None else given
+    if not binaries:
+        raise SandboxUnavailable("bubblewrap is not installed", hint=INSTALL_HINT)
+    groups = find_groups()
+    scope = groups is None and await _scope_works()
+    probe = folder / f".new-probe-{os.getpid()}"
+    (probe / "tree" / ".git").mkdir(parents=True, exist_ok=True)
+    try:
+        for way in await _ways(binaries, groups, scope=scope, plain=plain):
+            plan = plan_of(way, SandboxLimits(), NetworkKind.NONE, probe / "tree", None)
+            try:
+                await _prove(plan)
+            except (StartFailedError, ChannelClosedError, OSError) as error:
+                problems.append(f"{way.binary.path}: {error}")
+            else:
+                return way
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
+    raise SandboxUnavailable(
+        f"bubblewrap does not work here: {'; '.join(problems)}",
+        hint="allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+        "kernel.apparmor_restrict_unprivileged_userns=0), or use docker",
+    )
+
+
+async def _ways(binaries: Sequence[Binary], groups: Groups | None, *, scope: bool, plain: bool | None) -> list[Way]:
+    """Give the ways to try, best first; a user who is not root may have to leave namespaces to bubblewrap alone."""
+    found = []
+    for simple in (False, True) if plain is None else (plain,):
+        for binary in binaries if not (simple and os.getuid() == 0) else ():
+            version = await _version(binary)
+            layers = simple and _numbers(version) >= _FIRST_WITH_LAYERS
+            found.append(Way(binary, version, groups, scope, plain=simple, own_layers=layers))
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in version.split(".") if word.isdigit())
+
+
+async def _prove(plan: Launch) -> None:
+    """A copy-on-write layer must hold removed and replaced folders, which not every kernel lets a user do."""
+    running = await launch(plan)
+    line = 'touch f && rm -rf .git && mkdir .git && test -z "$(ls -A .git)" && git --version'
+    try:
+        result = await running.channel.run(Command(("sh", "-c", line), timeout_seconds=20.0), command_environment(None))
+    finally:
+        await running.stop()
+    if not result.ok:
+        raise StartFailedError(result.output.decode("utf-8", "replace").strip())
+
+
+async def _version(binary: Binary) -> str:
+    process = await asyncio.create_subprocess_exec(
+        str(binary.path), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={}
+    )
+    said, _ = await process.communicate()
+    return clean(said.decode("utf-8", "replace").strip().removeprefix("bubblewrap "))
+
+
+def scope_of(way: Way, name: str, limits: SandboxLimits) -> tuple[str, ...]:
+    """Give the words to start a sandbox with, where the user's service manager sets its limits."""
+    if not way.scope:
+        return ()
+    properties = (
+        f"MemoryMax={limits.memory_bytes}",
+        "MemorySwapMax=0",
+        f"TasksMax={limits.max_processes}",
+        f"CPUQuota={int(limits.cpus * 100)}%",
+    )
+    options = [word for value in properties for word in ("-p", value)]
+    return ("systemd-run", "--user", "--scope", "--quiet", "--collect", "--unit", f"codexteam-{name}", *options, "--")
+
+
+def _has_user_manager() -> bool:
+    return shutil.which("systemd-run") is not None and Path(f"/run/user/{os.getuid()}/systemd/private").exists()
+
+
+async def _scope_works() -> bool:
+    if not _has_user_manager():
+        return False
+    process = await asyncio.create_subprocess_exec(
+        *("systemd-run", "--user", "--scope", "--quiet", "--collect", "true"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", "PATH": "/usr/bin:/bin"},
+    )
+    return await process.wait() == 0
