@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,24 +217,29 @@ async def test_open_network_reaches_the_hosts_loopback(engine: BubblewrapEngine,
     server.close()
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that another user gets to; pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="codexteam-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("way", ["whole", "plain"])
 @pytest.mark.parametrize("binary", find_binaries(), ids=lambda binary: "bundled" if binary.bundled else "system")
-def test_it_works_without_root(binary: Binary, way: str, tmp_path: Path) -> None:
+def test_it_works_without_root(binary: Binary, way: str, reachable: Path) -> None:
     python = "/usr/bin/python3"
     old = "import sys; sys.exit(sys.version_info < (3, 11))"
     if not Path(python).exists() or subprocess.run([python, "-c", old], check=False).returncode:
         pytest.skip("needs a system Python that can run codexteam")
-    make_repository(tmp_path / "repository", {"a.txt": b"one\n", "folder/b": b"two\n"})
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    home = tmp_path / "home"
+    make_repository(reachable / "repository", {"a.txt": b"one\n", "folder/b": b"two\n"})
+    home = reachable / "home"
     home.mkdir()
-    subprocess.run(["chown", "-R", "4321:4321", home, tmp_path / "repository"], check=True)
+    subprocess.run(["chown", "-R", "4321:4321", home, reachable / "repository"], check=True)
     program = Path(__file__).with_name("as_somebody.py")
     somebody = ["setpriv", "--reuid", "4321", "--regid", "4321", "--clear-groups"]
-    argv = [str(program.parents[3]), str(home), str(tmp_path / "repository"), str(binary.path), way]
+    argv = [str(program.parents[3]), str(home), str(reachable / "repository"), str(binary.path), way]
     identity = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), **identity}
     done = subprocess.run(
