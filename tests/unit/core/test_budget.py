@@ -156,8 +156,8 @@ def test_a_scope_warns_once_at_its_share() -> None:
     (task,) = ledger.settle(held(ask(ledger, tokens=100, output=100)), Usage(1, 0, 0, 0), None)
     assert (task.scope, task.unit, task.spent, task.limit) == ("task T1", Unit.TOKENS, 4_000, 5_000)
     assert ledger.settle(held(ask(ledger, tokens=100, output=100)), Usage(1, 0, 0, 0), None) == ()
-    (run,) = ledger.settle(held(ask(ledger, call("T2"), tokens=3_500)), Usage(3_500, 0, 500, 0), None)
-    assert run.scope == "the run"
+    both = ledger.settle(held(ask(ledger, call("T2"), tokens=3_500)), Usage(3_500, 0, 500, 0), None)
+    assert [warning.scope for warning in both] == ["the run", "task T2"]
 
 
 def test_views_tell_run_role_task_and_model_apart() -> None:
