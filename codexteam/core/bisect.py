@@ -1,20 +1,28 @@
-"""Which of a row of merges turned a check red."""
+"""Finds the first of a line of commits that made something red."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+CommitT = TypeVar("CommitT")
 
 
-async def first_red(count: int, is_red: Callable[[int], Awaitable[bool]]) -> int | None:
-    """Give the first place, 0 to count - 1, at which the check is red; None when the last is not.
+async def first_red(commits: Sequence[CommitT], is_red: Callable[[CommitT], Awaitable[bool]]) -> CommitT | None:
+    """Give the first red commit of a line whose last one is known to be red; None when there is none.
 
-    Assumes that what is red stays red, as after the merge that broke it. Asks about log2(count) + 1 places.
+    Asks about log2(n) of them, never about the last. Where red and green alternate, it gives a red commit that
+    follows a green one or the line's beginning.
+
+    Args:
+        commits: oldest first; what stands before the first is known to be green.
+        is_red: judges one commit; asked one at a time, and about no commit twice.
     """
-    if count < 1 or not await is_red(count - 1):
+    if not commits:
         return None
-    low, high = 0, count - 1
+    low, high = 0, len(commits) - 1  # commits[high] is red, what stands before commits[low] is green
     while low < high:
         middle = (low + high) // 2
-        if await is_red(middle):
+        if await is_red(commits[middle]):
             high = middle
         else:
             low = middle + 1
-    return low
+    return commits[high]

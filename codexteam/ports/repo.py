@@ -159,7 +159,11 @@ class Repo(Protocol):
         ...
 
     async def read_blob(self, commit: CommitId, path: bytes, *, limit_bytes: int) -> bytes | None:
-        """Give a file's bytes at a commit; None when it is not there."""
+        """Give a file's bytes at a commit; None when it is not there.
+
+        Raises:
+            ValueError: it is larger than the limit.
+        """
         ...
 
     async def list_files(self, commit: CommitId) -> tuple[tuple[bytes, str, str], ...]:
@@ -192,4 +196,8 @@ class Repo(Protocol):
 
     async def keep(self, run_id: RunId, name: str, snapshot: Snapshot) -> None:
         """Remember a snapshot for `salvage`, whatever becomes of its attempt."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of processes and threads; for the one who made it."""
         ...
