@@ -48,7 +48,7 @@ class AnswerReader:
         except (ValueError, RecursionError) as error:
             self.end = unreadable(f"the event {event.name or 'without a name'} is no JSON: {error}")
             return None
-        kind = event.name or data.get("type")
+        kind = event.name or _scalar(data.get("type"))
         if kind == _DELTA:
             delta = data.get("delta")
             return TextDelta(delta) if isinstance(delta, str) and delta else None

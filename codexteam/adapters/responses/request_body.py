@@ -10,9 +10,6 @@ from codexteam.ports.model import ModelRequest
 _MAX_CACHE_KEY = 64
 _MAX_METADATA_VALUE = 512
 
-#: Items of an answer that go back with the next request.
-_ANSWERED_TYPES = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})
-
 #: codexteam's and Codex's names for what the API calls otherwise.
 _EFFORTS = {"ultra": "xhigh"}
 _SERVICE_TIERS = {"fast": "priority"}
@@ -46,7 +43,8 @@ def request_body(request: ModelRequest, *, send_metadata: bool) -> bytes:
     body["max_output_tokens"] = (
         settings.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens
     )
-    body["input"] = [_sent_back(item) for item in request.input]
+    # items of earlier answers go back whole, ids and encrypted reasoning included, as Codex sends them
+    body["input"] = list(request.input)
     if send_metadata:
         metadata = request.key.metadata()
         body["metadata"] = {name: value[:_MAX_METADATA_VALUE] for name, value in metadata.items()}
@@ -65,13 +63,6 @@ def _text(request: ModelRequest) -> JSONObject:
             "schema": request.output_schema.schema,
         }
     return text
-
-
-def _sent_back(item: JSONObject) -> JSONObject:
-    # nothing is stored with the provider, so its ids name nothing there; Codex leaves them out as well
-    if item.get("type") not in _ANSWERED_TYPES:
-        return item
-    return {name: value for name, value in item.items() if name not in {"id", "status"}}
 
 
 def _cache_key(key: str) -> str:

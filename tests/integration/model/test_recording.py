@@ -10,7 +10,7 @@ from codexteam.adapters.recording import RECORDING_VERSION, RecordingModel, Repl
 from codexteam.config.settings import ModelSettings
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from codexteam.errors import ConfigError
-from codexteam.ports.model import Answered, CallFailed, FailureKind, TextDelta
+from codexteam.ports.model import Answered, CallEnd, CallFailed, FailureKind, TextDelta
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fast_clock import FastClock
 from tests.fakes.model_calls import KEY, call_key, collect, model_request, provider
@@ -86,7 +86,7 @@ async def test_a_recording_is_continued(tmp_path: Path) -> None:
 
 async def test_of_two_lines_for_one_call_the_last_counts(tmp_path: Path) -> None:
     file = tmp_path / "recording.jsonl"
-    ends = [CallFailed(FailureKind.UNAVAILABLE, "down"), Answered((message("up"),), None)]
+    ends: list[CallEnd] = [CallFailed(FailureKind.UNAVAILABLE, "down"), Answered((message("up"),), None)]
     model = RecordingModel(ScriptedModel(ends), file, FakeClock())
     for _ in range(2):
         await collect(model, model_request())

@@ -136,27 +136,16 @@ async def test_the_prefix_of_siblings_is_the_same_bytes(bench: Bench) -> None:
     assert first[:shared].endswith(b'"content":"do T')
 
 
-async def test_encrypted_reasoning_goes_back_without_the_providers_ids(bench: Bench) -> None:
+async def test_the_items_of_an_answer_go_back_whole_encrypted_reasoning_included(bench: Bench) -> None:
     call = function_call("exec_command", {"cmd": "true"})
-    bench.play([reasoning("why", encrypted="gAAAA-secret"), call], [message("done")])
+    thought = reasoning("why", encrypted="gAAAA-secret")
+    bench.play([thought, call], [message("done")])
     model = bench.model()
     first = (await collect(model, model_request())).answer
     output: JSONObject = {"type": "function_call_output", "call_id": call["call_id"], "output": "ok"}
     said: JSONObject = {"type": "message", "role": "user", "content": "Go."}
     await collect(model, model_request(key=call_key(turn=2), input=[said, *first.items, output]))
-    sent = bench.api.requests[1].call.input
-    assert sent[1] == {
-        "type": "reasoning",
-        "summary": [{"type": "summary_text", "text": "why"}],
-        "encrypted_content": "gAAAA-secret",
-    }
-    assert sent[2] == {
-        "type": "function_call",
-        "call_id": call["call_id"],
-        "name": "exec_command",
-        "arguments": '{"cmd": "true"}',
-    }
-    assert sent[3] == output
+    assert bench.api.requests[1].call.input == [said, thought, call, output]
 
 
 async def test_items_come_before_the_answer_and_the_usage_is_told_apart(bench: Bench) -> None:

@@ -1,0 +1,121 @@
+"""How calls of one provider and model slow down together and come back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codexteam.core.backoff import backoff_seconds
+from codexteam.core.governor import Governor, Quota
+
+
+def _started(governor: Governor, calls: int, now: float = 0.0) -> Governor:
+    for _ in range(calls):
+        governor = governor.started(now)
+    return governor
+
+
+def test_backoff_doubles_up_to_its_cap() -> None:
+    waits = [backoff_seconds(tries, 0.5, first_seconds=1, most_seconds=10) for tries in range(1, 7)]
+    assert waits == [1, 2, 4, 8, 10, 10]
+    assert backoff_seconds(10_000, 0.5) == 30
+
+
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_backoff_is_spread_by_half_to_either_side(tries: int, jitter: float) -> None:
+    plain = backoff_seconds(tries, 0.5)
+    assert 0.5 * plain <= backoff_seconds(tries, jitter) <= 1.5 * plain
+
+
+def test_a_429_halves_what_runs_and_pauses_everybody() -> None:
+    governor = _started(Governor(), 40).slowed_down(10, began_at=5, retry_after_seconds=20, jitter=0)
+    assert governor.width == 20
+    assert not governor.admits(29.9)
+    assert governor.wait_seconds(10) == 20
+    assert governor.ended().in_flight == 39
+    # the pause is over, but there are still more calls at work than may be
+    assert not governor.admits(30)
+    assert governor.wait_seconds(30) == 0
+
+
+def test_429s_of_one_moment_are_one() -> None:
+    governor = _started(Governor(), 40)
+    for _ in range(40):
+        governor = governor.slowed_down(10, began_at=5, retry_after_seconds=1, jitter=0)
+    assert governor.width == 20
+    assert governor.strikes == 1
+
+
+def test_a_429_after_the_cut_cuts_again() -> None:
+    governor = _started(Governor(), 40).slowed_down(10, began_at=5, retry_after_seconds=1, jitter=0)
+    assert governor.slowed_down(12, began_at=11, retry_after_seconds=1, jitter=0).width == 10
+
+
+def test_the_width_never_falls_below_one() -> None:
+    governor = Governor()
+    for now in range(50):
+        governor = governor.started(now).slowed_down(now, began_at=now, retry_after_seconds=None, jitter=1).ended()
+    assert governor.width == 1
+    assert governor.admits(governor.paused_until)
+
+
+def test_pauses_without_retry_after_grow_until_a_call_is_let_in() -> None:
+    governor = Governor()
+    pauses = []
+    for now in (100.0, 200.0, 300.0):
+        governor = governor.started(now).slowed_down(now, began_at=now, retry_after_seconds=None, jitter=0.5).ended()
+        pauses.append(governor.wait_seconds(now))
+    assert pauses == [1, 2, 4]
+    governor = governor.started(400).let_in().ended().started(500)
+    governor = governor.slowed_down(500, began_at=500, retry_after_seconds=None, jitter=0.5)
+    assert governor.wait_seconds(500) == 1
+
+
+def test_the_width_grows_back_in_some_rounds() -> None:
+    governor = _started(Governor(max_width=64, width=64), 64)
+    governor = governor.slowed_down(0, began_at=0, retry_after_seconds=0, jitter=0)
+    rounds = 0
+    while governor.width < 64:
+        for _ in range(int(governor.width)):
+            governor = governor.let_in()
+        rounds += 1
+    assert 5 <= rounds <= 12
+    assert governor.let_in().width == 64
+
+
+def test_quota_headers_stop_calls_before_they_are_refused() -> None:
+    governor = Governor().told(0, requests=Quota(2, 30), tokens=None)
+    assert governor.admits(1)
+    governor = _started(governor, 2, now=1)
+    assert not governor.admits(1)
+    assert governor.wait_seconds(1) == 29
+    assert governor.admits(30)
+    # what was said is over then
+    assert governor.started(30).headroom is None
+
+
+def test_no_tokens_left_pauses_until_they_are_back() -> None:
+    governor = Governor().told(0, requests=None, tokens=Quota(0, 6))
+    assert not governor.admits(5.9)
+    assert governor.admits(6)
+    assert Governor().told(0, requests=None, tokens=Quota(17, 6)).admits(0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("scler"), st.floats(0, 5), st.floats(0, 1)), max_size=200))
+def test_whatever_happens_there_is_always_a_way_on(steps: list[tuple[str, float, float]]) -> None:
+    governor, now, running = Governor(max_width=8, width=8), 0.0, 0
+    for kind, passed, jitter in steps:
+        now += passed
+        if kind == "s" and governor.admits(now):
+            governor, running = governor.started(now), running + 1
+        elif kind == "c" and running:
+            governor, running = governor.ended(), running - 1
+        elif kind == "l":
+            governor = governor.let_in()
+        elif kind == "e":
+            governor = governor.slowed_down(now, began_at=now, retry_after_seconds=None, jitter=jitter)
+        elif kind == "r":
+            governor = governor.told(now, requests=Quota(0, passed), tokens=None)
+        assert governor.in_flight == running
+        assert 1 <= governor.width <= 8
+    while running:
+        governor, running = governor.ended(), running - 1
+    assert governor.admits(now + governor.wait_seconds(now) + 1e-6)
