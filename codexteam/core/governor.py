@@ -10,6 +10,8 @@ from codexteam.core.backoff import backoff_seconds
 
 #: What a call that is let in adds to the width, divided by the width.
 _GROWTH = 4.0
+#: Longer than this a header alone holds nothing back: a provider that means it says 429.
+_MOST_QUOTA_SECONDS = 120.0
 _LONG_AGO = float("-inf")
 
 
@@ -99,8 +101,8 @@ class Governor:
         """Take in what an answer's headers say is left."""
         state = self
         if requests is not None:
-            until = now + requests.reset_seconds
+            until = now + min(requests.reset_seconds, _MOST_QUOTA_SECONDS)
             state = replace(state, headroom=max(0, requests.remaining), headroom_until=until)
         if tokens is not None and tokens.remaining <= 0:
-            state = state.pause(now, tokens.reset_seconds)
+            state = state.pause(now, min(tokens.reset_seconds, _MOST_QUOTA_SECONDS))
         return state

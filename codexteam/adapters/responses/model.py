@@ -82,7 +82,8 @@ class ResponsesModel:
             self._clock,
             self._options.call_seconds,
         )
-        retries = Retries(RetryLimits.of(provider), self._jitter)
+        limits = RetryLimits.of(provider)
+        retries = Retries(limits, self._jitter)
         while True:
             gate_seconds = 0.0
             async with gate.passage(request.prompt_cache_key) as passage:
@@ -91,7 +92,9 @@ class ResponsesModel:
                         yield piece
                 end = call.end
                 if isinstance(end, TryAgain) and end.phase is Phase.RATE:
-                    gate_seconds = passage.slowed_down(end.wait_seconds)
+                    gate_seconds = end.wait_seconds or 0.0
+                    if gate_seconds <= limits.rate_limit_seconds:
+                        gate_seconds = passage.slowed_down(end.wait_seconds)
             if isinstance(end, Denied):
                 said = Denied(end.denial, pool.credentials.redact(end.message))
                 raise denial_error(said, provider, request.settings.model)
@@ -101,6 +104,8 @@ class ResponsesModel:
             reason = pool.credentials.redact(end.reason)
             wait_seconds = retries.wait_seconds(end, gate_seconds=gate_seconds)
             if wait_seconds is None or call.out_of_time:
+                if gate_seconds > limits.rate_limit_seconds:
+                    reason = f"{reason}; it asks to wait {gate_seconds:,.0f} s"
                 tries = "1 try" if retries.tries == 1 else f"{retries.tries} tries"
                 yield CallFailed(end.kind, f"{provider.name}: {reason} ({tries})", call.billed)
                 return

@@ -74,7 +74,7 @@ async def test_one_429_pauses_calls_that_never_saw_it(bench: Bench) -> None:
 async def test_another_model_of_the_provider_is_not_slowed_down(bench: Bench) -> None:
     def play(call: Call) -> Played:
         if call.body["model"] == "test-model" and call.tries == 1:
-            return HttpError(429, headers={"Retry-After": "1000000"})
+            return HttpError(429, headers={"Retry-After": "1000"})
         return [message("ok")]
 
     bench.api.script = play
@@ -127,3 +127,13 @@ async def test_the_width_is_a_limit(bench: Bench) -> None:
     bench.api.script = play
     await _ask_all(bench, 30, ModelOptions(max_width=4))
     assert bench.api.most_open_streams <= 4
+
+
+async def test_a_wait_that_is_too_long_ends_the_call_and_holds_nobody_back(bench: Bench) -> None:
+    bench.api.script = lambda call: (
+        HttpError(429, headers={"Retry-After": "86400"}) if call.task_id == "T1" else [message("ok")]
+    )
+    model = bench.model()
+    got = await collect(model, model_request(key=call_key(task_id="T1")))
+    assert "86,400 s" in got.failure.message
+    assert (await collect(model, model_request(key=call_key(task_id="T2")))).answer.items

@@ -119,3 +119,8 @@ def test_whatever_happens_there_is_always_a_way_on(steps: list[tuple[str, float,
     while running:
         governor, running = governor.ended(), running - 1
     assert governor.admits(now + governor.wait_seconds(now) + 1e-6)
+
+
+def test_a_quota_that_comes_back_tomorrow_does_not_stop_everything_until_then() -> None:
+    governor = Governor().told(0, requests=Quota(0, 86_400), tokens=Quota(0, 86_400))
+    assert 0 < governor.wait_seconds(0) <= 120
