@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode
+from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode, SandboxSettings
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.errors import SandboxLost
 from codexteam.ports.sandbox import WORKSPACE, BaseSource, Command, Sandbox, SandboxEngine, SandboxSpec
 from tests.support_base_source import base_source, commit_all, make_repository, unpack_snapshot
+
+#: Made by `.ci/sandbox_image.py`.
+SANDBOX_IMAGE = os.environ.get("CODEXTEAM_TEST_SANDBOX_IMAGE", "codexteam-sandbox:test")
 
 FILES: dict[str | bytes, bytes | str] = {
     "a.txt": b"one\n",
@@ -56,6 +59,13 @@ async def _bubblewrap(folder: Path) -> SandboxEngine:
     return BubblewrapEngine(folder)
 
 
+async def _docker(folder: Path) -> SandboxEngine:
+    from codexteam.adapters.docker.engine import DockerEngine
+
+    settings = SandboxSettings(image=SANDBOX_IMAGE)
+    return DockerEngine(settings, environment=os.environ, owner=str(folder))
+
+
 async def _fake(folder: Path) -> SandboxEngine:
     from tests.fakes.fake_sandbox import FakeEngine
 
@@ -65,6 +75,7 @@ async def _fake(folder: Path) -> SandboxEngine:
 ENGINES = [
     pytest.param(_fake, id="fake"),
     pytest.param(_bubblewrap, id="bubblewrap", marks=pytest.mark.bubblewrap),
+    pytest.param(_docker, id="docker", marks=pytest.mark.docker),
 ]
 REAL = ENGINES[1:]
 
@@ -81,6 +92,8 @@ async def _bench(make: Make, tmp_path: Path, *, real: bool) -> AsyncIterator[Ben
     finally:
         for sandbox in bench.started:
             await sandbox.close()
+        if real:
+            await engine.sweep(None)
         await engine.close()
 
 

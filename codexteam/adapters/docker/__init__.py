@@ -1,0 +1,1 @@
+"""Sandboxes on Docker engines: near or far, one or several."""

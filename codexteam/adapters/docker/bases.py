@@ -1,0 +1,187 @@
+"""The read-only checkouts that workspaces are laid over: one volume per root commit and engine, made once."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from pathlib import Path
+
+from docker.types import Mount
+
+from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, NotFound, said_by
+from codexteam.adapters.docker.containers import (
+    BASE,
+    TREE,
+    StartFailedError,
+    remove,
+    remove_volume,
+    server_archive,
+    server_command,
+    start,
+)
+from codexteam.adapters.docker.hardening import container_options
+from codexteam.adapters.docker.naming import What, base_name, digest, labels
+from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitInSandboxError, server_source
+from codexteam.config.settings import SandboxLimits
+from codexteam.core.text import clean
+from codexteam.errors import SandboxUnavailable
+from codexteam.ports.sandbox import BaseSource, Command
+
+_LEAST_PYTHON = (3, 7)
+_NEEDS = "a sandbox image needs python3 (3.7 or later) and git: choose another image, or install them in a dockerfile"
+#: Another process that makes the same base is waited for this long.
+_PATIENCE_SECONDS = 600
+#: The whole checkout is one process's work.
+_LIMITS = changed(SandboxLimits(), max_file_bytes=1 << 40)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A checkout on an engine."""
+
+    volume: str
+    folder: str
+    """Where the engine has it; a path of the engine's machine."""
+
+
+@dataclass(slots=True)
+class Bases:
+    """The checkouts on one engine."""
+
+    client: EngineClient
+    owner: str
+    _made: dict[str, Base] = field(default_factory=dict)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    async def get(
+        self,
+        base: BaseSource,
+        image: str,
+        environment: dict[str, str | None],
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Base:
+        """Give the checkout of a base's root commit.
+
+        Raises:
+            SandboxUnavailable: it could not be made; says what to do.
+        """
+        extra = await asyncio.to_thread(_hash, base.extra_files) if base.extra_files else ""
+        key = digest(base.root_commit, extra, hashlib.sha256(server_source()).hexdigest())
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if key not in self._made:
+                name = base_name(key, self.owner)
+                try:
+                    self._made[key] = await self._get(name, base, image, environment, on_progress)
+                except (StartFailedError, ChannelClosedError, GitInSandboxError, *ENGINE_ERRORS) as error:
+                    raise SandboxUnavailable(
+                        f"the checkout of {base.root_commit[:12]} could not be made in {clean(image)}: "
+                        f"{clean(said_by(error))}",
+                        hint=_NEEDS,
+                    ) from error
+            return self._made[key]
+
+    def forget(self) -> None:
+        """Look at the engine again before the next use."""
+        self._made.clear()
+
+    async def _get(
+        self,
+        name: str,
+        base: BaseSource,
+        image: str,
+        environment: dict[str, str | None],
+        on_progress: Callable[[str], None] | None,
+    ) -> Base:
+        docker = await self.client.connect()
+        helper = f"{name}-helper"
+        # the helper is there before its volume and is removed when all is done: a volume without one is whole
+        await self._wait_for_others(helper, name)
+        try:
+            found = await self.client.call(docker.volumes.get, name)
+        except NotFound:
+            if on_progress is not None:
+                on_progress(f"checking {base.root_commit[:12]} out on {self.client.settings.name}")
+            try:
+                await self._build(helper, name, base, image, environment)
+            except BaseException:
+                await remove(self.client, helper)
+                await remove_volume(self.client, name)
+                raise
+            found = await self.client.call(docker.volumes.get, name)
+        return Base(name, str(found.attrs["Mountpoint"]))
+
+    async def _wait_for_others(self, helper: str, volume: str) -> None:
+        docker = await self.client.connect()
+        try:
+            other = await self.client.call(docker.containers.get, helper)
+            if other.status == "running":
+                await self.client.call(other.wait, timeout=_PATIENCE_SECONDS)
+        except NotFound:
+            return
+        try:
+            await self.client.call(other.reload)
+        except NotFound:
+            return
+        await remove(self.client, helper)  # left by one that was killed
+        await remove_volume(self.client, volume)
+
+    async def _build(
+        self, helper: str, volume: str, base: BaseSource, image: str, environment: dict[str, str | None]
+    ) -> None:
+        docker = await self.client.connect()
+        options = container_options(_LIMITS, network="none", runtime=None, environment=environment)
+        marks = dict(labels(What.BASE, self.owner))
+        options["mounts"] = [Mount(BASE, volume, type="volume", labels=marks, no_copy=True)]
+        command = server_command(f"{BASE}/{TREE}", base_git=None, private="/tmp/private")  # noqa: S108
+        container = await self.client.call(
+            docker.containers.create,
+            image,
+            list(command),
+            name=helper,
+            labels=dict(labels(What.HELPER, self.owner)),
+            **options,
+        )
+        await self.client.call(container.put_archive, BASE, server_archive())
+        live = await start(self.client, container)
+        try:
+            check_python(live.hello.python)
+            compiled = Command(("python3", "-I", "-m", "compileall", "-q", BASE), cwd="/")
+            for command_to_run in (Command(("git", "--version"), cwd="/"), compiled):
+                done = await live.channel.run(command_to_run, {"PATH": str(environment["PATH"])})
+                if not done.ok:
+                    raise StartFailedError(done.output.decode("utf-8", "replace"))
+            await live.channel.populate_root(base)
+            await live.channel.job("seal", {"mtime_seconds": int(time.time()) - 60})
+        finally:
+            await live.channel.close()
+        await remove(self.client, helper)
+
+    async def prune(self, *, used: set[str] | None = None) -> list[str]:
+        """Remove the checkouts that no container uses; give their names."""
+        docker = await self.client.connect()
+        chosen = {"label": ["codexteam=1", f"codexteam.what={What.BASE.value}", f"codexteam.owner={self.owner}"]}
+        removed = []
+        for volume in await self.client.call(docker.volumes.list, filters=chosen):
+            name = str(volume.name)
+            if name not in (used or set()) and await remove_volume(self.client, name):
+                removed.append(name)
+        self._made.clear()
+        return removed
+
+
+def check_python(version: str) -> None:
+    """Refuse a Python that cannot run the server.
+
+    Raises:
+        StartFailedError: it is too old.
+    """
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if parts < _LEAST_PYTHON:
+        raise StartFailedError(f"its python3 is {version}")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""A Docker engine's API, called in threads."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import docker
+import requests
+from docker.context import ContextAPI
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.tls import TLSConfig
+
+from codexteam.adapters.docker.far import Doorway, TlsFiles
+from codexteam.config.settings import EngineSettings
+from codexteam.core.text import clean
+from codexteam.errors import SandboxUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Calls to one engine at the same time; more than this only queue up inside the engine.
+_THREADS = 16
+#: How long the engine may take for one call; removing a large container is the slowest.
+_TIMEOUT_SECONDS = 120
+HINT = "start the engine, set DOCKER_HOST or `docker context use`, or choose another sandbox; see `codexteam doctor`"
+
+#: What docker-py raises; requests' own errors come through when a connection breaks in the middle.
+ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
+
+__all__ = ["ENGINE_ERRORS", "HINT", "APIError", "EngineClient", "ImageNotFound", "NotFound", "said_by"]
+
+
+class EngineClient:
+    """One engine. Owned by the one who made it, who closes it."""
+
+    def __init__(self, settings: EngineSettings, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self._environment = environment
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"docker-{settings.name}")
+        self._lock = asyncio.Lock()
+        self._client: docker.DockerClient | None = None
+        self._doorway: Doorway | None = None
+
+    async def connect(self) -> docker.DockerClient:
+        """Give the client of an engine that answers.
+
+        Raises:
+            SandboxUnavailable: it does not answer; says where it was looked for.
+        """
+        async with self._lock:
+            if self._client is None:
+                self._client = await self._open()
+            return self._client
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one blocking call in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await self.call(client.close)
+        if self._doorway is not None:
+            await self._doorway.close()
+        self._threads.shutdown(wait=False)
+
+    async def _open(self) -> docker.DockerClient:
+        where = "the engine that the environment names"
+        try:
+            host, tls = await self.call(self._address)
+            where = f"the engine at {host}" if host else where
+            if host is not None and (tls is not None or host.startswith("ssh://")):
+                if self._doorway is None:
+                    self._doorway = await Doorway.open(host, tls, self._environment)
+                host = self._doorway.url
+            return await self.call(self._reach, host)
+        except ENGINE_ERRORS as error:
+            said = (self._doorway.problem if self._doorway else "") or said_by(error)
+            raise SandboxUnavailable(
+                f"no Docker engine answers ({self.settings.name}): {where}: {said}", hint=HINT
+            ) from error
+
+    @staticmethod
+    def _reach(host: str | None) -> docker.DockerClient:
+        client = docker.DockerClient(base_url=host, timeout=_TIMEOUT_SECONDS, max_pool_size=_THREADS)
+        client.api.trust_env = False  # a proxy from the environment is for the web
+        try:
+            client.ping()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _address(self) -> tuple[str | None, TlsFiles | None]:
+        """Give where and how: as configured, else as the docker command finds it."""
+        settings, environment = self.settings, self._environment
+        if settings.host is not None:
+            return settings.host, _tls_files(settings.cert_path, verify=settings.tls_verify)
+        host = environment.get("DOCKER_HOST")
+        if settings.context is None and host:
+            folder = environment.get("DOCKER_CERT_PATH")
+            verify = bool(environment.get("DOCKER_TLS_VERIFY"))
+            return host, _tls_files(Path(folder) if folder else None, verify=verify)
+        name = settings.context or environment.get("DOCKER_CONTEXT")
+        context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+        if context is None:
+            raise DockerException(f"there is no docker context named {name}")
+        known: TLSConfig | None = context.TLSConfig
+        if known is None:
+            return context.Host, None
+        certificate, key = known.cert or (None, None)
+        return context.Host, TlsFiles(bool(known.verify), known.ca_cert, certificate, key)
+
+
+def _tls_files(folder: Path | None, *, verify: bool) -> TlsFiles | None:
+    if folder is None:
+        return TlsFiles(verify=True) if verify else None
+    return TlsFiles(verify, str(folder / "ca.pem"), str(folder / "cert.pem"), str(folder / "key.pem"))
+
+
+def said_by(error: BaseException) -> str:
+    """Give what an engine said, short and fit for a terminal."""
+    text = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
+    return clean(str(text).strip().replace("\n", " "))[:500]
