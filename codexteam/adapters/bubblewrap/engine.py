@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from codexteam.adapters.bubblewrap.bases import Bases
 from codexteam.adapters.bubblewrap.binary import Binary
 from codexteam.adapters.bubblewrap.cgroups import Group, find_groups
 from codexteam.adapters.bubblewrap.launching import INSIDE, Launch, command_environment
+from codexteam.adapters.bubblewrap.network import PROXY_URL, Relay, connect, log_denial
 from codexteam.adapters.bubblewrap.processes import Running, StartFailedError, launch
 from codexteam.adapters.bubblewrap.watchdog import watch_memory
 from codexteam.adapters.bubblewrap.ways import Way, find_way, plan_of, scope_of
+from codexteam.adapters.network_policy import ProxyPolicy
+from codexteam.adapters.network_proxy import Proxy
 from codexteam.adapters.sandbox_channel import JOB_SECONDS, Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitInSandboxError
 from codexteam.adapters.sandbox_channel_sandbox import ChannelSandbox
@@ -41,11 +45,21 @@ class BubblewrapEngine:
     """The embedded engine. `folder` is its own: the read-only checkouts live there, nothing else outlives a sandbox.
 
     `binaries` are the programs to try, in order; None is what the machine has. `plain` says whether bubblewrap alone
-    makes namespaces; None is whatever works best here.
+    makes namespaces; None is whatever works best here. `proxy_secrets` are host names with the tokens that the proxy
+    adds on the way out.
     """
 
-    def __init__(self, folder: Path, *, binaries: Sequence[Binary] | None = None, plain: bool | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        binaries: Sequence[Binary] | None = None,
+        plain: bool | None = None,
+        proxy_secrets: Mapping[str, str] | None = None,
+    ) -> None:
         self._plain = plain
+        self._proxy_secrets = dict(proxy_secrets or {})
+        self._owner = owner_of(folder)
         self._bases = Bases(folder / "bases")
         self._binaries = binaries
         self._way: Way | None = None
@@ -72,13 +86,8 @@ class BubblewrapEngine:
         """Start a sandbox with its workspace in place."""
         way = await self._find_way()
         tree = await self._read_only_tree(way, spec) if way.plain else await self._tree(spec.base, None)
-        if spec.network.kind is NetworkKind.ALLOWLIST:
-            raise SandboxUnavailable(
-                "bubblewrap cannot give a sandbox a list of allowed hosts",
-                hint="use docker, or set network_access to none or open for this role",
-            )
-        name = group_name(spec.agent)
-        start = _Start(way, spec, tree, name)
+        name = group_name(self._owner, spec.agent)
+        start = _Start(way, spec, tree, name, _proxy(spec, self._proxy_secrets))
         try:
             channel = await start.first()
         except (StartFailedError, ChannelClosedError, GitInSandboxError, OSError) as error:
@@ -93,7 +102,7 @@ class BubblewrapEngine:
         return ChannelSandbox(
             facts=facts,
             spec=spec,
-            environment=command_environment(None),
+            environment=command_environment(PROXY_URL if start.proxy is not None else None),
             channel=channel,
             respawn=start.again,
             shut=start.shut,
@@ -105,9 +114,11 @@ class BubblewrapEngine:
         groups = self._way.groups if self._way else find_groups()
         if groups is None:
             return removed
-        kept = {group_name(key) for key in keep}
-        for name, group in groups.leftovers("" if run_id is None else f"{run_id}-").items():
-            if name not in kept and not name.startswith("probe-"):
+        kept = {group_name(self._owner, key) for key in keep}
+        for name, group in groups.leftovers(
+            f"{self._owner}-" if run_id is None else f"{self._owner}-{run_id}-"
+        ).items():
+            if name not in kept:
                 await _remove(group)
                 removed.append(name)
         return removed
@@ -162,6 +173,8 @@ class _Start:
     spec: SandboxSpec
     tree: Path
     name: str
+    proxy: Proxy | None
+    relay: Relay | None = None
     group: Group | None = None
     running: Running | None = None
     namespaces: tuple[int, ...] = ()
@@ -211,6 +224,8 @@ class _Start:
         self.running = await launch(plan, prefix=scope_of(self.way, self.name, self.spec.limits))
         if not self.namespaces and not plan.plain:
             self.namespaces = self.running.namespaces()
+        if self.proxy is not None:
+            self.relay = await connect(self.running, self.proxy)
         if "memory" in self.way.unlimited():
             self.watch = asyncio.create_task(watch_memory(self.running.process.pid, self.spec.limits.memory_bytes))
 
@@ -220,6 +235,9 @@ class _Start:
             with contextlib.suppress(asyncio.CancelledError):
                 await self.watch
             self.watch = None
+        if self.relay is not None:
+            await self.relay.close()
+            self.relay = None
         if self.running is not None:
             await self.running.stop()
             self.running = None
@@ -237,10 +255,21 @@ class _Start:
                 self.group = None
 
 
-def group_name(agent: AgentKey) -> str:
+def _proxy(spec: SandboxSpec, secrets: Mapping[str, str]) -> Proxy | None:
+    if spec.network.kind is not NetworkKind.ALLOWLIST:
+        return None
+    return Proxy(ProxyPolicy(spec.network.hosts, secrets), on_denied=log_denial)
+
+
+def owner_of(folder: Path) -> str:
+    """Give what tells the sandboxes of one state folder from those of another on the same machine."""
+    return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+
+
+def group_name(owner: str, agent: AgentKey) -> str:
     """Give the name that a sandbox and its control group go by."""
     what = agent.task_id or "run"
-    return f"{agent.run_id}-{agent.role}-{agent.purpose}-{what}-{agent.attempt}".replace("/", "_")
+    return f"{owner}-{agent.run_id}-{agent.role}-{agent.purpose}-{what}-{agent.attempt}".replace("/", "_")
 
 
 async def _remove(group: Group) -> None:

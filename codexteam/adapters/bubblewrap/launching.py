@@ -59,7 +59,6 @@ class Launch:
     """The checkout: read-only under the workspace, or the workspace itself when `in_place`."""
     in_place: bool = False
     """Work in `tree` itself: how a base is made."""
-    proxy_socket: Path | None = None
     cgroup_procs: tuple[str, ...] = ()
     nproc: int | None = None
     """A limit of processes per user, where there is no control group."""
@@ -103,8 +102,6 @@ class Launch:
         found = {"work": str(self.tree)} if self.in_place else {"base.git": str(self.tree / ".git")}
         if self.interpreter.prefix is not None:
             found["python"] = self.interpreter.prefix
-        if self.proxy_socket is not None:
-            found["proxy"] = str(self.proxy_socket.parent)
         return found
 
     def _files(self) -> dict[str, str]:
@@ -158,8 +155,6 @@ class Launch:
         if not self.in_place:
             base_git = f"{INSIDE}/base.git"
             argv += ["--ro-bind", self._source("base.git"), base_git]
-        if self.proxy_socket is not None:
-            argv += ["--ro-bind", self._source("proxy"), f"{INSIDE}/proxy"]
         argv += self._workspace()
         argv += ["--remount-ro", "/", "--chdir", WORKSPACE]
         if filter_descriptor is not None:

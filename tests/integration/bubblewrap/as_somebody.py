@@ -12,7 +12,7 @@ sys.path.insert(0, sys.argv[1])
 
 from codexteam.adapters.bubblewrap.binary import Binary, find_binaries
 from codexteam.adapters.bubblewrap.engine import BubblewrapEngine
-from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode
+from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxLimits, SandboxMode
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.ports.sandbox import Command, SandboxSpec
 from tests.support_base_source import base_source, commit_all, git
@@ -48,7 +48,12 @@ async def live(folder: Path, repository: Path, binary: Binary, *, plain: bool) -
     looked = await reader.run(sh("cat folder/* b.txt; touch x"))
     assert looked.output.startswith(b"new\nlater\n"), looked
     assert not looked.ok
-    for sandbox in (one, again, reader):
+    policy = NetworkPolicy(NetworkKind.ALLOWLIST, ("example.org",))
+    online = await engine.start(replace(spec, agent=replace(agent, attempt=4), network=policy))
+    fetch = "import urllib.request; urllib.request.urlopen('http://example.com/')"
+    denied = await online.run(Command(("python3", "-c", fetch)))
+    assert b"403" in denied.output, denied
+    for sandbox in (one, again, reader, online):
         await sandbox.close()
     await engine.close()
     print("lived", report.unlimited)

@@ -14,7 +14,7 @@ import pytest
 
 from codexteam.adapters.bubblewrap.binary import Binary, find_binaries
 from codexteam.adapters.bubblewrap.cgroups import find_groups
-from codexteam.adapters.bubblewrap.engine import BubblewrapEngine, group_name
+from codexteam.adapters.bubblewrap.engine import BubblewrapEngine, group_name, owner_of
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxLimits, SandboxMode
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.errors import SandboxUnavailable
@@ -73,7 +73,7 @@ async def test_a_killed_server_is_started_again_over_the_same_files(
         await sandbox.close()
 
 
-async def test_nothing_is_left_after_close(engine: BubblewrapEngine, spec: SandboxSpec) -> None:
+async def test_nothing_is_left_after_close(engine: BubblewrapEngine, spec: SandboxSpec, tmp_path: Path) -> None:
     before = set(below(os.getpid()))
     sandbox = await engine.start(spec)
     await sandbox.run(sh("setsid -f sleep 1000; (sleep 1000 &)"))
@@ -82,7 +82,7 @@ async def test_nothing_is_left_after_close(engine: BubblewrapEngine, spec: Sandb
     await sandbox.close()
     assert set(below(os.getpid())) == before
     groups = find_groups()
-    assert groups is None or not groups.leftovers(str(RUN))
+    assert groups is None or not groups.leftovers(owner_of(tmp_path / "state"))
 
 
 async def test_a_killed_codexteam_leaves_no_process_and_a_sweep_the_rest(
@@ -120,8 +120,10 @@ async def test_a_killed_codexteam_leaves_no_process_and_a_sweep_the_rest(
         while any(is_alive(pid) for pid in inside):
             await asyncio.sleep(0.01)
     if find_groups() is not None:
+        elsewhere = BubblewrapEngine(tmp_path / "another")
+        assert await elsewhere.sweep(None) == []
         assert await engine.sweep(RUN, keep=[spec.agent]) == []
-        assert await engine.sweep(RUN) == [group_name(spec.agent)]
+        assert await engine.sweep(RUN) == [group_name(owner_of(tmp_path / "state"), spec.agent)]
     assert await engine.sweep(RUN) == []
 
 
@@ -193,10 +195,30 @@ async def test_old_checkouts_go_and_the_last_ones_stay(spec: SandboxSpec, tmp_pa
     await engine.close()
 
 
-async def test_an_allowlist_that_cannot_be_kept_is_refused(engine: BubblewrapEngine, spec: SandboxSpec) -> None:
-    policy = NetworkPolicy(NetworkKind.ALLOWLIST, ("example.org",))
-    with pytest.raises(SandboxUnavailable, match="allowed hosts"):
-        await engine.start(replace(spec, network=policy))
+async def test_an_allowlist_is_kept_by_name(engine: BubblewrapEngine, spec: SandboxSpec) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    policy = NetworkPolicy(NetworkKind.ALLOWLIST, (f"localhost:{port}",))
+    sandbox = await engine.start(replace(spec, network=policy))
+    fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
+    try:
+        for _ in range(2):
+            got = await sandbox.run(Command(("python3", "-c", fetch, f"http://localhost:{port}/")))
+            assert got.output == b"b'hello'\n", got
+            other = await sandbox.run(Command(("python3", "-c", fetch, f"http://127.0.0.1:{port}/")))
+            assert b"403" in other.output, other
+            direct = await sandbox.run(sh(f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
+            assert not direct.ok
+            await sandbox.run(sh("kill -9 -1"))  # and then it still holds
+    finally:
+        await sandbox.close()
+        server.close()
 
 
 async def test_open_network_reaches_the_hosts_loopback(engine: BubblewrapEngine, spec: SandboxSpec) -> None:

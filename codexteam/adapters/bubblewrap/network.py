@@ -1,0 +1,98 @@
+"""A sandbox's way to the hosts it may reach: a relay in its network, the proxy in this process."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from codexteam.adapters import network_relay
+from codexteam.adapters.bubblewrap.launching import SANDBOX_UID
+from codexteam.adapters.bubblewrap.processes import Running, StartFailedError
+from codexteam.adapters.network_proxy import Proxy
+from codexteam.core.json_types import JSONObject
+
+_LOG = logging.getLogger(__name__)
+_READY_SECONDS = 20.0
+#: Gives a descriptor of the user namespace that owns a namespace.
+_NS_GET_USERNS = 0xB701
+#: What commands are told.
+PROXY_URL = f"http://127.0.0.1:{network_relay.PORT}"
+
+
+class Relay:
+    """A relay at work. Owned by the sandbox's start, which closes it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, task: "asyncio.Task[None]") -> None:
+        self._process = process
+        self._task = task
+
+    async def close(self) -> None:
+        """End it. May be repeated."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+async def connect(running: Running, proxy: Proxy) -> Relay:
+    """Let the commands of a started sandbox reach the proxy.
+
+    Raises:
+        StartFailedError: the relay does not start.
+    """
+    descriptors = _namespaces(running.process.pid)
+    root = os.getuid() == 0
+    settings = {
+        "namespaces": list(descriptors),
+        "uid": SANDBOX_UID if root else None,
+        "gid": SANDBOX_UID if root else None,
+        "relay": network_relay.__file__,
+        "port": network_relay.PORT,
+    }
+    program = str(Path(__file__).with_name("relay.py"))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", program, json.dumps(settings)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=descriptors,
+            env={},
+        )
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            await process.stdout.readexactly(9)  # its first frame says that it listens
+    except (asyncio.IncompleteReadError, TimeoutError) as error:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        said = (await process.stderr.read(2000)).decode("utf-8", "replace").strip()
+        await process.wait()
+        raise StartFailedError(f"the network relay did not start: {said or error}") from error
+    mux = network_relay.Mux(process.stdout, process.stdin, proxy.serve)
+    return Relay(process, asyncio.create_task(mux.run()))
+
+
+def _namespaces(pid: int) -> tuple[int, ...]:
+    """Open the network that bubblewrap made; an ordinary user comes in through the user namespace that owns it."""
+    inside = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
+    network = os.open(f"/proc/{inside}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if os.getuid() == 0:
+        return (network,)
+    return (fcntl.ioctl(network, _NS_GET_USERNS), network)
+
+
+def log_denial(denial: JSONObject) -> None:
+    """Count a denial where events are kept."""
+    _LOG.warning("%s", json.dumps({"event": "network.denied", **denial}))
