@@ -1,0 +1,139 @@
+"""`apply_patch` and `view_image`: the workspace's files without a command."""
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+from codexteam.agent.patch import GRAMMAR, apply_patch
+from codexteam.agent.tools.arguments import parse_arguments, text_argument
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.workplace import Workplace
+from codexteam.core.json_types import JSONObject
+
+#: How files of the kinds that models can see begin.
+_IMAGE_KINDS: Final = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPatch:
+    """Changes files by a patch in Codex's format."""
+
+    place: Workplace
+    freeform: bool = False
+    """Whether the provider takes free text held to a grammar; else the patch is a function's `input`."""
+
+    @property
+    def name(self) -> str:
+        """`apply_patch`."""
+        return "apply_patch"
+
+    @property
+    def only_reads(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def definition(self) -> JSONObject:
+        """Codex's tool, in one of its two forms."""
+        if self.freeform:
+            return {
+                "type": "custom",
+                "name": self.name,
+                "description": "Edits files. FREEFORM: send the patch itself, not JSON.",
+                "format": {"type": "grammar", "syntax": "lark", "definition": GRAMMAR},
+            }
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": _PATCH_TEXT,
+            "strict": False,
+            "parameters": {
+                "type": "object",
+                "properties": {"input": {"type": "string", "description": "The whole patch."}},
+                "required": ["input"],
+                "additionalProperties": False,
+            },
+        }
+
+    async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a patch leaves no log
+        """Apply it, whole or not at all."""
+        patch = arguments if self.freeform else self._input_of(arguments)
+        if self.place.read_only:
+            raise ToolProblem("this sandbox is read-only: nothing can be patched in it.")
+        sandbox = await self.place.enter()
+        self.place.wrote = True
+        return ToolOutput(self.place.redact(await apply_patch(patch, sandbox)))
+
+    def _input_of(self, arguments: str) -> str:
+        return text_argument(parse_arguments(self.name, arguments, known=("input",)), "input")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewImage:
+    """Shows the model a picture of the workspace."""
+
+    place: Workplace
+
+    @property
+    def name(self) -> str:
+        """`view_image`."""
+        return "view_image"
+
+    @property
+    def only_reads(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def definition(self) -> JSONObject:
+        """Codex's tool."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": "View an image file of the workspace.",
+            "strict": False,
+            "parameters": {
+                "type": "object",
+                "properties": {"path": {"type": "string", "description": "Path of the image."}},
+                "required": ["path"],
+                "additionalProperties": False,
+            },
+        }
+
+    async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a picture leaves no log
+        """Give the picture."""
+        path = text_argument(parse_arguments(self.name, arguments, known=("path", "detail")), "path")
+        sandbox = await self.place.enter()
+        try:
+            data = await sandbox.read_file(path, limit_bytes=self.place.limits.image_bytes)
+        except ValueError as error:
+            raise ToolProblem(f"{path} cannot be shown: {error}") from error
+        if data is None:
+            raise ToolProblem(f"there is no file {path}.")
+        kind = _kind_of(data)
+        if kind is None:
+            raise ToolProblem(f"{path} is no PNG, JPEG, GIF or WebP image.")
+        url = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+        return ToolOutput(({"type": "input_image", "image_url": url},))
+
+
+def _kind_of(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in _IMAGE_KINDS if data.startswith(start)), None)
+
+
+_PATCH_TEXT = """Edits files. `input` is:
+*** Begin Patch
+*** Update File: path (or Add File, Delete File; *** Move to: path may follow)
+@@ def enclosing_line():
+ context
+-old
++new
+*** End Patch
+Each line of a hunk starts with space, - or +; 3 lines of context around a change. Paths are relative."""

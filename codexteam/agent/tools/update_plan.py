@@ -1,0 +1,65 @@
+"""`update_plan`: the agent's own list of steps, for those who watch it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codexteam.agent.tools.arguments import parse_arguments
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.core.json_types import JSONObject
+
+_STATES = ("pending", "in_progress", "completed")
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePlan:
+    """Takes the list and passes it on."""
+
+    tell: Callable[[tuple[JSONObject, ...]], None]
+
+    @property
+    def name(self) -> str:
+        """`update_plan`."""
+        return "update_plan"
+
+    @property
+    def only_reads(self) -> bool:
+        """Never: lists are told in the order they were made."""
+        return False
+
+    @property
+    def definition(self) -> JSONObject:
+        """Codex's tool."""
+        step: JSONObject = {
+            "type": "object",
+            "properties": {"step": {"type": "string"}, "status": {"type": "string", "enum": list(_STATES)}},
+            "required": ["step", "status"],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": "Updates your task plan. At most one step is in_progress.",
+            "strict": False,
+            "parameters": {
+                "type": "object",
+                "properties": {"explanation": {"type": "string"}, "plan": {"type": "array", "items": step}},
+                "required": ["plan"],
+                "additionalProperties": False,
+            },
+        }
+
+    async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a plan leaves no log
+        """Check the list and pass it on."""
+        given = parse_arguments(self.name, arguments, known=("explanation", "plan"))
+        steps = given.get("plan")
+        if not isinstance(steps, list):
+            raise ToolProblem("the argument plan must be an array of steps.")
+        checked: list[JSONObject] = []
+        for step in steps:
+            match step:
+                case {"step": str(text), "status": str(status)} if status in _STATES:
+                    checked.append({"step": text, "status": status})
+                case _:
+                    raise ToolProblem(f"each step has `step`, a string, and `status`, one of {', '.join(_STATES)}.")
+        self.tell(tuple(checked))
+        return ToolOutput("Plan updated")
