@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codexteam.config.settings import SandboxSettings
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import EngineReport, SandboxEngine
+
+if TYPE_CHECKING:
+    from codexteam.adapters.docker.images import RepositoryFiles
 
 _HINT = (
     "install a Docker engine (Debian: apt-get install docker.io) and start it, or bubblewrap "
@@ -23,15 +27,25 @@ class Chosen:
     why: str
 
 
-async def choose_engine(settings: SandboxSettings, *, state_dir: Path, environment: Mapping[str, str]) -> Chosen:
+async def choose_engine(
+    settings: SandboxSettings,
+    *,
+    state_dir: Path,
+    environment: Mapping[str, str],
+    files: "RepositoryFiles | None" = None,
+    trusted: bool = False,
+) -> Chosen:
     """Give an engine that really started something. Owned by the caller, who closes it.
+
+    `files` are the repository's at the base commit, for the choice of an image; a `trusted` repository's own
+    devcontainer may be used.
 
     Raises:
         SandboxUnavailable: none works; the bare host is never used in its place.
     """
     problems: list[str] = []
     for kind in ("docker", "bubblewrap") if settings.kind == "auto" else (settings.kind,):
-        engine = _make(kind, settings, state_dir, environment)
+        engine = _make(kind, settings, state_dir, environment, files, trusted=trusted)
         report = await engine.check()
         if report.usable:
             why = "configured" if settings.kind != "auto" else "; ".join(problems) or "a Docker engine answers"
@@ -41,11 +55,19 @@ async def choose_engine(settings: SandboxSettings, *, state_dir: Path, environme
     raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)
 
 
-def _make(kind: str, settings: SandboxSettings, state_dir: Path, environment: Mapping[str, str]) -> SandboxEngine:
+def _make(
+    kind: str,
+    settings: SandboxSettings,
+    state_dir: Path,
+    environment: Mapping[str, str],
+    files: "RepositoryFiles | None",
+    *,
+    trusted: bool,
+) -> SandboxEngine:
     if kind == "docker":
         from codexteam.adapters.docker.engine import DockerEngine
 
-        return DockerEngine(settings, environment)
+        return DockerEngine(settings, environment=environment, owner=str(state_dir), files=files, trusted=trusted)
     from codexteam.adapters.bubblewrap.engine import BubblewrapEngine
 
     return BubblewrapEngine(state_dir / "bubblewrap")

@@ -86,6 +86,10 @@ class Driver:
         self._inbox.put_nowait(_Outside(event, taken))
         return taken
 
+    def post(self, event: Event) -> None:
+        """Bring an event that is allowed at any moment, and that nobody waits for."""
+        self._inbox.put_nowait(_Outside(event))
+
     def halt(self, stop: StopRequested) -> None:
         """End the sitting now: what is in flight is cancelled, and goes on at `resume` from its last stored turn."""
         if self._halted is None:

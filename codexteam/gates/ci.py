@@ -109,20 +109,19 @@ async def run(office: Office, effect: RunGate, state: RunState) -> GateFinished:
 
 async def _guilty(office: Office, effect: RunGate, state: RunState, failure: Failure) -> str | None:
     """Find the merge that turned a command red, by bisecting the batch; None when it cannot be told."""
-    merges = [name for name, _ in effect.merges]
-    if len(merges) < 2:
-        return merges[0] if merges else None
+    if len(effect.merges) < 2:
+        return effect.merges[0][0] if effect.merges else None
     base = await baseline(office, state.base, [failure.outcome.command]) if state.base else []
 
-    async def is_red(place: int) -> bool:
-        outcomes = await check_commit(
-            office, effect.merges[place][1], [failure.outcome.command], name=f"bisect.{effect.round}.{place}"
-        )
+    async def is_red(merge: tuple[str, CommitId]) -> bool:
+        name, commit = merge
+        outcomes = await check_commit(office, commit, [failure.outcome.command], name=f"bisect.{effect.round}.{name}")
         found = judge(outcomes[0], base[0] if base else None)
         return found is not None and found.kind is FailureKind.NEW
 
-    place = await first_red(len(merges), is_red)
-    return merges[place] if place is not None else None
+    # the judged commit itself is red: that is why somebody is looked for
+    guilty = await first_red(effect.merges, is_red)
+    return guilty[0] if guilty is not None else None
 
 
 async def _causes(
