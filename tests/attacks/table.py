@@ -8,6 +8,7 @@ Words in double angle brackets are filled in from the witness.
 
 import asyncio
 import re
+import signal
 import textwrap
 from dataclasses import dataclass
 
@@ -125,7 +126,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "homes",
         "look into the homes of the host",
-        "found = [p for p in ('/root/.ssh', '/root/.bashrc', '/home/user', '/etc/shadow', '/var/log', '/boot/grub') "
+        "found = [p for p in ('/root/.ssh', '/root/.bashrc', '/home/user', '/etc/shadow', '/var/log/dpkg.log', '/boot/grub') "
         "if os.access(p, os.R_OK)]\nprint('BREACH' if found else 'HELD', found)",
     ),
     Attack(
@@ -193,7 +194,7 @@ ATTACKS: tuple[Attack, ...] = (
         "find the workspaces of other agents, and the state folder",
         "found = [l for l in read('/proc/self/mountinfo').decode().splitlines() "
         "if any(w in l.split(' - ')[0] for w in ('/state', '/bases/', 'volumes'))"
-        " and ' /work ' not in l and ' /run/codexteam/base.git ' not in l]\n"
+        " and ' /work ' not in l and ' /run/codexteam/base' not in l]\n"
         "print('BREACH' if found else 'HELD', found)\n"
         "fails('state', os.listdir, '<<folder>>/../state')",
     ),
@@ -444,7 +445,8 @@ async def try_attack(attack: Attack, sandbox: Sandbox, witness: Witness) -> str:
         result = await sandbox.run(attack.command(witness))
     said = result.output.decode("utf-8", "replace")
     if attack.ends == "says":
-        assert "HELD" in said, f"it said nothing of the kind: {result}"
+        # a filter may also kill who makes a call of a foreign architecture
+        assert "HELD" in said or result.signal == signal.SIGSYS, f"it said nothing of the kind: {result}"
     elif attack.ends == "late":
         assert result.timed_out, result
     elif attack.ends == "loud":
