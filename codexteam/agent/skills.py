@@ -9,7 +9,7 @@ that only Codex has (`$name` still gives them).
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from codexteam.agent.file_source import FileSource
@@ -224,18 +224,7 @@ def _is_enabled(skill: Skill, where: str, overrides: Sequence[SkillOverride]) ->
 def _with_ids(skills: Sequence[Skill]) -> tuple[Skill, ...]:
     names = [skill.name for skill in skills]
     return tuple(
-        skill
-        if names.count(skill.name) == 1
-        else Skill(
-            f"{skill.source.root}/{skill.folder}",
-            skill.name,
-            skill.description,
-            skill.scope,
-            skill.folder,
-            skill.source,
-            skill.listed,
-        )
-        for skill in skills
+        skill if names.count(skill.name) == 1 else replace(skill, id=skill.folder or skill.name) for skill in skills
     )
 
 

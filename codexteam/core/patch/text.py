@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from codexteam.core.patch.parse import WHITE_SPACE
+from codexteam.core.white_space import WHITE_SPACE
 
 _ENDING = re.compile(r"\r\n|\n|\r")
 
