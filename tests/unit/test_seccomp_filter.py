@@ -27,9 +27,9 @@ def verdict(program: bytes, audit: int, number: int, *arguments: int) -> int:
         code, yes, no, constant = lines[at]
         at += 1
         if code == 0x20:
-            value = struct.unpack_from("=I", data, constant)[0]
+            value = int(struct.unpack_from("=I", data, constant)[0])
         elif code == 0x06:
-            return constant if constant == ALLOW else constant & 0xFFFF
+            return int(constant if constant == ALLOW else constant & 0xFFFF)
         else:
             holds = {0x15: value == constant, 0x35: value >= constant, 0x45: bool(value & constant)}[code]
             at += yes if holds else no
