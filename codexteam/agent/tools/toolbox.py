@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from codexteam.agent.agent_events import AgentEvent, ToolFinished, ToolStarted
 from codexteam.agent.tools.tool import PROBLEM_PREFIX, Tool, ToolOutput, ToolProblem
-from codexteam.core.json_types import JSONObject
+from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.ports.clock import Clock
 
 #: Item type of a call to that of its output.
@@ -170,7 +170,7 @@ async def _cancel(tasks: Sequence["asyncio.Task[ToolOutput]"]) -> None:
 
 def output_item(call: ToolCall, output: ToolOutput) -> JSONObject:
     """Give the input item that answers a call."""
-    content = output.content if isinstance(output.content, str) else list(output.content)
+    content: JSONValue = output.content if isinstance(output.content, str) else [*output.content]
     return {"type": OUTPUT_TYPES[call.kind], "call_id": call.call_id, "output": content}
 
 
