@@ -1,0 +1,367 @@
+"""`run`, `plan` and `resume`: from a command line to a sitting, its views, and its exit code."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from codexteam.adapters.clock import SystemClock
+from codexteam.adapters.events_file import EventsFile, JsonLines
+from codexteam.app.sitting import Ended, Sitting, Table, opened_store
+from codexteam.app.start import Ground, find_ground, new_run_id, pick_run
+from codexteam.config.load import load_settings
+from codexteam.config.request import LoadRequest
+from codexteam.config.settings import Settings
+from codexteam.core.ids import CommitId, RunId
+from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.plan import Plan
+from codexteam.core.plan_graph import graph_of
+from codexteam.core.plan_md import is_ours, parse
+from codexteam.errors import PlanError, UsageError
+from codexteam.ports.reporter import Reporter, RunEvent
+from codexteam.ports.store import RunRecord, Store
+from codexteam.report.board import Board
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: More than this is no goal but a mistake; the orchestrator reads all of it in every planning call.
+MAX_GOAL_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a command shows what happens."""
+
+    json_lines: bool = False
+    quiet: bool = False
+    color: str = "auto"
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `run` and `plan` were told beside the goal."""
+
+    load: LoadRequest
+    view: View
+    state_dir: Path | None = None
+    plan_file: Path | None = None
+    document: bool = True
+    release: bool = True
+    base: str | None = None
+
+
+def run(goal: str | None, options: RunOptions) -> int:
+    """Begin a run and drive it; give the exit code.
+
+    Raises:
+        CodexteamError: it cannot begin, or cannot go on.
+    """
+    return asyncio.run(_begin(goal, options, plan_only=False))
+
+
+def plan(goal: str, options: RunOptions) -> int:
+    """Dry run: scouts, plan.md, waves, forecast; writes nothing but plan.md.
+
+    Raises:
+        CodexteamError: there can be no plan.
+    """
+    return asyncio.run(_begin(goal, options, plan_only=True))
+
+
+def resume(name: str | None, options: RunOptions) -> int:
+    """Go on with a run from its last checkpoint.
+
+    Raises:
+        CodexteamError: there is no such run, or it cannot go on.
+    """
+    return asyncio.run(_go_on(name, options))
+
+
+async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> int:
+    ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
+    settings = load_settings(options.load)
+    given = _given_plan(ground, options)
+    text = checked_goal(goal, given)
+    _refuse_foreign_plan(ground, options)
+    clock = SystemClock()
+    now = clock.wall_seconds()
+    run_id = new_run_id(text, at_seconds=now, pid=os.getpid())
+    with _lock(ground, now):
+        facts = await _inspect(ground, settings, options.load.environment)
+        async with opened_store(ground) as store:
+            record = RunRecord(run_id, text, facts.head, "running", now, remembered(options, ground))
+            await store.create_run(record)
+            settings = replace(settings, notices=(*facts.notices, *settings.notices))
+            sitting = Sitting(
+                ground,
+                settings,
+                options.load.environment,
+                record,
+                facts.head,
+                plan=given,
+                document=options.document,
+                release=options.release,
+                plan_only=plan_only,
+            )
+            ended, board, console = await _sit(sitting, store, clock, options.view)
+            if plan_only:
+                from codexteam.app.planning_view import show_plan
+
+                return await show_plan(ended, board, store, settings, console, options.view)
+            return finish(ended, board, console, options.view)
+
+
+async def _go_on(name: str | None, options: RunOptions) -> int:
+    ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
+    clock = SystemClock()
+    now = clock.wall_seconds()
+    if not ground.store_path.exists():
+        raise UsageError("there are no runs here yet", hint='begin one: codexteam run "goal"')
+    with _lock(ground, now):
+        async with opened_store(ground) as store:
+            record = await pick_run(store, name)
+            load = with_remembered(options.load, record.settings)
+            settings = load_settings(load)
+            await store.set_run_state(record.run_id, "running")
+            await _take_edited_plan(ground, store, record)
+            sitting = Sitting(
+                ground,
+                settings,
+                load.environment,
+                record,
+                CommitId(record.base),
+                document=record.settings.get("document") is not False,
+                release=record.settings.get("release") is not False,
+            )
+            ended, board, console = await _sit(sitting, store, clock, options.view)
+            return finish(ended, board, console, options.view)
+
+
+async def _take_edited_plan(ground: Ground, store: Store, record: RunRecord) -> None:
+    """Take in what the user changed in plan.md while the run waited.
+
+    Raises:
+        PlanError: the edit cannot be read, or does not hold together; names its line.
+    """
+    from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
+    from codexteam.app.offline import apply_event
+    from codexteam.core.events import PlanEdited
+    from codexteam.core.plan_md import normal_plan
+    from codexteam.core.state import Rules
+    from codexteam.driver.loop import load_state
+    from codexteam.driver.performer import plan_of_state
+
+    text = read_plan_file(ground.places.root / PLAN_NAME)
+    if text is None or record.run_id not in text:
+        return
+    state = await load_state(store, record.run_id, goal=record.goal, rules=Rules())
+    if not state.tasks:
+        return
+    edited = parse(text).plan()
+    known = normal_plan(plan_of_state(state))
+    if (edited.tasks, edited.later, edited.risks) != (known.tasks, known.later, known.risks):
+        await apply_event(store, record, PlanEdited(replace(edited, goal=state.goal)))
+
+
+async def _sit(sitting: Sitting, store: Store, clock: SystemClock, view: View) -> tuple[Ended, Board, "Console"]:
+    run_id = sitting.run.run_id
+    board = Board()
+    events = EventsFile(sitting.ground.run_folder(run_id) / "events.jsonl", run_id)
+    console = make_console(view)
+    await _replay(sitting.ground.run_folder(run_id) / "events.jsonl", board)
+    shown = _reporter(view, board, console, clock, run_id)
+    table = Table(sitting, store, clock, (events, shown))
+    try:
+        return await table.sit(), board, console
+    except BaseException:
+        await store.set_run_state(run_id, "interrupted")
+        raise
+    finally:
+        with contextlib.ExitStack() as stack:
+            stack.callback(events.close)
+            stack.callback(shown.close)
+
+
+async def _replay(path: Path, board: Board) -> None:
+    """Fill a board with what earlier sittings reported, so that a resumed run shows all that it cost."""
+    from codexteam.app.history import read_events
+
+    for event in read_events(path):
+        board.take(event)
+    board.result = board.reason = ""
+
+
+def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
+    from codexteam.adapters.terminal.live import LiveView
+    from codexteam.adapters.terminal.plain import PlainLines, Quiet
+
+    if view.json_lines:
+        return _Both(JsonLines(view.out, run_id), Quiet(board))
+    if view.quiet:
+        return Quiet(board)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(console, board, clock.wall_seconds)
+    return PlainLines(view.err, board)
+
+
+class _Both:
+    """Two reporters as one."""
+
+    def __init__(self, one: Reporter, other: Reporter) -> None:
+        self._both = (one, other)
+
+    def report(self, event: RunEvent) -> None:
+        for reporter in self._both:
+            reporter.report(event)
+
+    def close(self) -> None:
+        for reporter in self._both:
+            reporter.close()
+
+
+def finish(ended: Ended, board: Board, console: "Console", view: View) -> int:
+    """Show how a sitting ended, and give its exit code."""
+    from codexteam.adapters.terminal.summary import print_summary
+
+    if not view.json_lines:
+        print_summary(console, board, folder=str(ended.folder))
+    return ended.finish.exit_code
+
+
+def make_console(view: View) -> "Console":
+    """Give the console for people: standard error with `--json`, whose output is for programs."""
+    from rich.console import Console
+
+    force = {"always": True, "never": False}.get(view.color)
+    stream = view.err if view.json_lines else view.out
+    return Console(file=stream, force_terminal=force, no_color=True if view.color == "never" else None, highlight=False)
+
+
+def checked_goal(goal: str | None, given: Plan | None) -> str:
+    """Give the goal of a run.
+
+    Raises:
+        UsageError: it is empty, missing, too long, or no text.
+    """
+    if goal is None and given is not None:
+        goal = given.goal
+    text = (goal or "").strip()
+    if not text:
+        raise UsageError(
+            "the goal is empty", hint='say what is to be reached: codexteam run "goal", or - to read it from stdin'
+        )
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_GOAL_BYTES:
+        raise UsageError(
+            f"the goal has {size:,} bytes: at most {MAX_GOAL_BYTES:,} are allowed",
+            hint="put the details into a file of the repository and name it in the goal",
+        )
+    return text.replace("\0", "")
+
+
+def _given_plan(ground: Ground, options: RunOptions) -> Plan | None:
+    from codexteam.adapters.run_files import read_plan_file
+
+    if options.plan_file is None:
+        return None
+    path = options.plan_file if options.plan_file.is_absolute() else options.load.cwd / options.plan_file
+    text = read_plan_file(path)
+    if text is None:
+        raise UsageError(f"--plan {path}: there is no such file")
+    plan = parse(text).plan()
+    if not plan.tasks:
+        raise PlanError(f"{path}: there are no tasks in it")
+    graph_of(plan.tasks)
+    return plan
+
+
+def _refuse_foreign_plan(ground: Ground, options: RunOptions) -> None:
+    """A plan.md that is not ours is never written over.
+
+    Raises:
+        UsageError: there is one.
+    """
+    from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
+
+    path = ground.places.root / PLAN_NAME
+    text = read_plan_file(path)
+    if text is not None and text.strip() and not is_ours(text):
+        same = options.plan_file is not None and (options.load.cwd / options.plan_file).resolve() == path.resolve()
+        hint = "move it away; codexteam writes its own plan.md there"
+        if not same:
+            hint += ", or give it with --plan if it is written in codexteam's form"
+            raise UsageError(f"{path}: this file was not written by codexteam, and would be replaced", hint=hint)
+
+
+def _lock(ground: Ground, now: float) -> contextlib.AbstractContextManager[object]:
+    from datetime import UTC, datetime
+
+    from codexteam.adapters.lock import RepositoryLock
+
+    started = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return RepositoryLock(ground.state_dir, ground.places.common_dir, started=started)
+
+
+async def _inspect(ground: Ground, settings: Settings, environment: Mapping[str, str]) -> "RepositoryFacts":
+    from codexteam.adapters.git.repo import GitRepo
+
+    repo = GitRepo(ground.places, ground.state_dir, environment, history_depth=settings.team.history_depth)
+    try:
+        return await repo.inspect()
+    finally:
+        await repo.close()
+
+
+def remembered(options: RunOptions, ground: Ground) -> JSONObject:
+    """Give what `resume` needs to find the same settings again; flags, never values of the environment."""
+    load = options.load
+    flags: dict[str, JSONValue] = dict(load.flags)
+    return {
+        "cwd": str(load.cwd),
+        "profile": load.profile,
+        "overrides": list(load.overrides),
+        "model": load.model,
+        "enable": list(load.enable),
+        "disable": list(load.disable),
+        "strict": load.strict,
+        "oss": load.oss,
+        "flags": flags,
+        "document": options.document,
+        "release": options.release,
+        "state_dir": str(ground.state_dir),
+    }
+
+
+def with_remembered(load: LoadRequest, stored: JSONObject) -> LoadRequest:
+    """Give the load request of a run that goes on: what it was begun with, and over it what was said now."""
+    flags = stored.get("flags")
+    return replace(
+        load,
+        profile=load.profile or _text(stored.get("profile")),
+        overrides=(*_strings(stored.get("overrides")), *load.overrides),
+        model=load.model or _text(stored.get("model")),
+        enable=(*_strings(stored.get("enable")), *load.enable),
+        disable=(*_strings(stored.get("disable")), *load.disable),
+        strict=load.strict or stored.get("strict") is True,
+        oss=load.oss or stored.get("oss") is True,
+        flags={**(flags if isinstance(flags, dict) else {}), **load.flags},
+    )
+
+
+def _text(value: JSONValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _strings(value: JSONValue) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+if TYPE_CHECKING:
+    from codexteam.ports.repo import RepositoryFacts
