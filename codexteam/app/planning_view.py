@@ -27,7 +27,7 @@ _RUNS = 20
 
 
 async def show_plan(
-    ended: Ended, board: Board, store: Store, settings: Settings, console: "Console", view: View
+    ended: Ended, board: Board, store: Store, *, settings: Settings, console: "Console", view: View
 ) -> int:
     """Print a fresh plan, and give the exit code: 0 with a plan, else how planning ended."""
     tasks = [known.task for known in ended.state.tasks.values()]
@@ -103,8 +103,8 @@ def _print(console: "Console", tasks: Sequence[Task], seen: Forecast, settings: 
             for accept in task.acceptance:
                 shown = f"`{accept.command}`" if accept.command else "judged by a reader"
                 console.print(foreign(f"     accept {accept.criterion}: {shown}"), soft_wrap=True)
-    for line in forecast_lines(seen):
-        console.print(Text(line), soft_wrap=True)
+    for words in forecast_lines(seen):
+        console.print(Text(words), soft_wrap=True)
     console.print(Text("next    codexteam resume", style="bold"))
     console.print(Text("        or edit plan.md first; nothing but plan.md was written to the work tree"))
 
@@ -125,5 +125,6 @@ def _range(found: Range, unit: str) -> str:
 
     if found.expected is None or found.worst is None:
         return "price unknown: set [codexteam.prices]" if unit == "usd" else "unknown"
-    show = (lambda value: money(value)) if unit == "usd" else (lambda value: tokens(int(value)))
-    return f"{show(found.expected)} expected, {show(found.worst)} at worst"
+    if unit == "usd":
+        return f"{money(found.expected)} expected, {money(found.worst)} at worst"
+    return f"{tokens(int(found.expected))} expected, {tokens(int(found.worst))} at worst"

@@ -87,7 +87,7 @@ def resume(name: str | None, options: RunOptions) -> int:
 async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> int:
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
     settings = load_settings(options.load)
-    given = _given_plan(ground, options)
+    given = _given_plan(options)
     text = checked_goal(goal, given)
     _refuse_foreign_plan(ground, options)
     clock = SystemClock()
@@ -114,7 +114,7 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
             if plan_only:
                 from codexteam.app.planning_view import show_plan
 
-                return await show_plan(ended, board, store, settings, console, options.view)
+                return await show_plan(ended, board, store, settings=settings, console=console, view=options.view)
             return finish(ended, board, console, options.view)
 
 
@@ -266,7 +266,7 @@ def checked_goal(goal: str | None, given: Plan | None) -> str:
     return text.replace("\0", "")
 
 
-def _given_plan(ground: Ground, options: RunOptions) -> Plan | None:
+def _given_plan(options: RunOptions) -> Plan | None:
     from codexteam.adapters.run_files import read_plan_file
 
     if options.plan_file is None:

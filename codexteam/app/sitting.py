@@ -15,6 +15,7 @@ from codexteam.app import requests
 from codexteam.app.engines import choose_engine
 from codexteam.app.start import Ground
 from codexteam.config.settings import Settings
+from codexteam.core.codec import encode_state
 from codexteam.core.effects import Finish
 from codexteam.core.events import Continued, Event, Planned, RunStarted, StopRequested
 from codexteam.core.ids import CommitId, RunId
@@ -122,6 +123,9 @@ class Table:
         rules = rules_of(sitting)
         state = await load_state(self._store, run_id, goal=sitting.run.goal, rules=rules)
         begun = state.phase is not RunPhase.NEW
+        if not begun:
+            # the rules are part of the state that events are replayed on, by whoever replays them
+            await self._store.save_checkpoint(run_id, 0, encode_state(state))
         async with AsyncExitStack() as stack:
             office, crew = await self._open(stack)
             self._crew = crew
