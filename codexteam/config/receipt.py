@@ -101,4 +101,4 @@ def _value(role: RoleSettings, key: str, value: JSONValue) -> JSONObject:
 
 
 def _origin(role: RoleSettings, *keys: str) -> str:
-    return next((role.origins[key] for key in keys if key in role.origins), "default")
+    return next((role.origins[key] for key in keys if key in role.origins), "built-in")

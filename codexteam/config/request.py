@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codexteam.config.bundled import BUNDLED_ROLES
 from codexteam.core.json_types import JSONValue
 
 #: Where Codex looks for the machine's own files.
@@ -30,5 +31,7 @@ class LoadRequest:
     """`--oss`: the local provider that `oss_provider` names, ollama without it."""
     flags: Mapping[str, JSONValue] = field(default_factory=dict)
     """Dotted keys to values, from a command's own flags such as `--budget`; they beat `-c`."""
+    required_roles: frozenset[str] = frozenset(BUNDLED_ROLES)
+    """Roles that must be usable: a broken definition of one of them stops; of another one it is a notice."""
     system_folder: Path = SYSTEM_FOLDER
     """The folder of config.toml, managed_config.toml and requirements.toml of the machine."""

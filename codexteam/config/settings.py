@@ -149,6 +149,7 @@ class RoleSettings:
     """Ids of the servers this role uses."""
     skills: SkillSettings = field(default_factory=SkillSettings)
     shell_tool: bool = True
+    nicknames: tuple[str, ...] = ()
     source: str = "built-in"
     """The role file's path, or `built-in`."""
     source_hash: str = ""
@@ -209,6 +210,8 @@ class LimitSettings:
     max_tasks: int = 200
     max_turns: int = 200
     """Turns of one agent."""
+    max_output_tokens: int = 32_000
+    """The most that one call may answer; what a reservation counts on."""
     agent_minutes: float = 60.0
     """Wall clock of one agent."""
     command_seconds: float = 600.0
@@ -305,6 +308,8 @@ class TeamSettings:
     history_depth: int = 50
     """Commits of history that a workspace shows."""
     record_file: Path | None = None
+    replay_file: Path | None = None
+    """For the provider `replay`: the recording that is played back."""
 
 
 @dataclass(frozen=True, slots=True)

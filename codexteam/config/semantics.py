@@ -1,0 +1,188 @@
+"""What single values cannot show: keys that exclude each other, names that must exist, files that must be there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from codexteam.config.layers import Merged
+from codexteam.config.permissions import permission_problems
+from codexteam.config.positions import KeyPath
+from codexteam.config.provider_settings import BUILT_IN_PROVIDERS, RESERVED_PROVIDERS
+from codexteam.config.schema import Problem, describe, did_you_mean
+from codexteam.config.toml_file import read_bytes
+from codexteam.config.validation import refuse
+from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.errors import ConfigError
+
+_BEDROCK = ("amazon-bedrock", "amazon-bedrock-runtime")
+_HTTP_ONLY = (
+    "bearer_token_env_var",
+    "http_headers",
+    "env_http_headers",
+    "http_headers_helper",
+    "oauth",
+    "oauth_resource",
+)
+_STDIO_ONLY = ("args", "env", "env_vars", "cwd")
+
+
+def check_meaning(merged: Merged) -> None:
+    """Hold the merged values against each other and against what they name.
+
+    Raises:
+        ConfigError: Something cannot be meant; every problem is named.
+    """
+    found = [
+        *_removed_settings(merged),
+        *_providers(merged),
+        *_threads(merged),
+        *_mcp_servers(merged),
+        *permission_problems(merged),
+    ]
+    if found:
+        raise refuse([(merged.place(problem.path), problem) for problem in found])
+    _files(merged)
+
+
+def _removed_settings(merged: Merged) -> Iterator[Problem]:
+    if merged.get("approval_policy") == "untrusted":
+        yield Problem(
+            ("approval_policy",),
+            '"untrusted", which is no longer supported',
+            "on-request or never",
+            "remove this setting",
+        )
+    profile = merged.text("profile")
+    if profile is not None:
+        yield Problem(
+            ("profile",),
+            f'the legacy selector "{profile}", which is no longer supported',
+            "no such key",
+            f"use -p {profile} with {profile}.config.toml in your Codex home",
+        )
+    if merged.get("experimental_thread_store_endpoint") is not None:
+        yield Problem(
+            ("experimental_thread_store_endpoint",), "a key that is no longer supported", "no such key", "remove it"
+        )
+    budget = merged.get("features", "rollout_budget")
+    enabled = budget is True or (isinstance(budget, dict) and budget.get("enabled") is True)
+    if enabled and not (isinstance(budget, dict) and "limit_tokens" in budget):
+        yield Problem(
+            ("features", "rollout_budget"), "no `limit_tokens`", "a table with `limit_tokens` once it is enabled"
+        )
+
+
+def _providers(merged: Merged) -> Iterator[Problem]:
+    providers = merged.table("model_providers")
+    for name, provider in providers.items():
+        path: KeyPath = ("model_providers", name)
+        if name in RESERVED_PROVIDERS:
+            yield Problem(
+                path, "the id of a built-in provider", "an id of your own", f"rename it, such as `{name}-custom`"
+            )
+        elif isinstance(provider, dict):
+            yield from _provider(path, name, provider)
+    chosen = merged.text("model_provider")
+    known = {*providers, *BUILT_IN_PROVIDERS}
+    if chosen is not None and chosen not in known:
+        yield Problem(
+            ("model_provider",),
+            f"`{chosen}`, which is not defined",
+            f"one of {', '.join(sorted(known))}",
+            did_you_mean(chosen, known) or f"define [model_providers.{chosen}]",
+        )
+
+
+def _provider(path: KeyPath, name: str, provider: JSONObject) -> Iterator[Problem]:
+    if not str(provider.get("name", "")).strip() and name not in _BEDROCK:
+        yield Problem((*path, "name"), "no name", "a string that is not blank", 'add name = "..."')
+    if provider.get("wire_api") == "chat":
+        yield Problem(
+            (*path, "wire_api"), '"chat", which is no longer supported', '"responses"', 'set wire_api = "responses"'
+        )
+    auth = provider.get("auth")
+    if isinstance(auth, dict):
+        if "env_key" in provider or "experimental_bearer_token" in provider:
+            yield Problem((*path, "auth"), "both `auth` and a key", "one of them", "remove `auth` or `env_key`")
+        if not str(auth.get("command", "")).strip():
+            yield Problem((*path, "auth", "command"), "a blank command", "a command")
+    if "aws" in provider and name not in _BEDROCK:
+        yield Problem((*path, "aws"), "`aws`", f"`aws` for {' and '.join(_BEDROCK)} only")
+
+
+def _threads(merged: Merged) -> Iterator[Problem]:
+    for path in (
+        ("agents", "max_concurrent_threads_per_session"),
+        ("agents", "max_threads"),
+        ("features", "multi_agent_v2", "max_concurrent_threads_per_session"),
+    ):
+        value = merged.get(*path)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            yield Problem(path, describe(value), "an integer, at least 1")
+
+
+def _mcp_servers(merged: Merged) -> Iterator[Problem]:
+    for name, server in merged.table("mcp_servers").items():
+        if isinstance(server, dict):
+            yield from mcp_problems(("mcp_servers", name), server)
+
+
+def mcp_problems(path: KeyPath, server: JSONObject) -> Iterator[Problem]:
+    """Give what is wrong with the transport of one `[mcp_servers.<id>]`."""
+    has_command, has_url = "command" in server, "url" in server
+    if has_command and has_url:
+        yield Problem(
+            path, "both `command` and `url`", "one of them", "url is for HTTP servers, command for stdio ones"
+        )
+    elif not has_command and not has_url:
+        yield Problem(path, "neither `command` nor `url`", "a table with one of them")
+    elif "bearer_token" in server:
+        yield Problem(
+            (*path, "bearer_token"), "a literal token", "the name of a variable", "use bearer_token_env_var instead"
+        )
+    else:
+        kind = "a stdio server" if has_command else "an HTTP server"
+        for key in _HTTP_ONLY if has_command else _STDIO_ONLY:
+            if key in server:
+                yield Problem((*path, key), f"`{key}` on {kind}", f"no `{key}` on {kind}")
+
+
+def _files(merged: Merged) -> None:
+    for key in ("model_instructions_file", "experimental_compact_prompt_file"):
+        path = merged.file_path(key)
+        if path is not None:
+            text = _text_of(merged, key, path)
+            if not text.strip():
+                raise ConfigError(
+                    f"{merged.place((key,))}: {key}: {path} is empty", hint="write the text, or remove the key"
+                )
+    catalog = merged.file_path("model_catalog_json")
+    if catalog is not None:
+        _catalog(merged, catalog)
+
+
+def _catalog(merged: Merged, path: Path) -> None:
+    place = f"{merged.place(('model_catalog_json',))}: model_catalog_json: {path}"
+    try:
+        data: JSONValue = json.loads(_text_of(merged, "model_catalog_json", path))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{place} is not JSON: {error}") from error
+    models = data.get("models") if isinstance(data, dict) else None
+    if not isinstance(models, list) or not models:
+        raise ConfigError(f"{place}: found no models, an object with a list `models` that is not empty is expected")
+
+
+def _text_of(merged: Merged, key: str, path: Path) -> str:
+    content = read_bytes(path)
+    if content is None:
+        raise ConfigError(
+            f"{merged.place((key,))}: {key}: there is no file {path}",
+            hint="relative paths start from the folder of the file that names them",
+        )
+    return content.decode("utf-8", errors="replace")
+
+
+def read_named_file(merged: Merged, key: str) -> str | None:
+    """Give the text of a file that a key names; None where nobody set the key."""
+    path = merged.file_path(key)
+    return None if path is None else _text_of(merged, key, path)
