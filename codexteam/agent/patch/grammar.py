@@ -6,17 +6,18 @@ opening: "*** Begin Patch" NEWLINE
 closing: "*** End Patch" NEWLINE?
 
 file: added | deleted | updated
-added: "*** Add File: " PATH NEWLINE ("+" TEXT NEWLINE)+
-deleted: "*** Delete File: " PATH NEWLINE
-updated: "*** Update File: " PATH NEWLINE moved? chunk+
-moved: "*** Move to: " PATH NEWLINE
+added: "*** Add File: " NAME NEWLINE ADDED_LINE+
+deleted: "*** Delete File: " NAME NEWLINE
+updated: "*** Update File: " NAME NEWLINE moved? first_chunk chunk*
+moved: "*** Move to: " NAME NEWLINE
 
-chunk: anchor+ line+ ending? | line+ ending?
-anchor: "@@" NEWLINE | "@@ " PATH NEWLINE
-line: ("+" | "-" | " ") TEXT NEWLINE
-ending: "*** End of File" NEWLINE
+first_chunk: ANCHOR? LINE+ end_of_file?
+chunk: ANCHOR LINE+ end_of_file?
+end_of_file: "*** End of File" NEWLINE
 
-PATH: /[^\n]+/
-TEXT: /[^\n]*/
-NEWLINE: "\n"
+NAME: /[^\n]+/
+ANCHOR: /@@( [^\n]+)?\n/
+ADDED_LINE: /\+[^\n]*\n/
+LINE: /[-+ ][^\n]*\n/
+NEWLINE: /\n/
 """
