@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
+from codexteam.adapters.responses.clients import STREAMS_PER_CLIENT
 from codexteam.adapters.responses.model import ModelOptions
 from codexteam.config.settings import ModelSettings
 from codexteam.ports.model import Answered, StreamRestarted
@@ -17,7 +18,7 @@ async def _ask_all(bench: Bench, count: int, options: ModelOptions | None = None
     return [got.answer for got in await asyncio.gather(*(collect(model, request) for request in requests))]
 
 
-async def test_sixty_streams_at_once_use_three_pools_and_no_more(bench: Bench) -> None:
+async def test_sixty_streams_at_once_are_spread_over_clients_that_are_used_again(bench: Bench) -> None:
     together = asyncio.Event()
 
     async def play(call: Call) -> Played:
@@ -32,7 +33,11 @@ async def test_sixty_streams_at_once_use_three_pools_and_no_more(bench: Bench) -
     got = await asyncio.gather(*(collect(model, request) for request in requests))
     assert [str(one.answer.items).count(f"'T{number}'") for number, one in enumerate(got)] == [1] * 60
     assert bench.api.connections == 60
-    assert [pooled.streams for pooled in model._pools["local"]._clients] == [0, 0, 0]
+    clients = 60 // STREAMS_PER_CLIENT
+    assert [pooled.streams for pooled in model._pools["local"]._clients] == [0] * clients
+    await asyncio.gather(*(collect(model, request) for request in requests))
+    assert len(model._pools["local"]._clients) == clients
+    assert bench.api.connections == 60
 
 
 async def test_all_agents_of_a_model_slow_down_when_one_is_told_to(bench: Bench) -> None:
