@@ -3,7 +3,7 @@
 import difflib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from codexteam.cli.options import load_request
 
 if TYPE_CHECKING:
     from codexteam.config.settings import RoleSettings, Settings
-    from codexteam.core.json_types import JSONObject, JSONValue
+    from codexteam.core.json_types import JSONObject
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,8 @@ def roles(
     from codexteam.config.load import load_settings
     from codexteam.config.receipt import receipt
 
-    settings = load_settings(load_request(ctx))
+    request = load_request(ctx)
+    settings = load_settings(request)
     if name is None:
         _list(settings, as_json=as_json)
         return
@@ -57,7 +58,9 @@ def roles(
     if as_json:
         _json_lines([{"type": "receipt", **found}], kind="roles.completed")
     else:
-        sys.stdout.write(_receipt_text(found))
+        from codexteam.cli.receipt_view import receipt_text
+
+        sys.stdout.write(receipt_text(found, Path(request.environment.get("HOME") or "/nonexistent")))
 
 
 def _named(settings: "Settings", name: str) -> "RoleSettings":
@@ -126,45 +129,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
     )
-
-
-def _receipt_text(found: "JSONObject") -> str:
-    rows: list[tuple[str, str, str]] = []
-    for key, value in found.items():
-        rows.extend(_rows(key, value))
-    return _table(("WHAT", "VALUE", "FROM"), rows)
-
-
-def _rows(key: str, value: "JSONValue") -> list[tuple[str, str, str]]:
-    """Give the lines of one entry of a receipt."""
-    if isinstance(value, list):
-        if not value:
-            return [(key, "none", "")]
-        return [row for entry in value for row in _rows(key, entry)]
-    if not isinstance(value, Mapping):
-        return [(key, _word(value), "")]
-    origin = str(value.get("origin", ""))
-    if "value" in value:
-        hosts = value.get("hosts")
-        more = f": {', '.join(map(str, hosts))}" if isinstance(hosts, list) and hosts else ""
-        return [(key, _word(value["value"]) + more, origin)]
-    if key in ("tools", "mcp_servers"):
-        name = str(value.get("name") or value.get("id"))
-        where = f" ({value['transport']} {value['where']})" if "transport" in value else ""
-        return [(key, name + where, origin)]
-    return [(f"{key}.{inner}", _word(entry), origin) for inner, entry in value.items() if inner != "origin"]
-
-
-def _word(value: "JSONValue") -> str:
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case str() | int() | float():
-            return str(value)
-        case _:
-            return json.dumps(value) if value else "none"
 
 
 def _json_lines(records: "Sequence[JSONObject]", *, kind: str) -> None:

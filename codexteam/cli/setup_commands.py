@@ -40,13 +40,14 @@ def init(
 ) -> None:
     """Write the starter pack: settings and ten role files."""
     from codexteam.config.installing import install
+    from codexteam.config.places import project_root
     from codexteam.config.starter import starter_pack
 
     model = global_options(ctx).model if model is None else model
     files = starter_pack(tier, model=model, fast_model=fast_model, project=project)
     request = load_request(ctx)
     if project:
-        root = _project_root(request.cwd)
+        root = project_root(request.cwd, (".git",))
         installed = install(files, root / ".codex", force=force, within=root)
     else:
         root = None
@@ -68,15 +69,11 @@ def doctor(
 
 
 def _codex_home(environment: Mapping[str, str], cwd: Path) -> Path:
+    """Give where the Codex home is or will be; unlike everywhere else, `CODEX_HOME` may name what is not there yet."""
+    from codexteam.config.places import home_folder
+
     named = environment.get("CODEX_HOME")
-    if named:
-        return cwd / Path(named)
-    return Path(environment.get("HOME") or Path.home()) / ".codex"
-
-
-def _project_root(cwd: Path) -> Path:
-    """Give the nearest folder upwards with a `.git`, as Codex finds it, else the directory itself."""
-    return next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), cwd)
+    return cwd / Path(named).expanduser() if named else home_folder(environment) / ".codex"
 
 
 def _told(installed: "Sequence[InstalledFile]", home: Path) -> str:

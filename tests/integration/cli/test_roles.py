@@ -68,14 +68,30 @@ def test_a_role_never_gets_more_than_the_run_allows(cli: Cli) -> None:
     assert json.loads(done.out.splitlines()[0])["sandbox"]["value"] == "read-only"
 
 
-def test_the_receipt_of_a_shipped_role_is_readable(cli: Cli) -> None:
-    done = cli("roles", "reviewer")
+def test_a_receipt_is_readable_in_80_columns(cli: Cli, home: Path) -> None:
+    cli("init", "--tier", "api")
+
+    done = cli("-c", 'model_verbosity="low"', "roles", "reviewer")
 
     assert (done.code, done.err) == (0, "")
-    words = {line.split()[0]: line.split()[1] for line in done.out.splitlines()}
-    assert words["role"] == "reviewer"
-    assert words["model"] == "gpt-5.4"
-    assert words["role_file.sha256"] == hashlib.sha256(bundled_role_file("reviewer").read_bytes()).hexdigest()
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "reviewer"
+    path = home / ".codex/agents/reviewer.toml"
+    assert f"  sha256      {hashlib.sha256(path.read_bytes()).hexdigest()}" in lines
+    rows = {line[:14].strip(): line[14:].split() for line in lines if line}
+    assert rows["model"] == ["gpt-5.4", "[1]:3"]
+    assert rows["provider"][0] == "openai-api"
+    assert rows["verbosity"] == ["low", "-c", "model_verbosity"]
+    assert "[1] ~/.codex/agents/reviewer.toml" in lines
+    assert "[2] ~/.codex/codexteam.config.toml" in lines
+
+
+def test_the_receipt_of_a_shipped_role_has_the_shipped_file_s_hash(cli: Cli) -> None:
+    done = cli("roles", "reviewer")
+
+    assert hashlib.sha256(bundled_role_file("reviewer").read_bytes()).hexdigest() in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
 
 
 def test_an_unknown_role_is_exit_2_with_a_guess(cli: Cli) -> None:

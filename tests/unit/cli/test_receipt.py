@@ -59,11 +59,11 @@ def test_a_receipt_names_the_file_the_hashes_and_each_origin() -> None:
     assert found["instructions"] == {
         "sha256": hashlib.sha256(b"Review the change.").hexdigest(),
         "bytes": 18,
-        "origin": "default",
+        "origin": "built-in",
     }
     assert found["model"] == {"value": "gpt-5.4", "origin": ROLE.source}
     assert found["sandbox"] == {"value": "read-only", "origin": "-c"}
-    assert found["effort"] == {"value": "high", "origin": "default"}
+    assert found["effort"] == {"value": "high", "origin": "built-in"}
 
 
 def test_a_receipt_is_json_and_the_same_every_time() -> None:
@@ -108,5 +108,5 @@ def test_an_allowlist_is_shown_with_its_hosts() -> None:
     assert receipt(online, settings())["network"] == {
         "value": "allowlist",
         "hosts": ["pypi.example.org"],
-        "origin": "default",
+        "origin": "built-in",
     }
