@@ -78,6 +78,7 @@ class IntakeDesk:
     def _judge(self, work: _Work, *, enforce_scope: bool) -> Accepted:
         base = self._base_walk(work)
         walk = self._new_walk(work, base)
+        _stop_at(rules.stored_mode_problems(walk.trees))
         changes = raw_changes(work.quarantine.output, work.base_tree, work.tree)
         work, changes, walk = self._without_lfs_noise(work, changes, walk)
         if len(changes) > work.policy.max_new_entries:

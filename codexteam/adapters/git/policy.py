@@ -12,6 +12,7 @@ _PROGRAM = "100755"
 _LINK = "120000"
 _SUBMODULE = "160000"
 _NONE = "000000"
+_WRITTEN = {b"100644", b"100755", b"120000", b"160000", b"40000"}
 #: What a folder has that git takes for a bare repository.
 _REPOSITORY = {"head", "objects", "refs"}
 
@@ -25,6 +26,15 @@ def kind_problems(changes: Sequence[TreeChange], policy: IntakePolicy) -> Iterat
             )
         elif change.new_mode not in {_FILE, _PROGRAM, _LINK, _SUBMODULE, _NONE}:
             yield Violation("mode", f"{show(change.path)} has the mode {change.new_mode}", show(change.path))
+
+
+def stored_mode_problems(trees: Mapping[str, Sequence[TreeEntry]]) -> Iterator[Violation]:
+    """Give every entry of the new trees whose mode git would not write: git's own listings show it as a usual one."""
+    for entries in trees.values():
+        for entry in entries:
+            if entry.mode not in _WRITTEN:
+                mode = entry.mode.decode("ascii", "replace")
+                yield Violation("mode", f"{show(entry.name)} is stored with the mode {mode}", show(entry.name))
 
 
 def name_problems(changes: Sequence[TreeChange]) -> Iterator[Violation]:
