@@ -309,6 +309,8 @@ def make_model(settings: Settings, environment: Mapping[str, str], clock: Clock,
     else:
         options = ModelOptions(send_metadata=settings.team.send_metadata)
         model = ResponsesModel(settings.providers, environment, clock, random.Random().random, options)  # noqa: S311 - jitter
+        # the client takes a second to import: while the sandboxes start
+        model.start_warming()
     if settings.team.record_file is not None:
         return RecordingModel(model, settings.team.record_file, clock, secrets=secrets)
     return model

@@ -124,12 +124,17 @@ def read_usage(value: JSONValue) -> Usage | None:
 def _parse(event: ServerEvent) -> JSONObject:
     # a lone surrogate is legal JSON and breaks everything that writes UTF-8 later; pairs are joined by the parser
     text = event.text()
-    data: JSONValue = json.loads(text)
+    data: JSONValue = json.loads(text, parse_constant=_no_number)
     if "\\ud" in text or "\\uD" in text:
         data = _without_surrogates(data)
     if not isinstance(data, dict):
         raise ValueError(f"an object was expected, not {type(data).__name__}")  # noqa: TRY004 - one kind of bad data
     return data
+
+
+def _no_number(name: str) -> JSONValue:
+    # the parser takes what JSON does not have, and the next request could not be written
+    raise ValueError(f"{name} is no JSON")
 
 
 def _without_surrogates(value: JSONValue) -> JSONValue:

@@ -62,11 +62,19 @@ class ResponsesModel:
         self._gates: dict[tuple[str, str], Gate] = {}
         self._warming: asyncio.Future[None] | None = None
 
-    async def warm(self) -> None:
-        """Import the client in a thread, so that the first call need not wait a second for it. May be repeated."""
+    def start_warming(self) -> None:
+        """Begin to import the client in a thread, so that the first call need not wait a second for it.
+
+        May be repeated. Needs a running loop.
+        """
         if self._warming is None:
             self._warming = asyncio.ensure_future(asyncio.to_thread(_import_client))
-        await asyncio.shield(self._warming)
+
+    async def warm(self) -> None:
+        """Wait until the client is imported; begin with it if nobody has."""
+        self.start_warming()
+        if self._warming is not None:
+            await asyncio.shield(self._warming)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Ask; see `Model.stream`."""

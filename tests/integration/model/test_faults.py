@@ -157,6 +157,7 @@ async def test_a_connection_that_stays_refused_is_a_failure_and_no_exception(ben
         pytest.param(Raw(b"", "text/event-stream"), id="an empty stream"),
         pytest.param(Raw(b'event: response.completed\ndata: {"response": \n\n'), id="broken JSON"),
         pytest.param(Raw(b"event: response.completed\ndata: [1]\n\n"), id="JSON of another shape"),
+        pytest.param(Raw(b'event: response.completed\ndata: {"response": NaN}\n\n'), id="a number that is none"),
         pytest.param(
             Raw(b'event: response.completed\ndata: {"response": null}\n\n'), id="no response in the end event"
         ),

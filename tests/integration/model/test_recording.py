@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.models import ProviderModels, recorded
 from codexteam.adapters.recording import RECORDING_VERSION, RecordingModel, ReplayModel, read_recording
 from codexteam.config.settings import ModelSettings
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
@@ -13,7 +12,7 @@ from codexteam.errors import ConfigError
 from codexteam.ports.model import Answered, CallEnd, CallFailed, FailureKind, TextDelta
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fast_clock import FastClock
-from tests.fakes.model_calls import KEY, call_key, collect, model_request, provider
+from tests.fakes.model_calls import KEY, call_key, collect, model_request
 from tests.fakes.scripted_model import ScriptedModel
 from tests.integration.model.conftest import Bench
 from tests.scripted_api import HttpError, function_call, message, reasoning
@@ -29,15 +28,11 @@ async def _record(file: Path, *turns: int) -> None:
 async def test_a_run_over_the_wire_is_recorded_and_plays_back_in_another_run(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "deep" / "recording.jsonl"
     bench.play([reasoning("hm"), function_call("exec_command", {"cmd": "ls"})], [message("done")])
-    providers = {"local": provider(bench.api.base_url)}
-    environment = {"LOCAL_KEY": KEY}
-    real = ProviderModels(providers, environment, bench.clock, lambda: 0.5)
-    recording = recorded(real, file, bench.clock, providers, environment)
+    recording = RecordingModel(bench.model(), file, bench.clock)
     first = [await collect(recording, model_request(key=call_key(turn=turn))) for turn in (1, 2)]
     await recording.close()
 
-    replay = provider("", id="replay", api_key_variable=None, replay_file=file)
-    model = ProviderModels({"replay": replay}, {}, bench.clock, lambda: 0.5)
+    model = ReplayModel(file, bench.clock)
     for turn, before in enumerate(first, start=1):
         agent = AgentKey(RunId("20270101-0000-aaaa"), "implementer", Purpose.IMPLEMENT, "T1", 1)
         key = CallKey(agent, turn, Purpose.IMPLEMENT)
@@ -52,11 +47,7 @@ async def test_a_recording_has_no_key_no_header_and_no_run_id(bench: Bench, tmp_
     file = tmp_path / "recording.jsonl"
     secret = 'super"secret\\header'
     bench.play([reasoning("hm", encrypted="gAAAA-encrypted"), message(f"your key is {KEY}, your header {secret}")])
-    providers = {"local": provider(bench.api.base_url, env_http_headers={"X-Key": "HEADER"})}
-    environment = {"LOCAL_KEY": KEY, "HEADER": secret}
-    model = recorded(
-        ProviderModels(providers, environment, bench.clock, lambda: 0.5), file, bench.clock, providers, environment
-    )
+    model = RecordingModel(bench.model(), file, bench.clock, secrets=(KEY, secret))
     await collect(model, model_request())
     await model.close()
     text = file.read_text()
