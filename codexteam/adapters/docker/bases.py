@@ -22,6 +22,7 @@ from codexteam.adapters.docker.containers import (
     start,
 )
 from codexteam.adapters.docker.hardening import container_options
+from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, base_name, digest, labels
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitInSandboxError, server_source
 from codexteam.config.settings import SandboxLimits
@@ -58,8 +59,7 @@ class Bases:
     async def get(
         self,
         base: BaseSource,
-        image: str,
-        environment: dict[str, str | None],
+        image: Image,
         on_progress: Callable[[str], None] | None = None,
     ) -> Base:
         """Give the checkout of a base's root commit.
@@ -73,10 +73,10 @@ class Bases:
             if key not in self._made:
                 name = base_name(key, self.owner)
                 try:
-                    self._made[key] = await self._get(name, base, image, environment, on_progress)
+                    self._made[key] = await self._get(name, base, image, on_progress)
                 except (StartFailedError, ChannelClosedError, GitInSandboxError, *ENGINE_ERRORS) as error:
                     raise SandboxUnavailable(
-                        f"the checkout of {base.root_commit[:12]} could not be made in {clean(image)}: "
+                        f"the checkout of {base.root_commit[:12]} could not be made in {clean(image.reference)}: "
                         f"{clean(said_by(error))}",
                         hint=_NEEDS,
                     ) from error
@@ -90,8 +90,7 @@ class Bases:
         self,
         name: str,
         base: BaseSource,
-        image: str,
-        environment: dict[str, str | None],
+        image: Image,
         on_progress: Callable[[str], None] | None,
     ) -> Base:
         docker = await self.client.connect()
@@ -104,7 +103,7 @@ class Bases:
             if on_progress is not None:
                 on_progress(f"checking {base.root_commit[:12]} out on {self.client.settings.name}")
             try:
-                await self._build(helper, name, base, image, environment)
+                await self._build(helper, name, base, image)
             except BaseException:
                 await remove(self.client, helper)
                 await remove_volume(self.client, name)
@@ -127,17 +126,16 @@ class Bases:
         await remove(self.client, helper)  # left by one that was killed
         await remove_volume(self.client, volume)
 
-    async def _build(
-        self, helper: str, volume: str, base: BaseSource, image: str, environment: dict[str, str | None]
-    ) -> None:
+    async def _build(self, helper: str, volume: str, base: BaseSource, image: Image) -> None:
         docker = await self.client.connect()
-        options = container_options(_LIMITS, network="none", runtime=None, environment=environment)
+        options = container_options(_LIMITS, network="none", runtime=None, environment=image.environment)
+        image.cover_volumes(options)
         marks = dict(labels(What.BASE, self.owner))
         options["mounts"] = [Mount(BASE, volume, type="volume", labels=marks, no_copy=True)]
         command = server_command(f"{BASE}/{TREE}", base_git=None, private="/tmp/private")  # noqa: S108
         container = await self.client.call(
             docker.containers.create,
-            image,
+            image.id,
             list(command),
             name=helper,
             labels=dict(labels(What.HELPER, self.owner)),
@@ -149,7 +147,7 @@ class Bases:
             check_python(live.hello.python)
             compiled = Command(("python3", "-I", "-m", "compileall", "-q", BASE), cwd="/")
             for command_to_run in (Command(("git", "--version"), cwd="/"), compiled):
-                done = await live.channel.run(command_to_run, {"PATH": str(environment["PATH"])})
+                done = await live.channel.run(command_to_run, {"PATH": str(image.environment["PATH"])})
                 if not done.ok:
                     raise StartFailedError(done.output.decode("utf-8", "replace"))
             await live.channel.populate_root(base)

@@ -29,6 +29,7 @@ class DockerEngine:
         owner: str,
         files: RepositoryFiles | None = None,
         trusted: bool = True,
+        layers: bool | None = None,
     ) -> None:
         """Make the pool; nothing is connected to yet.
 
@@ -38,6 +39,7 @@ class DockerEngine:
             owner: what tells our things from another repository's: such as the state folder's path.
             files: the repository's files at the base commit, for the choice of the image.
             trusted: whether the repository's own devcontainer may be used.
+            layers: False: copy the checkout into every workspace; None: only where the engine refuses to lay over it.
         """
         engines = settings.engines or (EngineSettings("default", slots=_UNBOUND),)
         secrets = {host: environment[name] for host, name in settings.proxy_secrets.items() if name in environment}
@@ -49,6 +51,8 @@ class DockerEngine:
             Node(EngineClient(engine, environment), owner, runtime=settings.runtime, policy=policy)
             for engine in engines
         ]
+        for node in self._nodes:
+            node.layers = layers
         setup_secrets = {name: environment[name] for name in settings.setup_secrets if name in environment}
         self._images = Images(settings, files, trusted=trusted, owner=owner, secrets=setup_secrets)
         self._owner = owner
@@ -108,7 +112,7 @@ class DockerEngine:
     async def _prepare(self, node: Node, base: BaseSource, on_progress: Callable[[str], None] | None) -> None:
         await node.look()
         image = await self._images.get(node, base, on_progress)
-        await node.bases.get(base, image.id, dict(image.environment), on_progress)
+        await node.bases.get(base, image, on_progress)
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start a sandbox on the engine with the most free slots; waits while there is none."""

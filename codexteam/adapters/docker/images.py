@@ -11,8 +11,9 @@ from docker.errors import DockerException
 
 from codexteam.adapters.docker.choice import LOCK_FILES, Built, Choice, Pulled, choose
 from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, ImageNotFound, said_by
+from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, digest, labels
-from codexteam.adapters.docker.node import Image, Node
+from codexteam.adapters.docker.node import Node
 from codexteam.adapters.docker.setup import Setup
 from codexteam.config.settings import SandboxSettings
 from codexteam.core.ids import CommitId
@@ -194,8 +195,8 @@ class Images:
         else:
             return Image.of(f"{image.reference} + {script}", found.attrs)
         secrets = {name: self._secrets[name] for name in self._settings.setup_secrets if name in self._secrets}
-        checkout = await node.bases.get(base, image.id, dict(image.environment), on_progress)
-        job = Setup(node.client, self._owner, image.id, image.commands, checkout, script, tag, secrets)
+        checkout = await node.bases.get(base, image, on_progress)
+        job = Setup(node.client, self._owner, image, checkout, script, tag, secrets)
         attrs = await job.run(on_progress)
         return Image.of(f"{image.reference} + {script}", attrs)
 

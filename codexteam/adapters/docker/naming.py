@@ -37,9 +37,9 @@ def base_name(key: str, owner: str) -> str:
     return f"{OURS}-base-{digest(owner, key)}"
 
 
-def slots_name(run_id: str, ordinal: int, owner: str) -> str:
+def slots_name(run_id: str, ordinal: int, owner: str, engine: str) -> str:
     """Give the name of the container that holds writable layers."""
-    return _name(f"slots-{run_id}-{ordinal}", exact=f"slots\0{run_id}\0{ordinal}\0{owner}")
+    return f"{OURS}-slots-{digest(run_id, str(ordinal), owner, engine)}"
 
 
 def digest(*parts: str) -> str:

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from docker.models.containers import Container
 
@@ -28,8 +27,8 @@ from codexteam.adapters.docker.hardening import (
     differences,
     interfaces_in,
     memory_shares,
-    split_environment,
 )
+from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, labels, sandbox_name
 from codexteam.adapters.docker.network import Connection, connect_network, network_of, unlimited_network
 from codexteam.adapters.docker.slots import Lease, Slots
@@ -38,7 +37,7 @@ from codexteam.adapters.network_proxy import ProxyPolicy
 from codexteam.adapters.sandbox_channel import Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitInSandboxError
 from codexteam.adapters.sandbox_channel_sandbox import ChannelSandbox
-from codexteam.config.settings import NetworkKind, SandboxMode
+from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
 from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, SandboxSpec
@@ -46,30 +45,11 @@ from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, S
 _FAILURES = (StartFailedError, ChannelClosedError, GitInSandboxError, *ENGINE_ERRORS)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image that is on an engine."""
-
-    reference: str
-    """What people call it."""
-    id: str
-    environment: Mapping[str, str | None]
-    """What containers are created with."""
-    commands: Mapping[str, str]
-    """What commands see."""
-
-    @classmethod
-    def of(cls, reference: str, attrs: Mapping[str, Any]) -> "Image":
-        """Read what the engine says of an image."""
-        environment, commands = split_environment((attrs.get("Config") or {}).get("Env") or [])
-        return cls(reference, str(attrs["Id"]), environment, commands)
-
-
 class Node:
     """One engine. Owned by the pool."""
 
     def __init__(
-        self, client: EngineClient, owner: str, *, runtime: str | None, policy: Callable[..., ProxyPolicy]
+        self, client: EngineClient, owner: str, *, runtime: str | None, policy: Callable[[NetworkPolicy], ProxyPolicy]
     ) -> None:
         self.client = client
         self.owner = owner
@@ -103,7 +83,7 @@ class Node:
         Raises:
             SandboxUnavailable: it did not start.
         """
-        base = await self.bases.get(spec.base, image.id, dict(image.environment))
+        base = await self.bases.get(spec.base, image)
         for layered in (True, False) if self.layers is None else (self.layers,):
             attempt = _Start(self, spec, image, base, layered=layered)
             try:
@@ -163,7 +143,7 @@ class _Start:
         await remove(node.client, self.name)
         await Workspace(self.name, self.base, None, size, marks).remove(node.client)
         if self.layered:
-            self.lease = await node.slots.lease(spec.agent.run_id, self.name, size, self.image.id, self.base)
+            self.lease = await node.slots.lease(spec.agent.run_id, self.name, size, self.image, self.base)
         self.workspace = Workspace(self.name, self.base, self.lease, size, marks)
         read_only = spec.mode is SandboxMode.READ_ONLY
         to_change = spec.base.commit != spec.base.root_commit or spec.restore is not None or not self.layered
@@ -189,6 +169,7 @@ class _Start:
         options["mounts"] = self.workspace.mounts(writable=writable)
         options["working_dir"] = WORKSPACE
         command = server_command(WORKSPACE, base_git=f"{BASE}/{TREE}/.git", output_cap_bytes=spec.limits.output_bytes)
+        self.image.cover_volumes(options)
         options |= {"name": self.name, "labels": self.workspace.labels}
         self.container = await create(node.client, self.image.id, command, options)
         return await self._start()

@@ -9,6 +9,7 @@ from docker.types import LogConfig, Mount
 from codexteam.adapters.docker.bases import Base
 from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, said_by
 from codexteam.adapters.docker.containers import BASE, TREE, StartFailedError, create, remove, server_command, start
+from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, digest, labels
 from codexteam.adapters.sandbox_channel import Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError
@@ -30,8 +31,7 @@ class Setup:
 
     client: EngineClient
     owner: str
-    image: str
-    environment: Mapping[str, str]
+    image: Image
     base: Base
     script: str
     tag: str
@@ -58,17 +58,19 @@ class Setup:
             "healthcheck": {"test": ["NONE"]},
             "stdin_open": True,
             "detach": False,
+            "environment": dict(self.image.environment),
             "mounts": [Mount(BASE, self.base.volume, type="volume", read_only=True, no_copy=True)],
         }
+        self.image.cover_volumes(options)
         command = server_command("/tmp", base_git=None, private="/tmp/private", output_cap_bytes=1 << 30)  # noqa: S108
         try:
-            container = await create(client, self.image, command, options)
+            container = await create(client, self.image.id, command, options)
             live = await start(client, container)
             try:
                 await self._run_script(live.channel, on_progress)
             finally:
                 await live.channel.close()
-            return await client.call(_commit, docker, container, self.tag, self.image, self.owner)
+            return await client.call(_commit, docker, container, self.tag, self.image.id, self.owner)
         except (StartFailedError, ChannelClosedError, *ENGINE_ERRORS) as error:
             raise SandboxUnavailable(
                 f"the setup script {self.script} could not be run: {clean_line(said_by(error))}",
@@ -78,7 +80,7 @@ class Setup:
             await remove(client, name)
 
     async def _run_script(self, channel: Channel, on_progress: Callable[[str], None] | None) -> None:
-        seen = {**self.environment, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", "CI": "1"}
+        seen = {**self.image.commands, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", "CI": "1"}
         for key, value in self.secrets.items():
             put = Command(("sh", "-c", f'umask 077; cat > {_SECRETS}/"$0"', key), cwd="/", stdin=value.encode())
             await channel.run(put, seen)

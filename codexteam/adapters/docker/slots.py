@@ -15,6 +15,7 @@ from codexteam.adapters.docker.bases import Base
 from codexteam.adapters.docker.client import EngineClient
 from codexteam.adapters.docker.containers import BASE, Live, create, remove, remove_volume, server_command, start
 from codexteam.adapters.docker.hardening import UID, container_options
+from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, labels, slots_name
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError
 from codexteam.config.settings import SandboxLimits
@@ -64,7 +65,7 @@ class Slots:
     _made: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def lease(self, run_id: str, name: str, size: tuple[int, int], image: str, base: Base) -> Lease:
+    async def lease(self, run_id: str, name: str, size: tuple[int, int], image: Image, base: Base) -> Lease:
         """Give an empty folder for a sandbox of that name."""
         async with self._lock:
             row = next((row for row in self._rows if self._fits(row, run_id, size)), None)
@@ -103,16 +104,16 @@ class Slots:
         if not result.ok:
             raise ChannelClosedError(result.output.decode("utf-8", "replace").strip() or "a slot cannot be used")
 
-    async def _make_row(self, run_id: str, size: tuple[int, int], image: str, base: Base) -> Row:
+    async def _make_row(self, run_id: str, size: tuple[int, int], image: Image, base: Base) -> Row:
         self._made += 1
-        name = slots_name(run_id, self._made, self.owner)
+        name = slots_name(run_id, self._made, self.owner, self.client.settings.name)
         marks = dict(labels(What.SLOTS, self.owner, run_id=run_id))
         volumes = [f"{name}-{number}" for number in range(_ROW)]
         for volume in volumes:  # of another size, if an earlier try left one
             await remove_volume(self.client, volume)
         how = DriverConfig("local", {"type": "tmpfs", "device": "tmpfs", "o": tmpfs_options(*size)})
         options: dict[str, Any] = container_options(
-            _LIMITS, network="none", runtime=None, environment={"PATH": _ENVIRONMENT["PATH"]}
+            _LIMITS, network="none", runtime=None, environment=image.environment
         )
         options["mounts"] = [
             Mount(f"{_ROOM}/{number}", volume, type="volume", labels=marks, driver_config=how, no_copy=True)
@@ -120,10 +121,11 @@ class Slots:
         ]
         options["mounts"].append(Mount(BASE, base.volume, type="volume", read_only=True, no_copy=True))
         # it makes and removes folders that belong to others; nothing of an agent's ever runs in it
+        image.cover_volumes(options)
         options |= {"user": "0:0", "cap_add": ["DAC_OVERRIDE", "CHOWN", "FOWNER"], "oom_score_adj": 0}
         command = server_command("/tmp", base_git=None, private="/tmp/private")  # noqa: S108
         options |= {"name": name, "labels": marks}
-        container = await create(self.client, image, command, options)
+        container = await create(self.client, image.id, command, options)
         try:
             live = await start(self.client, container)
             await self.client.call(container.reload)
