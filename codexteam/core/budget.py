@@ -60,6 +60,8 @@ class Exhausted:
     """It does not fit, and waiting will not help. `message` is for people."""
 
     message: str
+    kind: str = "run"
+    """Whose limit it is: `run`, `role`, `task`, or `agent` for the share that one agent was given."""
 
 
 Decision: TypeAlias = Reservation | Later | Exhausted
@@ -99,7 +101,7 @@ class Tally:
         return self.usage.total_tokens + self.assumed_tokens
 
 
-#: A scope: (kind, name), such as ("role", "reviewer"); kinds with limits are run, role and task.
+#: A scope: (kind, name), such as ("role", "reviewer"); kinds with limits are run, role, task and agent.
 Scope: TypeAlias = tuple[str, str]
 _RUN: Final[Scope] = ("run", "")
 
@@ -128,6 +130,16 @@ class Ledger:
         self._on_their_way: dict[int, Reservation] = {}
         self._lost: dict[CallKey, Amount] = {}
         self._last_id = 0
+
+    def grant(self, agent: AgentKey, share: float) -> None:
+        """Let an agent use no more than this share of what is left of the run's limits, beyond what it has used."""
+        account = self._account(_agent_scope(agent))
+        account.limits.clear()
+        run = self._account(_RUN)
+        for unit, limit in run.limits.items():
+            left = max(0, limit - run.spent[unit] - run.held[unit])
+            if share < 1:
+                account.limits[unit] = account.spent[unit] + account.held[unit] + int(left * share)
 
     def reserve(
         self,
@@ -162,7 +174,7 @@ class Ledger:
         misfit = self._misfit(scopes, shortest, hand_over=hand_over, settled=True)
         if misfit is None:
             return Later()
-        return Exhausted(self._explain(*misfit, hand_over=hand_over))
+        return Exhausted(self._explain(*misfit, hand_over=hand_over), misfit[0][0])
 
     def settle(self, reservation: Reservation, usage: Usage | None, price: Price | None) -> tuple[BudgetWarning, ...]:
         """Turn a reservation into what was spent; with `usage` None that is the whole reservation.
@@ -241,13 +253,13 @@ class Ledger:
             account = self._account(scope)
             for unit, value in _by_unit(amount).items():
                 account.spent[unit] += value or 0
-                limit = account.limits.get(unit)
+                limit = None if scope[0] == "agent" else account.limits.get(unit)
                 if limit is None or unit in account.warned or account.spent[unit] < limit * self.limits.warn_share:
                     continue
                 account.warned.add(unit)
                 spent = _human(unit, account.spent[unit])
                 warnings.append(BudgetWarning(_scope_text(scope), unit, spent, _human(unit, limit)))
-        for heading in (*_limited_scopes(key.agent), ("model", model)):
+        for heading in (*_headings(key.agent), ("model", model)):
             self._tallies[heading] = _added(self._tallies.get(heading, Tally()), usage, amount)
         return tuple(warnings)
 
@@ -334,15 +346,26 @@ def _limits_of(scope: Scope, limits: BudgetLimits) -> dict[Unit, int]:
             }
         case "role":
             found = {Unit.TOKENS: limits.role_tokens.get(name)}
-        case _:
+        case "task":
             found = {Unit.TOKENS: limits.task_tokens}
+        case _:
+            # an agent has a limit only when it was granted a share
+            found = {}
     return {unit: limit for unit, limit in found.items() if limit is not None}
 
 
 def _limited_scopes(agent: AgentKey) -> tuple[Scope, ...]:
+    return (*_headings(agent), _agent_scope(agent))
+
+
+def _headings(agent: AgentKey) -> tuple[Scope, ...]:
     if agent.task_id:
         return (_RUN, ("role", agent.role), ("task", agent.task_id))
     return (_RUN, ("role", agent.role))
+
+
+def _agent_scope(agent: AgentKey) -> Scope:
+    return ("agent", f"{agent} for {agent.purpose}")
 
 
 def _by_unit(amount: Amount) -> dict[Unit, int | None]:
@@ -372,4 +395,4 @@ def _number(unit: Unit, value: int) -> str:
 
 def _scope_text(scope: Scope) -> str:
     kind, name = scope
-    return "the run" if kind == "run" else f"{kind} {name}"
+    return "the run" if kind == "run" else name if kind == "agent" else f"{kind} {name}"
