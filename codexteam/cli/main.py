@@ -56,6 +56,10 @@ def root(
     disable: Annotated[
         list[str] | None, typer.Option("--disable", metavar="FEATURE", help="Switch a feature off; repeatable.")
     ] = None,
+    oss: Annotated[bool, typer.Option("--oss", help="Use a model served on this machine.")] = False,
+    local_provider: Annotated[
+        str | None, typer.Option("--local-provider", metavar="ID", help="For --oss: ollama or lmstudio.")
+    ] = None,
     color: Annotated[ColorChoice, typer.Option("--color", help="When to colour output.")] = ColorChoice.AUTO,
     _version: Annotated[
         bool,
@@ -71,6 +75,8 @@ def root(
         strict_config=strict_config,
         enable=tuple(enable or ()),
         disable=tuple(disable or ()),
+        oss=oss,
+        local_provider=local_provider,
         color=color,
     )
 

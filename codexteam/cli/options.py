@@ -33,6 +33,8 @@ class GlobalOptions:
     strict_config: bool = False
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
+    oss: bool = False
+    local_provider: str | None = None
     color: ColorChoice = ColorChoice.AUTO
 
 
@@ -57,6 +59,8 @@ def load_request(ctx: typer.Context) -> "LoadRequest":
         enable=options.enable,
         disable=options.disable,
         strict=options.strict_config,
+        oss=options.oss,
+        flags={"oss_provider": options.local_provider} if options.local_provider else {},
     )
 
 

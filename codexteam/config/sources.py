@@ -174,10 +174,11 @@ def _command_line(request: LoadRequest, below: Merged) -> Iterator[Layer]:
                 raise ConfigError(f"{flag} {name}: there is no such feature", hint=did_you_mean(name, FLAGS | TABLES))
             yield Layer(LayerKind.FLAG, f"{flag} {name}", request.cwd, {"features": {name: on}})
     if request.oss:
-        provider = below.text("oss_provider") or "ollama"
-        local: JSONObject = {"model_provider": provider}
-        if provider in _LOCAL_MODELS:
-            local["model"] = _LOCAL_MODELS[provider]
+        named = request.flags.get("oss_provider")
+        provider = str(named) if named else below.text("oss_provider") or "ollama"
+        if provider not in _LOCAL_MODELS:
+            raise ConfigError(f"--oss: found the provider `{provider}`, allowed is one of {', '.join(_LOCAL_MODELS)}")
+        local: JSONObject = {"model_provider": provider, "model": _LOCAL_MODELS[provider]}
         yield Layer(LayerKind.FLAG, "--oss", request.cwd, local)
     if request.model is not None:
         yield Layer(LayerKind.FLAG, "-m/--model", request.cwd, {"model": request.model})

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from codexteam.config.codex_schema import CONFIG, USED_KEYS
+from codexteam.config.permissions import DEFAULT_MODE
 from codexteam.config.schema import Entries, Items, Schema, Table, check
 from codexteam.config.settings import (
     BudgetSettings,
     EngineSettings,
     GateSettings,
     LimitSettings,
+    ModelSettings,
     ProjectDocSettings,
     SandboxLimits,
     SandboxSettings,
@@ -35,15 +37,21 @@ def _text(*, with_comments: bool = False) -> str:
 def test_what_it_shows_is_what_counts_without_it() -> None:
     values = tomllib.loads(_text())
     assert build_team(values.pop("codexteam"), Path()) == TeamSettings()
+    # Codex's keys would hide what config.toml says, which stands below this file
+    assert values == {}
+
+
+def test_the_defaults_behind_a_comment_are_the_defaults_too() -> None:
+    values = tomllib.loads(_text(with_comments=True))
     defaults = {field.name: field.default for field in fields(Settings)}
-    assert values == {
-        "sandbox_mode": "workspace-write",
-        "tool_output_token_limit": defaults["tool_output_tokens"],
-        "project_doc_max_bytes": ProjectDocSettings().max_bytes,
-        "project_doc_fallback_filenames": list(ProjectDocSettings().fallback_filenames),
-        "sandbox_workspace_write": {"network_access": False},
-        "agents": {},
-    }
+    assert values["tool_output_token_limit"] == defaults["tool_output_tokens"]
+    assert values["project_doc_max_bytes"] == ProjectDocSettings().max_bytes
+    assert tuple(values["project_doc_fallback_filenames"]) == ProjectDocSettings().fallback_filenames
+    assert values["sandbox_mode"] == DEFAULT_MODE
+    assert values["web_search"] == {field.name: field.default for field in fields(ModelSettings)}["web_search"]
+    assert values["agents"]["max_concurrent_threads_per_session"] == LimitSettings().max_threads
+    assert values["codexteam"]["limits"]["max_threads"] == LimitSettings().max_threads
+    assert values["sandbox_workspace_write"]["network_access"] is False
 
 
 def test_it_is_valid_with_all_its_comments_switched_on() -> None:
