@@ -108,6 +108,7 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
                 plan=given,
                 document=options.document,
                 release=options.release,
+                folder=_folder(options.load.cwd, ground),
                 plan_only=plan_only,
             )
             ended, board, console = await _sit(sitting, store, clock, options.view)
@@ -137,11 +138,18 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
                 load.environment,
                 record,
                 CommitId(record.base),
+                folder=_folder(load.cwd, ground),
                 document=record.settings.get("document") is not False,
                 release=record.settings.get("release") is not False,
             )
             ended, board, console = await _sit(sitting, store, clock, options.view)
             return finish(ended, board, console, options.view)
+
+
+def _folder(cwd: Path, ground: Ground) -> str:
+    """Give where the command was started, relative to the repository's root; empty at the root or outside."""
+    here, root = cwd.resolve(), ground.places.root.resolve()
+    return here.relative_to(root).as_posix().removeprefix(".") if here.is_relative_to(root) else ""
 
 
 async def _take_edited_plan(ground: Ground, store: Store, record: RunRecord) -> None:

@@ -52,6 +52,8 @@ class Sitting:
     """The user's plan, for a run that does not plan itself."""
     document: bool = True
     release: bool = True
+    folder: str = ""
+    """The folder that the command was started in, relative to the repository's root."""
     plan_only: bool = False
     """End once there is a plan: `codexteam plan`."""
 
@@ -150,7 +152,7 @@ class Table:
         from codexteam.adapters.git.repo import GitRepo
         from codexteam.adapters.run_files import DiskRunFiles
         from codexteam.adapters.secret_scan import SecretScanner
-        from codexteam.agent.crew import SandboxCrew
+        from codexteam.app.hiring import Surroundings, hire
 
         sitting = self._sitting
         settings, ground = sitting.settings, sitting.ground
@@ -177,8 +179,11 @@ class Table:
         )
         stack.push_async_callback(chosen.engine.close)
         self.tell("sandbox.chosen", {"engine": chosen.report.name, "detail": chosen.report.version, "why": chosen.why})
-        crew = await SandboxCrew.hire(
+        around = Surroundings(
             run_id=sitting.run.run_id,
+            base=sitting.base,
+            root=ground.places.root,
+            folder=sitting.folder,
             settings=settings,
             environment=sitting.environment,
             model=model,
@@ -190,7 +195,7 @@ class Table:
             redactor=self._redactor,
             tell=self.tell,
         )
-        stack.push_async_callback(crew.close)
+        crew = await hire(around, stack)
         office = Office(
             sitting.run.run_id,
             settings,

@@ -1,0 +1,365 @@
+"""Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codexteam.agent.agent_events import (
+    AgentEvent,
+    CallRetried,
+    Compacted,
+    MessagesDelivered,
+    PlanUpdated,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+    TurnAnswered,
+    TurnStarted,
+)
+from codexteam.agent.assignment import Assignment, Handed, NoAnswer, Report, Shortage
+from codexteam.agent.budget_gate import BudgetGate
+from codexteam.agent.instructions import RunInstructions, skill_facts
+from codexteam.agent.loop import run_agent
+from codexteam.agent.mailbox import Mailbox
+from codexteam.agent.mcp_tools import make_mcp_tools
+from codexteam.agent.outcome import (
+    AgentOutcome,
+    BadAnswer,
+    Effort,
+    ModelGaveUp,
+    OutOfBudget,
+    OutOfTime,
+    OutOfTurns,
+    Refused,
+    Stuck,
+    Submitted,
+    Unsaved,
+)
+from codexteam.agent.prefix import Prompt, environment_fact, facts_of
+from codexteam.agent.saving import resume_point
+from codexteam.agent.skills import Skill
+from codexteam.agent.spec import AgentSpec, Means
+from codexteam.agent.tools.files import ApplyPatch, ViewImage
+from codexteam.agent.tools.read_skill import make_read_skill_tool
+from codexteam.agent.tools.shell import ExecCommand, Sessions, WriteStdin
+from codexteam.agent.tools.tool import Tool
+from codexteam.agent.tools.update_plan import UpdatePlan
+from codexteam.agent.tools.workplace import ToolLimits, Workplace
+from codexteam.config.receipt import receipt, tool_names
+from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode, Settings
+from codexteam.core.codec import encode
+from codexteam.core.ids import AgentKey
+from codexteam.core.json_types import JSONObject
+from codexteam.core.usage import Usage
+from codexteam.errors import CodexteamError, ConfigError, SandboxLost
+from codexteam.ports.clock import Clock
+from codexteam.ports.model import Model
+from codexteam.ports.repo import Repo
+from codexteam.ports.run_files import RunFiles
+from codexteam.ports.sandbox import Sandbox, SandboxEngine, SandboxSpec, Snapshot
+from codexteam.ports.store import Store
+from codexteam.ports.tool_servers import ServerTool, ToolServers
+
+#: The provider that takes freeform tools held to a grammar; others get apply_patch as a function.
+FREEFORM_PROVIDER = "openai"
+
+#: A sandbox that goes away this often under one agent goes away for a reason.
+_MAX_LOST_SANDBOXES = 3
+
+
+@dataclass(slots=True)
+class SandboxCrew:
+    """The Crew of a real run. Made by the composition root, which also closes what it is made of."""
+
+    settings: Settings
+    model: Model
+    engine: SandboxEngine
+    repo: Repo
+    store: Store
+    clock: Clock
+    files: RunFiles
+    gate: BudgetGate
+    instructions: RunInstructions
+    redact: Callable[[str], str]
+    tell: Callable[[str, JSONObject], None]
+    environment: dict[str, str] = field(default_factory=dict)
+    """What commands see of the host's environment: only what the user named."""
+    servers: ToolServers | None = None
+    server_tools: Sequence[ServerTool] = ()
+    _threads: asyncio.Semaphore = field(init=False)
+    _mailboxes: dict[str, Mailbox] = field(default_factory=dict)
+    _skills: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._threads = asyncio.Semaphore(self.settings.team.limits.max_threads)
+
+    def say(self, task_id: str, text: str) -> bool:
+        """Leave a message for the agent at work on a task; False when none is."""
+        mailbox = self._mailboxes.get(task_id)
+        if mailbox is not None:
+            mailbox.say(text)
+        return mailbox is not None
+
+    async def assign(self, assignment: Assignment) -> Report:
+        """Let one agent work to its end; see `Crew.assign`."""
+        async with self._threads:
+            return await self._assign(assignment)
+
+    async def _assign(self, assignment: Assignment) -> Report:
+        key = assignment.key
+        role = self._role(key.role)
+        skills = await self._skills_of(role)
+        facts = facts_of(
+            self.instructions.docs,
+            *await skill_facts(role, skills, assignment.prompt),
+            environment_fact(role.sandbox_mode, network_of(role)),
+        )
+        prompt = Prompt(role.instructions, facts, assignment.prompt)
+        self.gate.ledger.grant(key, assignment.budget_share)
+        mailbox = Mailbox()
+        name = key.task_id or str(key)
+        self._mailboxes[name] = mailbox
+        lost = 0
+        try:
+            while True:
+                try:
+                    outcome = await self._run(assignment, role, prompt, skills, mailbox)
+                except SandboxLost as error:
+                    lost += 1
+                    self.tell("agent.waiting", {**agent_fields(key, role), "reason": f"its sandbox went away: {error}"})
+                    if lost >= _MAX_LOST_SANDBOXES:
+                        return NoAnswer(f"its sandbox went away {lost} times: {error}")
+                    continue  # from its last stored turn, in a new sandbox
+                self._tell_end(key, role, outcome)
+                return report_of(outcome)
+        finally:
+            if self._mailboxes.get(name) is mailbox:
+                del self._mailboxes[name]
+
+    def _role(self, name: str) -> RoleSettings:
+        try:
+            return self.settings.roles[name]
+        except KeyError:
+            known = ", ".join(sorted(self.settings.roles))
+            raise ConfigError(f"there is no role {name!r}; there are {known}") from None
+
+    async def _skills_of(self, role: RoleSettings) -> tuple[Skill, ...]:
+        if role.name not in self._skills:
+            self._skills[role.name] = await self.instructions.skills_of(role, self.settings)
+        return self._skills[role.name]
+
+    async def _run(
+        self, assignment: Assignment, role: RoleSettings, prompt: Prompt, skills: Sequence[Skill], mailbox: Mailbox
+    ) -> AgentOutcome:
+        key = assignment.key
+        point = await resume_point(self.store, key)
+        if point.missing:
+            self.tell("notice", {"text": f"{key}: the snapshot {point.missing} is gone; its workspace starts anew"})
+        restore = point.snapshot or assignment.restore
+        starting = asyncio.ensure_future(self._start(assignment, role, restore))
+        folder = self.files.attempt_folder(key.task_id or key.role, key.attempt)
+        if not key.task_id:
+            folder = await asyncio.to_thread(_made, folder / key.purpose.value)
+        sessions = Sessions()
+        place = self._workplace(role, starting, folder)
+        tools = self._tools(role, place, sessions, skills)
+        tell = self._teller(key, role)
+        limits = self.settings.team.limits
+        spec = AgentSpec(
+            key,
+            role.model,
+            prompt,
+            max_turns=limits.max_turns,
+            max_seconds=limits.agent_minutes * 60,
+            start=assignment.restore,
+            compact_prompt=self.settings.compact_prompt,
+        )
+        self.tell("agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn})
+        receipt_task = asyncio.ensure_future(self._write_receipt(key, role, starting))
+        means = Means(
+            self.model, self.store, self.clock, self.gate, tools, place, sessions=sessions, mailbox=mailbox, tell=tell
+        )
+        try:
+            return await run_agent(spec, means)
+        finally:
+            receipt_task.cancel()
+            await _close(starting)
+
+    async def _start(self, assignment: Assignment, role: RoleSettings, restore: Snapshot | None) -> Sandbox:
+        sandbox = self.settings.team.sandbox
+        spec = SandboxSpec(
+            agent=assignment.key,
+            base=await self.repo.base_source(assignment.key.run_id, assignment.base),
+            mode=role.sandbox_mode,
+            network=network_of(role),
+            limits=sandbox.role_limits.get(role.name, sandbox.limits),
+            environment=self.environment,
+            restore=restore,
+        )
+        return await self.engine.start(spec)
+
+    def _workplace(self, role: RoleSettings, starting: "asyncio.Future[Sandbox]", folder: Path) -> Workplace:
+        limits = self.settings.team.sandbox.limits
+        return Workplace(
+            starting,
+            role.sandbox_mode,
+            folder,
+            self.clock,
+            ToolLimits(
+                output_tokens=self.settings.tool_output_tokens,
+                output_bytes=limits.output_bytes,
+                command_seconds=self.settings.team.limits.command_seconds,
+            ),
+            redact=self.redact,
+        )
+
+    def _tools(
+        self, role: RoleSettings, place: Workplace, sessions: Sessions, skills: Sequence[Skill]
+    ) -> tuple[Tool, ...]:
+        own: dict[str, Tool] = {
+            "exec_command": ExecCommand(place, sessions),
+            "write_stdin": WriteStdin(place, sessions),
+            "apply_patch": ApplyPatch(place, freeform=role.model.provider_id == FREEFORM_PROVIDER),
+            "view_image": ViewImage(place),
+            "update_plan": UpdatePlan(lambda _steps: None),
+        }
+        tools = [own[name] for name in tool_names(role, self.settings)]
+        reader = make_read_skill_tool(skills)
+        tools += [reader] if reader is not None else []
+        if self.servers is not None:
+            wanted = [tool for tool in self.server_tools if tool.server_id in role.mcp_servers]
+            tools += make_mcp_tools(wanted, self.servers)
+        return tuple(tools)
+
+    async def _write_receipt(self, key: AgentKey, role: RoleSettings, starting: "asyncio.Future[Sandbox]") -> None:
+        """Keep what the agent was really started with, once its sandbox is there."""
+        sandbox = await asyncio.shield(starting)
+        written: JSONObject = {
+            **receipt(role, self.settings),
+            "agent": str(key),
+            "started_sandbox": encode(sandbox.facts),
+            "project_docs": list(self.instructions.docs_sources),
+        }
+        await self.store.put(
+            f"{key.run_id}/receipts", f"{key.role}/{key.purpose.value}/{key.task_id}/{key.attempt}", written
+        )
+        self.tell("agent.received", {**agent_fields(key, role), "receipt": written})
+
+    def _teller(self, key: AgentKey, role: RoleSettings) -> Callable[[AgentEvent], None]:
+        def tell(event: AgentEvent) -> None:
+            fields = agent_fields(key, role)
+            match event:
+                case TurnAnswered(turn, usage):
+                    price = self.gate.prices.get(role.model.model)
+                    usd = price.usd(usage) if price and usage else None
+                    self.tell("agent.turn", {**fields, "turn": turn, "usage": _usage(usage), "usd": usd})
+                case ToolStarted(name=name, what=what):
+                    self.tell("agent.acted", {**fields, "action": f"{name} {what}"})
+                case CallRetried(reason, wait_seconds):
+                    self.tell("agent.waiting", {**fields, "reason": reason, "wait_seconds": wait_seconds})
+                case Compacted(turn, before, after):
+                    sizes: JSONObject = {"bytes_before": before, "bytes_after": after}
+                    self.tell("agent.compacted", {**fields, "turn": turn, **sizes})
+                case MessagesDelivered(turn, texts):
+                    self.tell("agent.told", {**fields, "turn": turn, "messages": list(texts)})
+                case TurnStarted() | TextStreamed() | ToolFinished() | PlanUpdated():
+                    return  # of no interest once it is over
+
+        return tell
+
+    def _tell_end(self, key: AgentKey, role: RoleSettings, outcome: AgentOutcome) -> None:
+        effort = outcome.effort
+        self.tell(
+            "agent.finished",
+            {
+                **agent_fields(key, role),
+                "outcome": type(outcome).__name__,
+                "reason": "" if isinstance(outcome, Submitted) else reason_of(outcome),
+                "turns": effort.turns,
+                "usage_total": _usage(effort.usage),
+                "unknown_usage_calls": effort.unknown_usage_calls,
+            },
+        )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+async def _close(starting: "asyncio.Future[Sandbox]") -> None:
+    """Close a sandbox that was started, or let go of one that was not yet."""
+    if not starting.done():
+        starting.cancel()
+    try:
+        sandbox = await starting
+    except (asyncio.CancelledError, CodexteamError):
+        return  # it never came to be; whoever waited for it was told
+    await sandbox.close()
+
+
+def network_of(role: RoleSettings) -> NetworkPolicy:
+    """Give what a role's sandbox reaches: with full access everything, inside the sandbox."""
+    if role.sandbox_mode is SandboxMode.DANGER_FULL_ACCESS and role.network.kind is NetworkKind.NONE:
+        return NetworkPolicy(NetworkKind.OPEN)
+    return role.network
+
+
+def agent_fields(key: AgentKey, role: RoleSettings) -> JSONObject:
+    """Give the fields that every event of an agent has."""
+    return {
+        "agent": str(key),
+        "role": key.role,
+        "purpose": key.purpose.value,
+        "task": key.task_id,
+        "attempt": key.attempt,
+        "model": role.model.model,
+    }
+
+
+def _usage(usage: Usage | None) -> JSONObject | None:
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
+
+
+def report_of(outcome: AgentOutcome) -> Report:
+    """Give what an agent's end means to those who wanted its answer."""
+    effort: Effort = outcome.effort
+    match outcome:
+        case Submitted(answer=answer):
+            return Handed(answer, effort.snapshot, effort.usage, effort.turns)
+        case OutOfBudget(kind=kind, handed_over=handed_over):
+            said = handed_over.get("summary") if handed_over else None
+            evidence = f"It handed over: {said}" if isinstance(said, str) else ""
+            shortage = Shortage.RUN if kind == "run" else Shortage.TASK
+            return NoAnswer(reason_of(outcome), evidence, effort.snapshot, shortage)
+        case BadAnswer(text=text):
+            return NoAnswer(reason_of(outcome), f"Its last answer was:\n{text[-2_000:]}", effort.snapshot)
+        case Refused() | OutOfTurns() | OutOfTime() | Stuck() | ModelGaveUp() | Unsaved():
+            return NoAnswer(reason_of(outcome), "", effort.snapshot)
+
+
+def reason_of(outcome: AgentOutcome) -> str:
+    """Say why there is no answer, in one line."""
+    match outcome:
+        case Submitted():
+            return ""
+        case Refused(text=text):
+            return f"the model refused: {text}"
+        case OutOfTurns(limit=limit):
+            return f"no answer after {limit} turns"
+        case OutOfTime(limit_seconds=seconds):
+            return f"no answer after {seconds / 60:.0f} minutes"
+        case OutOfBudget(reason=reason) | Stuck(reason=reason) | Unsaved(reason=reason):
+            return reason
+        case ModelGaveUp(message=message):
+            return f"the model gave no answer: {message}"
+        case BadAnswer(reason=reason):
+            return f"its answer does not fit: {reason}"

@@ -1,0 +1,115 @@
+"""The crew of a run: ledger, instructions and tool servers, made once and shared by its agents."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from codexteam.adapters.folder_files import FolderFiles
+from codexteam.agent.budget_gate import BudgetGate, limits_of, restored_ledger
+from codexteam.agent.crew import SandboxCrew
+from codexteam.agent.file_source import CommitFiles
+from codexteam.agent.instructions import Sources, load_instructions
+from codexteam.config.settings import Settings
+from codexteam.core.budget import BudgetWarning
+from codexteam.core.ids import CommitId, RunId
+from codexteam.core.json_types import JSONObject
+from codexteam.core.redaction import Redactor
+from codexteam.ports.clock import Clock
+from codexteam.ports.model import Model
+from codexteam.ports.repo import Repo
+from codexteam.ports.run_files import RunFiles
+from codexteam.ports.sandbox import SandboxEngine
+from codexteam.ports.store import Store
+from codexteam.ports.tool_servers import ServerTool, ToolServers
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a crew is made from; all of it is closed by whoever opened it."""
+
+    run_id: RunId
+    base: CommitId
+    root: Path
+    """The repository's root."""
+    folder: str
+    """Where the command was started, relative to the root."""
+    settings: Settings
+    environment: Mapping[str, str]
+    model: Model
+    engine: SandboxEngine
+    repo: Repo
+    store: Store
+    clock: Clock
+    files: RunFiles
+    redactor: Redactor
+    tell: Callable[[str, JSONObject], None]
+
+
+async def hire(around: Surroundings, stack: AsyncExitStack) -> SandboxCrew:
+    """Make the crew; tool servers that it starts are closed with `stack`.
+
+    Raises:
+        SurroundingsError: a tool server that is required does not start.
+        StoreError: the ledger cannot be read.
+    """
+    settings = around.settings
+    await around.repo.fetch_base(around.run_id, around.base)
+    ledger = await restored_ledger(around.store, around.run_id, limits_of(settings.team.budget), settings.team.prices)
+    home = Path(around.environment.get("HOME", "/nonexistent"))
+    sources = Sources(
+        CommitFiles(around.repo, around.base, root=str(around.root)),
+        FolderFiles(settings.codex_home),
+        FolderFiles(home),
+        around.folder,
+    )
+    instructions = await load_instructions(settings, sources)
+    for notice in instructions.notices:
+        around.tell("notice", {"text": notice})
+    servers, tools = await _tool_servers(around, stack)
+
+    def warn(warning: BudgetWarning) -> None:
+        message = f"{warning.scope} has used {warning.spent:g} of {warning.limit:g} {warning.unit}"
+        around.tell("budget.warned", {"scope": warning.scope, "unit": warning.unit.value, "message": message})
+
+    return SandboxCrew(
+        settings=settings,
+        model=around.model,
+        engine=around.engine,
+        repo=around.repo,
+        store=around.store,
+        clock=around.clock,
+        files=around.files,
+        gate=BudgetGate(ledger, settings.team.prices, warn),
+        instructions=instructions,
+        redact=around.redactor.redact,
+        tell=around.tell,
+        environment=command_environment(settings, around.environment),
+        servers=servers,
+        server_tools=tools,
+    )
+
+
+def command_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Give what commands see of the host's environment: what the user names, and what the configuration sets."""
+    policy = settings.shell_environment
+    named = {name: environment[name] for name in settings.team.sandbox.environment if name in environment}
+    return {**dict(policy.set), **named}
+
+
+async def _tool_servers(
+    around: Surroundings, stack: AsyncExitStack
+) -> tuple[ToolServers | None, tuple[ServerTool, ...]]:
+    settings = around.settings
+    wanted = sorted({name for role in settings.roles.values() for name in role.mcp_servers})
+    enabled = [name for name in wanted if name in settings.mcp_servers and settings.mcp_servers[name].enabled]
+    if not enabled:
+        return None, ()
+    from codexteam.adapters.mcp_servers import McpServers
+
+    servers = McpServers(settings.mcp_servers, around.environment)
+    stack.push_async_callback(servers.close)
+    started = await servers.start(enabled)
+    for failure in started.failures:
+        around.tell("notice", {"text": f"MCP server {failure.server_id} is not used: {failure.message}"})
+    return servers, started.tools
