@@ -98,7 +98,7 @@ class _Scan:
                 keys.append(bare.group())
                 self.at = bare.end()
             else:
-                quoted = (_BASIC if self.text[self.at] == '"' else _LITERAL).match(self.text, self.at)
+                quoted = (_BASIC if self.text.startswith('"', self.at) else _LITERAL).match(self.text, self.at)
                 if quoted is None:  # not TOML, whatever the parser said: stop where we are
                     self.at = len(self.text)
                     return keys

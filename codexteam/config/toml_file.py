@@ -103,6 +103,10 @@ def _syntax_error(source: str, text: str, message: str) -> ConfigError:
         number, column = int(match["line"]), int(match["column"])
     else:
         number, column = len(lines), len(lines[-1]) + 1
+    # the parser shows keys as Python tuples
+    what = re.sub(
+        r"\('.*'\)|\('.*',\)", lambda keys: "`" + ".".join(re.findall(r"'([^']*)'", keys.group())) + "`", what
+    )
     if "overwrite a value" in what or "twice" in what:
         what = f"duplicate key: {what[0].lower()}{what[1:]}"
         hint = "remove one of the two"
