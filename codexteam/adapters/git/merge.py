@@ -25,7 +25,7 @@ def make_commit(hub: Hub, tree: TreeId, parents: Sequence[CommitId], message: st
     Raises:
         RepoError: tree or parents are not in the hub.
     """
-    when = f"{author.at_seconds} +0000"
+    when = f"@{author.at_seconds} +0000"
     environment = {
         "GIT_AUTHOR_NAME": _identity(author.name),
         "GIT_AUTHOR_EMAIL": _identity(author.email),

@@ -79,9 +79,10 @@ class GitRepo:
         return self._state_dir / "quarantine"
 
     async def close(self) -> None:
-        """Let go of processes and threads."""
-        if self._hub is not None:
-            await self._do(self._hub.close)
+        """Let go of processes and threads; may be repeated."""
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            await self._do(hub.close)
         self._pool.shutdown(wait=False)
 
     async def inspect(self) -> RepositoryFacts:
