@@ -3,12 +3,21 @@
 import fcntl
 import json
 import os
+import signal
 import socket
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from codexteam.core.text import clean_line
 from codexteam.errors import RepositoryBusyError, SurroundingsError
+
+
+def lock_path(state_dir: Path, common_dir: Path) -> Path:
+    """Give where the lock of a repository lies."""
+    found = common_dir.stat()
+    return state_dir / f"lock-{found.st_dev:x}-{found.st_ino:x}"
 
 
 class RepositoryLock:
@@ -27,9 +36,9 @@ class RepositoryLock:
             common_dir: the common git directory.
             started: when this process started, for another one's message.
         """
-        found = common_dir.stat()
-        self._path = state_dir / f"lock-{found.st_dev:x}-{found.st_ino:x}"
+        self._path = lock_path(state_dir, common_dir)
         self._started = started
+        self._run = ""
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -62,10 +71,20 @@ class RepositoryLock:
                 f"{self._path}: the file system cannot lock: {error.strerror}",
                 hint="Give a state folder on a local file system with --state-dir.",
             ) from error
-        owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": self._started})
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, owner.encode(), 0)
         self._descriptor = descriptor
+        self._write_owner(descriptor)
+
+    def name_run(self, run_id: str) -> None:
+        """Say which run is worked on, for `find_holder` in other processes."""
+        self._run = run_id
+        if self._descriptor is not None:
+            self._write_owner(self._descriptor)
+
+    def _write_owner(self, descriptor: int) -> None:
+        facts = {"pid": os.getpid(), "host": socket.gethostname(), "started": self._started, "run": self._run}
+        owner = json.dumps(facts).encode()
+        # a reader sees the old text or the new one, perhaps with blanks after it
+        os.pwrite(descriptor, owner.ljust(os.fstat(descriptor).st_size), 0)
 
     def release(self) -> None:
         """Let go; may be repeated."""
@@ -85,13 +104,107 @@ class RepositoryLock:
 
 def _owner(descriptor: int) -> str:
     """Say who has the lock, as far as the file tells."""
-    try:
-        read: object = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:
-        return ""
-    if not isinstance(read, dict):
-        return ""
+    read = _read_owner(os.pread(descriptor, 4096, 0))
     known = [
         f"{word} {read[key]}" for key, word in (("pid", "process"), ("host", "on"), ("started", "since")) if key in read
     ]
     return clean_line(f" ({', '.join(known)})") if known else ""
+
+
+def _read_owner(data: bytes) -> dict[str, object]:
+    try:
+        read: object = json.loads(data)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """The process that works on a repository now."""
+
+    pid: int
+    """As this process would name it; 0 when it cannot be seen from here."""
+    run_id: str
+    """The run it works on; empty before it has said so."""
+
+    def is_listening(self) -> bool:
+        """Say whether SIGUSR1 makes it look for requests; a process that does not catch it would be ended by it."""
+        with suppress(OSError, ValueError):
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+            for line in status.splitlines():
+                if line.startswith("SigCgt:"):
+                    return bool(int(line.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+        return False
+
+    def wake(self) -> bool:
+        """Make it look for requests; False when it does not listen, or not to us."""
+        if not self.is_listening():
+            return False
+        with suppress(OSError):
+            os.kill(self.pid, signal.SIGUSR1)
+            return True
+        return False
+
+
+def find_holder(state_dir: Path, common_dir: Path) -> LockHolder | None:
+    """Say who holds a repository's lock, without taking it even for a moment; None when nobody does."""
+    path = lock_path(state_dir, common_dir)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        pid = _locker(descriptor)
+        if pid is None:
+            return None
+        facts = _read_owner(os.pread(descriptor, 4096, 0))
+        return LockHolder(pid, str(facts.get("run") or ""))
+    finally:
+        os.close(descriptor)
+
+
+def _locker(descriptor: int) -> int | None:
+    """Give the process that holds an exclusive lock on an open file, as the kernel tells it; 0 for one out of sight."""
+    found = os.fstat(descriptor)
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return _probe(descriptor)
+    for line in lines:
+        # 1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF
+        match line.split():
+            case [_, "FLOCK", _, "WRITE", pid, place, *_] if place.rpartition(":")[2] == str(found.st_ino):
+                if _same_device(place, found.st_dev) or _has_open(int(pid), found):
+                    return int(pid)
+            case _:
+                continue
+    return None
+
+
+def _same_device(place: str, device: int) -> bool:
+    major, minor, _ = place.split(":")
+    return (int(major, 16), int(minor, 16)) == (os.major(device), os.minor(device))
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    """Say whether a process has this very file open: some file systems show another device number than the kernel."""
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found = entry.stat()
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+    return False
+
+
+def _probe(descriptor: int) -> int | None:
+    """Where the kernel's list cannot be read: try a shared lock, for as long as it takes to let go of it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return None

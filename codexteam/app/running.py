@@ -93,7 +93,8 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
     clock = SystemClock()
     now = clock.wall_seconds()
     run_id = new_run_id(text, at_seconds=now, pid=os.getpid())
-    with _lock(ground, now):
+    with _lock(ground, now) as lock:
+        lock.name_run(run_id)
         facts = await _inspect(ground, settings, options.load.environment)
         async with opened_store(ground) as store:
             record = RunRecord(run_id, text, facts.head, "running", now, remembered(options, ground))
@@ -125,9 +126,10 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
     now = clock.wall_seconds()
     if not ground.store_path.exists():
         raise UsageError("there are no runs here yet", hint='begin one: codexteam run "goal"')
-    with _lock(ground, now):
+    with _lock(ground, now) as lock:
         async with opened_store(ground) as store:
             record = await pick_run(store, name)
+            lock.name_run(record.run_id)
             load = with_remembered(options.load, record.settings)
             settings = load_settings(load)
             await store.set_run_state(record.run_id, "running")
@@ -308,7 +310,7 @@ def _refuse_foreign_plan(ground: Ground, options: RunOptions) -> None:
             raise UsageError(f"{path}: this file was not written by codexteam, and would be replaced", hint=hint)
 
 
-def _lock(ground: Ground, now: float) -> contextlib.AbstractContextManager[object]:
+def _lock(ground: Ground, now: float) -> "RepositoryLock":
     from datetime import UTC, datetime
 
     from codexteam.adapters.lock import RepositoryLock
@@ -372,4 +374,5 @@ def _strings(value: JSONValue) -> tuple[str, ...]:
 
 
 if TYPE_CHECKING:
+    from codexteam.adapters.lock import RepositoryLock
     from codexteam.ports.repo import RepositoryFacts

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
+from codexteam.adapters.store.reading import open_for_reading
 from codexteam.adapters.store.schema import open_database
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from codexteam.core.json_types import JSONObject
@@ -37,14 +38,15 @@ class _Job(Generic[T]):
 class SqliteStore:
     """One repository's state file. Owned by who opened it, who closes it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file.
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the file; `read_only` neither makes, migrates nor writes it, and works while another process writes.
 
         Raises:
             StoreError: see `open_database`.
         """
         self._path = path
-        self._db = open_database(path)
+        self._db = open_for_reading(path) if read_only else open_database(path)
+        self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="codexteam-store", daemon=True)
         self._thread.start()
@@ -214,7 +216,7 @@ class SqliteStore:
 
     def _run_group(self, group: Sequence[_Job[object]]) -> None:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(self._begin)
             for job in group:
                 self._run_job(job)
             self._db.execute("COMMIT")
