@@ -93,8 +93,10 @@ async def hire(around: Surroundings, stack: AsyncExitStack) -> SandboxCrew:
 def command_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """Give what commands see of the host's environment: what the user names, and what the configuration sets."""
     policy = settings.shell_environment
+    # caches that a build leaves beside the sources are nobody's work
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1"}
     named = {name: environment[name] for name in settings.team.sandbox.environment if name in environment}
-    return {**dict(policy.set), **named}
+    return {**quiet, **dict(policy.set), **named}
 
 
 async def _tool_servers(

@@ -141,6 +141,9 @@ class Table:
                 if not begun and sitting.plan is not None:
                     driver.post(Planned(sitting.plan))
                 finish = await driver.drive(Continued() if begun else RunStarted())
+            if driver.state.result is not finish.result:  # stopped where it was: no decision says so
+                code: JSONObject = {"exit_code": finish.exit_code}
+                self.tell("run.finished", {"result": finish.result.value, "reason": finish.reason, **code})
             await self._store.set_run_state(run_id, finish.result.value)
             return Ended(finish, driver.state, office.files.folder)
 
