@@ -18,6 +18,19 @@ from codexteam.ports.sandbox import BaseSource
 
 _SECONDS = 1800.0
 
+#: What interpreters and tools leave behind wherever they run. In a repository whose .gitignore forgets them, running
+#: the tests would else make them part of an agent's work. What is tracked is taken all the same.
+LEFT_BEHIND = (
+    "__pycache__/",
+    "*.pyc",
+    ".pytest_cache/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    "node_modules/",
+    ".DS_Store",
+)
+
 
 class BaseSources:
     """Makes the files of `BaseSource`, each once, in a run's folder."""
@@ -75,6 +88,7 @@ class BaseSources:
         with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as tar:
             for name in (
                 ".git",
+                ".git/info",
                 ".git/objects",
                 ".git/objects/info",
                 ".git/objects/pack",
@@ -84,6 +98,7 @@ class BaseSources:
                 tar.addfile(_member(name, 0o755, folder=True))
             _add(tar, ".git/HEAD", f"{root}\n".encode())
             _add(tar, ".git/config", _config(self._hub.object_format))
+            _add(tar, ".git/info/exclude", "".join(f"{pattern}\n" for pattern in LEFT_BEHIND).encode())
             if text:
                 _add(tar, ".git/shallow", text.encode())
             for part in sorted(parts.iterdir()):

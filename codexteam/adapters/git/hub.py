@@ -18,6 +18,7 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 #: A tree or commit larger than this is none that people made.
 _OBJECT_BYTES = 64 << 20
 _OPERATION_SECONDS = 120.0
+_MANY_PACKS = 50
 
 
 def checked_run(run_id: str) -> str:
@@ -122,6 +123,11 @@ class Hub:
         for pattern in ("objects/pack/tmp_*", "objects/tmp_*", "objects/*/tmp_obj_*", "objects/pack/.tmp-*"):
             for left in self.path.glob(pattern):
                 left.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Join packs when there are many, each intake having made one; nothing is dropped, reachable or not."""
+        if len(list((self.path / "objects" / "pack").glob("*.pack"))) > _MANY_PACKS:
+            self.output("repack", "-q", "-d", "--geometric=2", "--no-write-bitmap-index")
 
     def close(self) -> None:
         """End the process that reads objects."""

@@ -217,6 +217,7 @@ class GitRepo:
                     ) from error
                 runner = git_runner(self._environment, self._state_dir)
                 self._hub = Hub(self._state_dir / "hub.git", self.places.object_format, runner)
+                self._hub.tidy()
                 cleanup.sweep_quarantines(self._quarantines)
             return self._hub
 

@@ -248,6 +248,19 @@ async def test_a_new_start_clears_what_a_dead_process_left_in_the_hub(desk: Desk
     await repo.close()
 
 
+async def test_many_packs_are_joined_at_a_start_and_nothing_is_lost(desk: Desk) -> None:
+    import os
+
+    works = [await desk.taken({b"n.txt": b"%d\n" % number}) for number in range(55)]
+    await desk.repo.close()
+    repo = GitRepo(desk.repo.places, desk.state, os.environ)
+    for number, work in enumerate(works):  # no ref names any of them
+        assert await repo.read_blob(work, b"n.txt", limit_bytes=9) == b"%d\n" % number
+    assert len(list((desk.hub / "objects/pack").glob("*.pack"))) < 10
+    git(desk.hub, "--git-dir=.", "fsck", "--strict")
+    await repo.close()
+
+
 async def test_a_lock_that_appears_in_the_hub_does_not_stop_it(desk: Desk) -> None:
     new = await desk.taken({b"a.txt": b"1\n"})
     await desk.repo.update_branch(RUN, desk.base, None)
