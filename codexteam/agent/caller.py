@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from codexteam.agent.agent_events import AgentEvent, CallRetried, TextStreamed
+from codexteam.agent.agent_events import AgentEvent, CallRetried, TextStreamed, TurnAnswered
 from codexteam.agent.budget_gate import BudgetGate
 from codexteam.agent.call_record import CallRecord, recorded, with_record
 from codexteam.agent.tools.toolbox import AnswerCalls
@@ -185,6 +185,7 @@ class Caller:
                     StoredAnswer(call.key, call.question.request_hash, with_record(end, record), usage)
                 )
                 self._gate.settle(call.settled(), usage)
+                self._tell(TurnAnswered(call.question.turn, usage))
             case ContextExceeded():
                 # turned away at the door, which costs nothing
                 stored = with_record(end, self._record(call, Amount()))

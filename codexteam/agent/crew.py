@@ -41,6 +41,7 @@ from codexteam.agent.saving import resume_point
 from codexteam.agent.skills import Skill
 from codexteam.agent.spec import AgentSpec, Means
 from codexteam.agent.tools.files import ApplyPatch, ViewImage
+from codexteam.agent.tools.foreign import ForeignTool
 from codexteam.agent.tools.read_skill import make_read_skill_tool
 from codexteam.agent.tools.shell import ExecCommand, Sessions, WriteStdin
 from codexteam.agent.tools.tool import Tool
@@ -155,8 +156,10 @@ class SandboxCrew:
         key = assignment.key
         point = await resume_point(self.store, key)
         if point.missing:
-            self.tell("notice", {"text": f"{key}: the snapshot {point.missing} is gone; its workspace starts anew"})
-        restore = point.snapshot or assignment.restore
+            # its transcript speaks of work that is nowhere
+            return Unsaved(f"the snapshot {point.missing} is gone", Effort(turns=point.turn - 1))
+        # an agent that went on from something and undid all of it has no snapshot any more
+        restore = assignment.restore if point.turn == 1 else point.snapshot
         starting = asyncio.ensure_future(self._start(assignment, role, restore))
         folder = self.files.attempt_folder(key.task_id or key.role, key.attempt)
         if not key.task_id:
@@ -172,13 +175,22 @@ class SandboxCrew:
             prompt,
             max_turns=limits.max_turns,
             max_seconds=limits.agent_minutes * 60,
-            start=assignment.restore,
+            start=restore,
             compact_prompt=self.settings.compact_prompt,
         )
         self.tell("agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn})
         receipt_task = asyncio.ensure_future(self._write_receipt(key, role, starting))
         means = Means(
-            self.model, self.store, self.clock, self.gate, tools, place, sessions=sessions, mailbox=mailbox, tell=tell
+            self.model,
+            self.store,
+            self.clock,
+            self.gate,
+            tools,
+            hosted_tools_of(role),
+            place,
+            sessions=sessions,
+            mailbox=mailbox,
+            tell=tell,
         )
         try:
             return await run_agent(spec, means)
@@ -226,10 +238,10 @@ class SandboxCrew:
         }
         tools = [own[name] for name in tool_names(role, self.settings)]
         reader = make_read_skill_tool(skills)
-        tools += [reader] if reader is not None else []
+        tools += [ForeignTool(reader, place)] if reader is not None else []
         if self.servers is not None:
             wanted = [tool for tool in self.server_tools if tool.server_id in role.mcp_servers]
-            tools += make_mcp_tools(wanted, self.servers)
+            tools += [ForeignTool(tool, place) for tool in make_mcp_tools(wanted, self.servers)]
         return tuple(tools)
 
     async def _write_receipt(self, key: AgentKey, role: RoleSettings, starting: "asyncio.Future[Sandbox]") -> None:
@@ -306,6 +318,12 @@ def network_of(role: RoleSettings) -> NetworkPolicy:
     return role.network
 
 
+def hosted_tools_of(role: RoleSettings) -> tuple[JSONObject, ...]:
+    """Give the tools that the model service runs itself: its web search, as `web_search` says."""
+    live = {"cached": False, "indexed": True, "live": True}.get(role.model.web_search)
+    return () if live is None else ({"type": "web_search", "external_web_access": live},)
+
+
 def agent_fields(key: AgentKey, role: RoleSettings) -> JSONObject:
     """Give the fields that every event of an agent has."""
     return {
@@ -338,7 +356,8 @@ def report_of(outcome: AgentOutcome) -> Report:
         case OutOfBudget(kind=kind, handed_over=handed_over):
             said = handed_over.get("summary") if handed_over else None
             evidence = f"It handed over: {said}" if isinstance(said, str) else ""
-            shortage = Shortage.RUN if kind == "run" else Shortage.TASK
+            # an agent's own share is spent: another attempt gets a new one
+            shortage = {"run": Shortage.RUN, "agent": None}.get(kind, Shortage.TASK)
             return NoAnswer(reason_of(outcome), evidence, effort.snapshot, shortage)
         case BadAnswer(text=text):
             return NoAnswer(reason_of(outcome), f"Its last answer was:\n{text[-2_000:]}", effort.snapshot)

@@ -8,7 +8,7 @@ without a call or a command, and the first turn that is not stored is the first 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from codexteam.agent.agent_events import Compacted, MessagesDelivered, TurnAnswered, TurnStarted
+from codexteam.agent.agent_events import Compacted, MessagesDelivered, TurnStarted
 from codexteam.agent.caller import Caller, Given, Question
 from codexteam.agent.compaction import compact_at_tokens, compacted, request_for_summary
 from codexteam.agent.contract import Misfit, output_schema, read_answer
@@ -74,18 +74,19 @@ class _Agent:
         self.means = means
         self.toolbox = Toolbox({tool.name: tool for tool in means.tools}, means.clock, means.tell)
         self.schema = output_schema(spec.key.purpose)
+        definitions = (*self.toolbox.definitions, *means.hosted_tools)
         self.caller = Caller(
             spec.key,
             spec.settings,
             spec.prompt.instructions,
-            self.toolbox.definitions,
+            definitions,
             cache_key(spec.key),
             model=means.model,
             store=means.store,
             gate=means.gate,
             tell=means.tell,
         )
-        fixed = (spec.prompt.instructions, list(self.toolbox.definitions), self.schema and self.schema.schema)
+        fixed = (spec.prompt.instructions, list(definitions), self.schema and self.schema.schema)
         self.transcript = Transcript(spec.prompt.items(), fixed)
         self.keeper = Keeper(spec.key, means.store, means.place, means.sessions, spec.start)
         self.detector = StuckDetector()
@@ -164,7 +165,6 @@ class _Agent:
             self.transcript.follow([user_item(_HAND_OVER)])
         self.transcript.begin(items, given.end.usage)
         self._count(given.end)
-        self.means.tell(TurnAnswered(turn, given.end.usage))
         if given.hand_over:
             return await self._handed_over(turn, asked)
         if asked:

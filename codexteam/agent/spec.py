@@ -49,6 +49,8 @@ class Means:
     clock: Clock
     gate: BudgetGate
     tools: Sequence[Tool] = ()
+    hosted_tools: Sequence[JSONObject] = ()
+    """Definitions of tools that the model service runs itself."""
     place: Workplace | None = None
     """None for an agent without a sandbox."""
     sessions: Sessions = field(default_factory=Sessions)
