@@ -300,3 +300,28 @@ async def test_a_snapshot_is_kept_though_its_file_goes(bench: Bench) -> None:
 async def test_an_unknown_commit_is_an_error(bench: Bench) -> None:
     with pytest.raises(RepoError):
         await bench.repo.tree_of(CommitId("3" * 40))
+
+
+async def test_the_fakes_fit_each_other(tmp_path: Path) -> None:
+    from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode
+    from codexteam.core.ids import AgentKey, Purpose
+    from codexteam.ports.sandbox import SandboxSpec
+    from tests.fakes.fake_repo import FakeRepo
+    from tests.fakes.fake_sandbox import FakeEngine
+
+    repo = FakeRepo(tmp_path / "fake", FILES)
+    await repo.fetch_base(RUN, repo.head)
+    base = repo.head
+    for number in (1, 2):
+        agent = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, f"T{number}", 1)
+        source = await repo.base_source(RUN, base)
+        spec = SandboxSpec(agent, source, SandboxMode.WORKSPACE_WRITE, NetworkPolicy(), SandboxLimits())
+        sandbox = await FakeEngine().start(spec)
+        await sandbox.write_file(f"new{number}.txt", b"x\n")
+        snapshot = await sandbox.snapshot(tmp_path / "snapshot")
+        assert snapshot is not None
+        intake = await repo.intake(snapshot, FREE)
+        assert isinstance(intake, Accepted)
+        assert [change.path for change in intake.changes] == [f"new{number}.txt".encode()]
+        base = await repo.commit(intake.tree, [base], "work", WHO)
+    assert set(repo.content(base)) == {*FILES, "new1.txt", "new2.txt"}

@@ -78,8 +78,10 @@ class FakeSandbox:
     def __init__(self, engine: "FakeEngine", spec: SandboxSpec) -> None:
         self._engine = engine
         self.spec = spec
-        self.base = dict(engine.files)
-        self.files: dict[str, File] = dict(engine.files)
+        # the fake repository writes a base as this file writes snapshots; any other base is the engine's files
+        archive = spec.base.root_archive
+        self.base = _unpack(archive) if archive.name.endswith(".fake.json") else dict(engine.files)
+        self.files: dict[str, File] = dict(self.base)
         if spec.restore is not None:
             self.files = _unpack(spec.restore.pack)
         self.executable: set[str] = set()
