@@ -25,7 +25,6 @@ from codexteam.core.findings import Category, GateName, weigh
 from codexteam.core.ids import CommitId, TaskId
 from codexteam.core.scopes import scopes_overlap
 from codexteam.core.state import (
-    HOLDS_SCOPE,
     TERMINAL,
     FindingState,
     FindingStatus,
@@ -131,7 +130,7 @@ def _start_attempts(draft: Draft) -> None:
     free = draft.state.rules.max_threads - busy
     if free <= 0:
         return
-    taken = [known.task.paths for known in draft.tasks.values() if known.phase in HOLDS_SCOPE]
+    taken = [draft.tasks[task_id].task.paths for task_id in _holders(draft)]
     judging = draft.state.judging.round if draft.state.judging else None
     for task_id in list(draft.ready):
         if free <= 0:
@@ -147,6 +146,12 @@ def _start_attempts(draft: Draft) -> None:
         draft.hand_out(Work(task_id, attempt, known.kind, tip, known.evidence, known.restore_attempt))
         taken.append(known.task.paths)
         free -= 1
+
+
+def _holders(draft: Draft) -> list[TaskId]:
+    """Give the tasks whose write scopes are taken: those at work, asking, being merged, or queued for it."""
+    busy = [e.task_id for e in draft.in_flight.values() if isinstance(e, Work | Clarify | Integrate)]
+    return [*busy, *draft.state.merge_queue]
 
 
 def _start_round(draft: Draft) -> None:
@@ -235,8 +240,10 @@ def _go_on_when_judged(draft: Draft) -> None:
     """Go on to documentation, notes and landing once all is merged and every gate gave its verdict on the tip."""
     state = draft.state
     tip = known_tip(draft)
-    living = any(known.phase not in TERMINAL for known in draft.tasks.values())
-    if living or draft.in_flight or state.holds or not all(_heard(draft, gate, tip) for gate in state.rules.gates):
+    # the cheap questions first: this is asked after every event
+    if draft.in_flight or state.holds or not all(_heard(draft, gate, tip) for gate in state.rules.gates):
+        return
+    if any(known.phase not in TERMINAL for known in draft.tasks.values()):
         return
     unfinished = [i for i, known in draft.tasks.items() if known.phase in {TaskPhase.FAILED, TaskPhase.BLOCKED}]
     open_ids = [str(known.finding.id) for known in draft.open_findings()]

@@ -82,7 +82,7 @@ class PlanDocument:
 
     def plan(self) -> Plan:
         """Give the plan that stands in it."""
-        goal = next((node.text for node in self.nodes if isinstance(node, GoalText)), "")
+        goal = next((node.text for node in self.nodes if isinstance(node, GoalText) and node.text), "")
         tasks = tuple(node.task for node in self.nodes if isinstance(node, TaskNode))
         return Plan(goal, tasks=tasks, later=self.items("later"), risks=self.items("risks"))
 

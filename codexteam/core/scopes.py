@@ -10,7 +10,24 @@ def scopes_overlap(one: Sequence[str], other: Sequence[str]) -> bool:
     A glob that names a folder takes in what is below it. An empty scope was not said: it overlaps with nothing here,
     and a clash shows when the work is merged.
     """
-    return any(_overlap(a, b) if a <= b else _overlap(b, a) for a in one for b in other)
+    return any(_meet(a, b) for a in one for b in other)
+
+
+def _meet(one: str, other: str) -> bool:
+    if _is_literal(one) and _is_literal(other):  # the common case, and many times cheaper
+        a, b = _folded(one), _folded(other)
+        return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
+    return _overlap(one, other) if one <= other else _overlap(other, one)
+
+
+@lru_cache(maxsize=65_536)
+def _is_literal(glob: str) -> bool:
+    return not any(char in glob for char in "*?[")
+
+
+@lru_cache(maxsize=65_536)
+def _folded(path: str) -> str:
+    return "/".join(part for part in path.casefold().split("/") if part not in {"", "."})
 
 
 @lru_cache(maxsize=65_536)

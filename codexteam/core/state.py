@@ -79,9 +79,6 @@ TASK_TRANSITIONS: Mapping[tuple[TaskPhase, type[Event] | None], frozenset[TaskPh
 #: Phases in which a task is over.
 TERMINAL = frozenset({TaskPhase.MERGED, TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED})
 
-#: Phases in which a task's paths are taken: nothing that overlaps them may start.
-HOLDS_SCOPE = frozenset({TaskPhase.WORKING, TaskPhase.ASKING, TaskPhase.QUEUED, TaskPhase.INTEGRATING})
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:
