@@ -23,6 +23,8 @@ def play(call: Call) -> Played:
             return _implement(call)
         case "review":
             return _review(call)
+        case "security":
+            return _security(call)
         case "qa":
             return _qa(call)
         case "document":
@@ -215,6 +217,13 @@ def _review(call: Call) -> Played:
             message({"verdict": "block", "summary": "One case breaks the output.", "findings": [finding], "risks": []})
         ]
     return [message({"verdict": "ship", "summary": "Small, tested, as asked.", "findings": [], "risks": []})]
+
+
+def _security(call: Call) -> Played:
+    if call.turn == 1:
+        return [run("grep -rn 'open(' tally")]
+    summary = "Files are read by a path that the user gives on the command line; nothing is executed or sent."
+    return [message({"verdict": "ship", "summary": summary, "findings": [], "risks": []})]
 
 
 def _qa(call: Call) -> Played:
