@@ -128,15 +128,15 @@ class Table:
         if not begun:
             # the rules are part of the state that events are replayed on, by whoever replays them
             await self._store.save_checkpoint(run_id, 0, encode_state(state))
+        self.tell("run.opened", {"run": run_id, "goal": sitting.run.goal, "budget": budget_words(sitting.settings)})
+        for notice in sitting.settings.notices:
+            self.tell("notice", {"text": notice})
         async with AsyncExitStack() as stack:
             office, crew = await self._open(stack)
             self._crew = crew
             performer = TeamPerformer(office, sitting.base, also=self._also)
             driver = Driver(run_id, store=self._store, performer=performer, clock=self._clock, state=state)
             self._driver = driver
-            self.tell("run.opened", {"run": run_id, "goal": sitting.run.goal, "budget": budget_words(sitting.settings)})
-            for notice in sitting.settings.notices:
-                self.tell("notice", {"text": notice})
             with self._signals(asyncio.get_running_loop()):
                 if not begun and sitting.plan is not None:
                     driver.post(Planned(sitting.plan))

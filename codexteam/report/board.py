@@ -123,6 +123,7 @@ class Board:
                 self._finding(event)
             case _:
                 self._run(event)
+        self.phase = _PHASES.get(event.kind, self.phase)
         line = describe(event)
         if line:
             self.tail = [*self.tail[-11:], (event.at_seconds, line)]
@@ -217,7 +218,6 @@ class Board:
                 self.result = self.reason = ""
             case _:
                 pass
-        self.phase = _PHASES.get(event.kind, self.phase)
 
 
 _TASK_STATUS = {
@@ -242,7 +242,9 @@ _PHASES = {
     "run.prepared": "scouting",
     "scouts.completed": "planning",
     "plan.created": "working",
+    "task.started": "working",
     "gate.started": "judging",
+    "replan.started": "planning fixes",
     "documentation.started": "documenting",
     "release.started": "writing notes",
     "branch.landing": "landing",
