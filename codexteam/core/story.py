@@ -193,7 +193,7 @@ def _moved(was: TaskState, now: TaskState) -> Iterator[Fact]:
     fields: JSONObject = {"task": now.task.id, "attempt": now.attempt, "status": status_of(now.phase).name.lower()}
     match now.phase:
         case TaskPhase.WORKING:
-            yield "task.started", {**fields, "kind": now.kind.value, "title": now.task.title, "role": now.task.role}
+            yield "task.started", {**fields, "purpose": now.kind.value, "title": now.task.title, "role": now.task.role}
         case TaskPhase.INTEGRATING:
             yield "task.merging", {**fields, "commit": now.commit}
         case TaskPhase.MERGED:

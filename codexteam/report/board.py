@@ -281,7 +281,7 @@ _WORDS = {
     "plan.failed": "no plan: {reason}",
     "plan.edited": "plan.md was edited",
     "plan.unreadable": "plan.md is left alone: {reason}",
-    "task.started": "{task}.{attempt} {kind}: {title}",
+    "task.started": "{task}.{attempt} {purpose}: {title}",
     "task.accepted": "{task}.{attempt} handed in: {summary}",
     "task.attempt_failed": "{task}.{attempt} failed: {reason}",
     "task.conflicted": "{task}.{attempt} conflicts in {paths}",

@@ -42,6 +42,16 @@ def test_the_story_of_a_small_run() -> None:
     assert kinds.count("gate.completed") == 4
 
 
+def test_no_field_has_a_name_that_every_line_of_the_events_file_has_already() -> None:
+    world = World(tasks("T1", "T2:T1"))
+    world.run()
+
+    facts = told(world.history, world.rules)
+
+    assert [kind for kind, fields in facts if {"schema", "sequence", "at", "run", "kind"} & set(fields)] == []
+    assert [fields["purpose"] for kind, fields in facts if kind == "task.started"] == ["implement", "implement"]
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans(), rules=rules, seed=st.randoms(use_true_random=False))
 def test_every_story_has_known_kinds_and_one_end(plan: tuple[Task, ...], rules: Rules, seed: object) -> None:

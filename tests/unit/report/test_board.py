@@ -26,7 +26,7 @@ def events() -> Iterator[RunEvent]:
         ("task.added", {"task": "T2", "title": f"Report {HOSTILE}", "role": "implementer"}),
         (
             "task.started",
-            {"task": "T1", "attempt": 1, "kind": "implement", "title": "Load the CSV", "role": "implementer"},
+            {"task": "T1", "attempt": 1, "purpose": "implement", "title": "Load the CSV", "role": "implementer"},
         ),
         ("agent.started", agent()),
         ("agent.turn", {**agent(), "turn": 1, "usage": usage(1000, 500, 100), "usd": 0.5}),
