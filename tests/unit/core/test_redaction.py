@@ -155,7 +155,7 @@ _COSTLY = ["the quick brown fox\n", "x", "sk-", "sk-a-", "eyJ", "Bearer ", "://a
 def test_the_time_grows_with_the_text_and_not_faster(unit: str) -> None:
     redactor = Redactor([f"value-{number}-{'x' * 30}" for number in range(10)])
     text = unit * ((1 << 20) // len(unit))
-    start = time.perf_counter()
+    start = time.process_time()
     redactor.redact(text)
     # an eighth of 8 MB; a quadratic search would take minutes
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
