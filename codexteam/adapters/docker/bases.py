@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
 
+from docker.models.containers import Container
 from docker.types import Mount
 
-from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, NotFound, said_by
+from codexteam.adapters.docker.client import ENGINE_ERRORS, APIError, EngineClient, NotFound, said_by
 from codexteam.adapters.docker.containers import (
     BASE,
+    CONFLICT,
     TREE,
     StartFailedError,
     remove,
@@ -95,21 +97,25 @@ class Bases:
     ) -> Base:
         docker = await self.client.connect()
         helper = f"{name}-helper"
-        # the helper is there before its volume and is removed when all is done: a volume without one is whole
-        await self._wait_for_others(helper, name)
-        try:
-            found = await self.client.call(docker.volumes.get, name)
-        except NotFound:
-            if on_progress is not None:
-                on_progress(f"checking {base.root_commit[:12]} out on {self.client.settings.name}")
+        while True:
+            # the helper is there before its volume, and is removed when all is done: a volume without one is whole
+            await self._wait_for_others(helper, name)
             try:
-                await self._build(helper, name, base, image)
+                found = await self.client.call(docker.volumes.get, name)
+                return Base(name, str(found.attrs["Mountpoint"]))
+            except NotFound:
+                if on_progress is not None:
+                    on_progress(f"checking {base.root_commit[:12]} out on {self.client.settings.name}")
+            container = await self._make_helper(helper, name, image)
+            if container is None:
+                continue
+            try:
+                await self._fill(container, base, image)
             except BaseException:
                 await remove(self.client, helper)
                 await remove_volume(self.client, name)
                 raise
-            found = await self.client.call(docker.volumes.get, name)
-        return Base(name, str(found.attrs["Mountpoint"]))
+            await remove(self.client, helper)
 
     async def _wait_for_others(self, helper: str, volume: str) -> None:
         docker = await self.client.connect()
@@ -126,21 +132,23 @@ class Bases:
         await remove(self.client, helper)  # left by one that was killed
         await remove_volume(self.client, volume)
 
-    async def _build(self, helper: str, volume: str, base: BaseSource, image: Image) -> None:
+    async def _make_helper(self, helper: str, volume: str, image: Image) -> Container | None:
+        """Make the container, and with it the volume; None when another process was quicker."""
         docker = await self.client.connect()
         options = container_options(_LIMITS, network="none", runtime=None, environment=image.environment)
         image.cover_volumes(options)
         marks = dict(labels(What.BASE, self.owner))
         options["mounts"] = [Mount(BASE, volume, type="volume", labels=marks, no_copy=True)]
+        options |= {"name": helper, "labels": dict(labels(What.HELPER, self.owner))}
         command = server_command(f"{BASE}/{TREE}", base_git=None, private="/tmp/private")  # noqa: S108
-        container = await self.client.call(
-            docker.containers.create,
-            image.id,
-            list(command),
-            name=helper,
-            labels=dict(labels(What.HELPER, self.owner)),
-            **options,
-        )
+        try:
+            return await self.client.call(lambda: docker.containers.create(image.id, list(command), **options))
+        except APIError as error:
+            if error.status_code == CONFLICT:
+                return None
+            raise
+
+    async def _fill(self, container: Container, base: BaseSource, image: Image) -> None:
         await self.client.call(container.put_archive, BASE, server_archive())
         live = await start(self.client, container)
         try:
@@ -154,7 +162,6 @@ class Bases:
             await live.channel.job("seal", {"mtime_seconds": int(time.time()) - 60})
         finally:
             await live.channel.close()
-        await remove(self.client, helper)
 
     async def prune(self, *, used: set[str] | None = None) -> list[str]:
         """Remove the checkouts that no container uses; give their names."""

@@ -22,7 +22,8 @@ _SERVER = "sandbox_server"
 # imported, not run: its compiled form lies beside it in the base
 _START = f"import sys; sys.path.insert(0, sys.argv.pop(1)); import {_SERVER}; {_SERVER}.main()"
 _KILLED = 137
-_CONFLICT = 409
+#: What the engine answers when a name is taken, or something is in use.
+CONFLICT = 409
 
 
 class StartFailedError(Exception):
@@ -73,7 +74,7 @@ async def create(client: EngineClient, image: str, command: Sequence[str], optio
     try:
         return await client.call(make)
     except APIError as error:
-        if error.status_code != _CONFLICT:
+        if error.status_code != CONFLICT:
             raise
     await remove(client, str(options["name"]))
     return await client.call(make)
@@ -138,7 +139,7 @@ async def remove(client: EngineClient, name: str) -> bool:
     except NotFound:
         return False
     except APIError as error:
-        if error.status_code == _CONFLICT:  # somebody else is at it
+        if error.status_code == CONFLICT:  # somebody else is at it
             return True
         raise
     return True
@@ -150,7 +151,7 @@ async def remove_volume(client: EngineClient, name: str) -> bool:
     try:
         await client.call(docker.api.remove_volume, name)
     except (NotFound, APIError) as error:
-        if isinstance(error, NotFound) or error.status_code == _CONFLICT:
+        if isinstance(error, NotFound) or error.status_code == CONFLICT:
             return False
         raise
     return True

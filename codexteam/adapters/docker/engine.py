@@ -147,11 +147,17 @@ class DockerEngine:
 
     async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
         """Remove by label what a run left on every engine; of all runs, also checkouts that nothing uses."""
-        removed = []
+        removed: list[str] = []
+        silent: list[SandboxUnavailable] = []
         for node in self._nodes:
-            removed += await sweep(node.client, node.owner, run_id, keep)
-            if run_id is None:
-                removed += await node.bases.prune()
+            try:
+                removed += await sweep(node.client, node.owner, run_id, keep)
+                if run_id is None:
+                    removed += await node.bases.prune()
+            except SandboxUnavailable as error:
+                silent.append(error)
+        if len(silent) == len(self._nodes):
+            raise silent[0]
         return removed
 
     async def close(self) -> None:

@@ -1,0 +1,378 @@
+"""What is docker's own: confinement as the engine sees it, loss and leftovers, quotas, images."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import pytest
+
+from codexteam.adapters.docker.sweeping import sweep
+from codexteam.config.settings import EngineSettings, NetworkKind, NetworkPolicy, SandboxMode
+from codexteam.errors import SandboxLost, SandboxUnavailable
+from codexteam.ports.sandbox import Command
+from tests.contract.test_sandbox import SANDBOX_IMAGE
+from tests.integration.docker.support import LIMITS, built, rig
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def client() -> Iterator[docker.DockerClient]:
+    found = docker.from_env()
+    yield found
+    found.close()
+
+
+def sh(line: str, **more: object) -> Command:
+    return Command(("bash", "-c", line), **more)  # type: ignore[arg-type]  # as given
+
+
+async def test_the_engine_confirms_what_was_asked(tmp_path: Path, client: docker.DockerClient) -> None:
+    environment = {**os.environ, "OPENAI_API_KEY": "canary-secret"}
+    async with rig(tmp_path, environment=environment) as found:
+        sandbox = await found.start()
+        facts = client.api.inspect_container(sandbox.facts.name)
+        host, config = facts["HostConfig"], facts["Config"]
+        assert "canary-secret" not in str(facts)
+        assert not host["Binds"]
+        assert not host["Devices"]
+        assert {mount["Type"] for mount in facts["Mounts"]} == {"volume"}
+        writable = {mount["Destination"] for mount in facts["Mounts"] if mount["RW"]}
+        assert writable == {"/work", "/run/codexteam/private"}
+        assert host["NetworkMode"] == "none"
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert host["ReadonlyRootfs"]
+        assert host["Memory"] == host["MemorySwap"] == LIMITS.memory_bytes
+        assert host["PidsLimit"] == LIMITS.max_processes
+        assert host["NanoCpus"] == int(LIMITS.cpus * 1e9)
+        assert host["IpcMode"] == "private"
+        assert host["LogConfig"]["Type"] == "none"
+        assert not host["Privileged"]
+        assert "no-new-privileges:true" in host["SecurityOpt"]
+        assert config["User"] == "10001:10001"
+        assert config["Healthcheck"] == {"Test": ["NONE"]}
+        labels = config["Labels"]
+        assert (labels["codexteam.run"], labels["codexteam.task"], labels["codexteam.attempt"]) == (
+            found.run_id,
+            "T1",
+            "1",
+        )
+        assert sandbox.facts.unlimited == ()
+
+
+HOSTILE = f"""FROM {SANDBOX_IMAGE}
+ENV LD_PRELOAD=/evil.so OPENAI_BASE_URL=http://evil.test BASH_ENV=/evil.sh PYTHONPATH=/evil MY_TOKEN=x GOPATH=/go
+VOLUME /data
+HEALTHCHECK CMD touch /tmp/healthy
+ENTRYPOINT ["/bin/false"]
+USER root
+"""
+
+
+async def test_a_hostile_images_configuration_does_not_count(tmp_path: Path, client: docker.DockerClient) -> None:
+    with built(client, HOSTILE, f"codexteam-hostile:{os.getpid()}") as tag:
+        async with rig(tmp_path, image=tag) as found:
+            sandbox = await found.start()
+            result = await sandbox.run(sh("id -u; env | sort; df -k --output=size /data | tail -1"))
+            lines = result.output.decode().split()
+            assert lines[0] == "10001"
+            assert "GOPATH=/go" in lines
+            assert not [line for line in lines if line.startswith(("LD_", "OPENAI", "BASH_ENV", "PYTHONPATH", "MY_"))]
+            assert int(lines[-1]) <= 64
+            server = client.api.inspect_container(sandbox.facts.name)["Config"]["Env"]
+            assert {entry for entry in server if "=" in entry} == {
+                entry for entry in server if entry[:4] in ("PATH", "LANG")
+            }
+
+
+async def test_a_layer_is_a_quota_and_the_base_stays_as_it_is(tmp_path: Path) -> None:
+    async with rig(tmp_path) as found:
+        limits = replace(LIMITS, workspace_bytes=32 << 20, workspace_files=500)
+        first, second = await asyncio.gather(
+            found.start(agent=found.agent(1), limits=limits), found.start(agent=found.agent(2), limits=limits)
+        )
+        filled = await first.run(sh("head -c 64m /dev/zero >big; ls -l big | cut -d' ' -f5; rm big; echo x >a.txt"))
+        assert b"No space left" in filled.output
+        many = await first.run(sh("for i in $(seq 1000); do echo >f$i || exit 9; done"))
+        assert many.exit_code == 9
+        assert await second.read_file("a.txt", limit_bytes=10) == b"one\n"
+        direct = await first.run(
+            sh("echo x >/run/codexteam/base/tree/a.txt; echo y >/run/codexteam/base/x; echo z >/x")
+        )
+        assert direct.output.count(b"Read-only") == 3
+
+
+async def test_memory_out_ends_the_command_and_not_the_sandbox(tmp_path: Path) -> None:
+    async with rig(tmp_path) as found:
+        sandbox = await found.start(limits=replace(LIMITS, memory_bytes=400 << 20))
+        result = await sandbox.run(Command(("python3", "-c", "x = bytearray(1 << 30)")))
+        assert result.signal == signal.SIGKILL
+        assert (await sandbox.run(sh("echo on"))).output == b"on\n"
+
+
+async def test_a_container_killed_from_outside_goes_on_with_its_files(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    async with rig(tmp_path) as found:
+        sandbox = await found.start()
+        await sandbox.run(sh("echo kept >kept"))
+        running = asyncio.create_task(sandbox.run(sh("sleep 600")))
+        while b"sleep" not in (await sandbox.run(sh("cat /proc/[0-9]*/comm"))).output:
+            pass
+        client.api.kill(sandbox.facts.name)
+        result = await running
+        assert (result.exit_code, result.timed_out) == (None, False)
+        assert "unknown" in result.note
+        assert (await sandbox.run(sh("cat kept"))).output == b"kept\n"
+        assert await sandbox.snapshot(tmp_path / "work.pack") is not None
+
+
+async def test_a_container_removed_from_outside_is_lost(tmp_path: Path, client: docker.DockerClient) -> None:
+    async with rig(tmp_path) as found:
+        sandbox = await found.start()
+        client.api.remove_container(sandbox.facts.name, force=True)
+        with pytest.raises(SandboxLost, match="gone"):
+            await sandbox.run(sh("true"))
+        await sandbox.close()
+
+
+async def test_the_same_name_twice_replaces_the_first(tmp_path: Path) -> None:
+    async with rig(tmp_path) as found:
+        first = await found.start()
+        await first.run(sh("echo x >left"))
+        again = await found.start(agent=found.agent(1))
+        assert again.facts.name == first.facts.name
+        assert await again.read_file("left", limit_bytes=10) is None
+
+
+async def test_a_sweep_takes_a_runs_leftovers_and_nothing_else(tmp_path: Path, client: docker.DockerClient) -> None:
+    name = f"bystander-{os.getpid()}"
+    bystander = client.containers.create(SANDBOX_IMAGE, ["sleep", "60"], name=name, network_mode="none")
+    volume = client.volumes.create(name, labels={"codexteam": "1", "codexteam.owner": "somebody else"})
+    try:
+        async with rig(tmp_path) as found:
+            kept, gone = await found.start(), await found.start()
+            node = found.engine._nodes[0]
+            removed = await sweep(node.client, node.owner, found.run_id, [found.agent(1)])
+            assert removed[0] == gone.facts.name
+            assert all(entry.startswith(gone.facts.name) for entry in removed)
+            assert (await kept.run(sh("cat a.txt"))).output == b"one\n"
+            assert await found.engine.sweep("another-run") == []
+            assert kept.facts.name in await found.engine.sweep(found.run_id)
+            assert await found.engine.sweep(found.run_id) == []
+        assert not client.containers.list(all=True, filters={"label": f"codexteam.owner={tmp_path}"})
+        assert not client.volumes.list(filters={"label": f"codexteam.owner={tmp_path}"})
+        bystander.reload()
+        volume.reload()
+    finally:
+        bystander.remove(force=True)
+        volume.remove()
+
+
+_ORPHAN = """
+import asyncio, os, sys
+from pathlib import Path
+from tests.integration.docker.support import rig
+async def main():
+    async with rig(Path(sys.argv[1])) as found:
+        sandbox = await found.start()
+        print(sandbox.facts.name, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_codexteam_left_ends_by_itself_and_is_swept(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _ORPHAN, str(tmp_path), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[3]
+    )
+    assert process.stdout is not None
+    name = (await process.stdout.readline()).decode().strip()
+    container = await asyncio.to_thread(client.containers.get, name)
+    process.kill()
+    await process.wait()
+    await asyncio.to_thread(container.wait, timeout=30)  # its input ended, and so did it
+    async with rig(tmp_path) as found:
+        removed = await found.engine.sweep(None)
+        assert name in removed
+        assert not client.volumes.list(filters={"label": f"codexteam.owner={tmp_path}"})
+
+
+async def test_without_layers_the_checkout_is_copied(tmp_path: Path) -> None:
+    async with rig(tmp_path, layers=False) as found:
+        sandbox = await found.start()
+        assert (await sandbox.run(sh("cat a.txt; git status --short; echo new >new"))).output == b"one\n"
+        shot = await sandbox.snapshot(tmp_path / "work.pack")
+        assert shot is not None
+        again = await found.start(restore=shot)
+        assert await again.read_file("new", limit_bytes=10) == b"new\n"
+        quota = await sandbox.run(sh("df -k --output=size /work | tail -1"))
+        assert int(quota.output) <= LIMITS.memory_bytes >> 10
+
+
+async def test_a_pool_starts_where_there_is_room_and_waits_when_there_is_none(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    engines = (EngineSettings("one", slots=1), EngineSettings("two", host="unix:///var/run/docker.sock", slots=1))
+    async with rig(tmp_path, engines=engines) as found:
+        await found.engine.prepare(found.base)
+        first, _second = await asyncio.gather(found.start(agent=found.agent(1)), found.start(agent=found.agent(2)))
+        waiting = asyncio.create_task(found.start(agent=found.agent(3)))
+        await asyncio.wait({waiting}, timeout=0.2)
+        assert not waiting.done()
+        await first.close()
+        third = await waiting
+        assert (await third.run(sh("cat a.txt"))).output == b"one\n"
+
+
+async def test_an_engine_of_the_pool_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    engines = (EngineSettings("here"), EngineSettings("gone", host="tcp://127.0.0.1:9", slots=100))
+    async with rig(tmp_path, engines=engines) as found:
+        said: list[str] = []
+        await found.engine.prepare(found.base, on_progress=said.append)
+        assert any("gone is left out" in line for line in said)
+        assert (await (await found.start()).run(sh("true"))).ok
+        report = await found.engine.check()
+        assert report.usable
+        assert "gone" in report.problem
+
+
+async def test_no_engine_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    engines = (EngineSettings("gone", host="tcp://127.0.0.1:9"),)
+    async with rig(tmp_path) as ours:
+        found = type(ours)(tmp_path, replace(ours.settings, engines=engines), os.environ)
+        report = await found.engine.check()
+        assert not report.usable
+        assert "tcp://127.0.0.1:9" in report.problem
+        with pytest.raises(SandboxUnavailable, match="no Docker engine answers"):
+            await found.engine.prepare(found.base)
+        await found.engine.close()
+
+
+async def test_an_allowlist_is_reached_through_the_proxy_alone(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    policy = NetworkPolicy(NetworkKind.ALLOWLIST, (f"localhost:{port}",))
+    probe = (
+        "import sys, urllib.request, urllib.error\n"
+        "try: print(urllib.request.build_opener(urllib.request.ProxyHandler({'http': 'http://127.0.0.1:3128'}))"
+        ".open(sys.argv[1]).read())\n"
+        "except urllib.error.HTTPError as error: print(error.code, error.read().decode())"
+    )
+    async with server, rig(tmp_path) as found:
+        sandbox = await found.start(network=policy)
+
+        async def ask(url: str) -> bytes:
+            all_hosts = {"no_proxy": "", "NO_PROXY": ""}
+            command = Command(("python3", "-c", probe, url), timeout_seconds=60, environment=all_hosts)
+            return (await sandbox.run(command)).output
+
+        assert await ask(f"http://localhost:{port}/") == b"b'yes'\n"
+        denied = await ask("http://example.org/")
+        assert denied.startswith(b"403 codexteam: example.org:80 cannot be reached")
+        around = await sandbox.run(sh(f"exec 3<>/dev/tcp/127.0.0.1/{port}; cat /proc/net/dev; env | grep -i proxy"))
+        assert b"Connection refused" in around.output
+        assert b"eth0" not in around.output
+        assert b"HTTPS_PROXY=http://127.0.0.1:3128" in around.output
+        await sandbox.run(sh("kill -9 -1; sleep 1", timeout_seconds=5))
+        again = b""
+        for _ in range(50):
+            if (again := await ask(f"http://localhost:{port}/")) == b"b'yes'\n":
+                break
+        assert again == b"b'yes'\n"
+
+
+async def test_an_image_that_cannot_be_had_is_said(tmp_path: Path) -> None:
+    async with rig(tmp_path, image="127.0.0.1:9/no/such:image") as found:
+        said: list[str] = []
+        with pytest.raises(SandboxUnavailable, match="cannot be pulled") as raised:
+            await found.engine.prepare(found.base, on_progress=said.append)
+        assert "docker pull" in raised.value.hint
+        assert any("pulling 127.0.0.1:9/no/such:image" in line for line in said)
+
+
+async def test_an_image_without_python_is_refused(tmp_path: Path, client: docker.DockerClient) -> None:
+    text = f"FROM {SANDBOX_IMAGE}\nRUN rm -f /usr/bin/python3*\n"
+    with built(client, text, f"codexteam-bare:{os.getpid()}") as tag:
+        async with rig(tmp_path, image=tag) as found:
+            with pytest.raises(SandboxUnavailable, match="could not be made") as raised:
+                await found.engine.prepare(found.base)
+            assert "python3 (3.7 or later) and git" in raised.value.hint
+        assert not client.containers.list(all=True, filters={"label": f"codexteam.owner={tmp_path}"})
+        assert not client.volumes.list(filters={"label": f"codexteam.owner={tmp_path}"})
+
+
+async def test_a_dockerfile_is_built_from_the_commit_once(tmp_path: Path, client: docker.DockerClient) -> None:
+    files: dict[str | bytes, bytes | str] = {
+        "docker/Dockerfile": f"FROM {SANDBOX_IMAGE}\nCOPY tool /opt/tool\n".encode(),
+        "tool": b"from the commit\n",
+    }
+    async with rig(tmp_path, image=None, dockerfile="docker/Dockerfile", files=files) as found:
+        (tmp_path / "repository" / "tool").write_text("from the work tree\n")
+        said: list[str] = []
+        await found.engine.prepare(found.base, on_progress=said.append)
+        try:
+            sandbox = await found.start()
+            assert (await sandbox.run(sh("cat /opt/tool"))).output == b"from the commit\n"
+            assert any("COPY tool" in line for line in said)
+        finally:
+            await sandbox.close()
+            await found.engine.sweep(None)
+            for image in client.images.list(filters={"label": f"codexteam.owner={tmp_path}"}):
+                client.images.remove(str(image.id), force=True)
+
+
+async def test_a_setup_scripts_result_is_kept_and_its_secrets_are_not(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    script = b'set -e\ntest "$(cat /run/secrets/PIP_TOKEN)" = canary-setup\ncp a.txt /opt/made\necho working\n'
+    files: dict[str | bytes, bytes | str] = {"a.txt": b"one\n", "setup.sh": script, "bad.sh": b"echo why >&2; exit 3\n"}
+    environment = {**os.environ, "PIP_TOKEN": "canary-setup"}
+    settings = {"setup": "setup.sh", "setup_secrets": ("PIP_TOKEN",), "environment": environment, "files": files}
+    async with rig(tmp_path, **settings) as found:
+        said: list[str] = []
+        try:
+            await found.engine.prepare(found.base, on_progress=said.append)
+            assert "working" in said
+            sandbox = await found.start()
+            looked = await sandbox.run(sh("cat /opt/made; ls -A /run/secrets; env; id -u"))
+            assert looked.output.startswith(b"one\n")
+            assert b"canary-setup" not in looked.output
+            assert looked.output.endswith(b"10001\n")
+            again = type(found)(tmp_path, found.settings, environment)
+            said.clear()
+            await again.engine.prepare(again.base, on_progress=said.append)
+            assert "running setup.sh" not in said
+            await again.engine.close()
+            bad = type(found)(tmp_path, replace(found.settings, setup="bad.sh"), environment)
+            with pytest.raises(SandboxUnavailable, match=r"exit code 3\): why"):
+                await bad.engine.prepare(bad.base)
+            await bad.engine.close()
+        finally:
+            for one in found.started:
+                await one.close()
+            await found.engine.sweep(None)
+            for image in client.images.list(filters={"label": f"codexteam.owner={tmp_path}"}):
+                assert "canary-setup" not in f"{image.attrs} {image.history()}"
+                client.images.remove(str(image.id), force=True)
+
+
+async def test_a_read_only_sandbox_shows_a_read_only_mount(tmp_path: Path, client: docker.DockerClient) -> None:
+    async with rig(tmp_path) as found:
+        sandbox = await found.start(mode=SandboxMode.READ_ONLY)
+        mounts = client.api.inspect_container(sandbox.facts.name)["Mounts"]
+        assert [mount["RW"] for mount in mounts if mount["Destination"] == "/work"] == [False]
