@@ -1,5 +1,6 @@
 """What other commands ask of a run that goes on: kept in the store, and announced by a signal; nobody polls."""
 
+import os
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -32,17 +33,23 @@ def _space(run_id: RunId) -> str:
 async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float) -> str:
     """Put a request where the run finds it; give its key."""
     taken = await store.list(_space(run_id))
-    key = f"{len(taken) + 1:06}"
+    # two commands may count the same number of requests before theirs
+    key = f"{len(taken) + 1:06}.{os.getpid()}"
     await store.put(_space(run_id), key, {"at": at_seconds, **_encode(asked)})
     return key
 
 
-async def pending(store: Store, run_id: RunId) -> list[tuple[str, Asked]]:
-    """Give the requests that nobody has taken, oldest first."""
+async def pending(store: Store, run_id: RunId, *, since_seconds: float = 0.0) -> list[tuple[str, Asked]]:
+    """Give the requests that nobody has taken, oldest first.
+
+    Those from before `since_seconds` were meant for a sitting that is over, and are left out.
+    """
     found = []
     for key, value in await store.list(_space(run_id)):
         asked = _decode(value)
-        if asked is not None and "result" not in value:
+        at = value.get("at")
+        late = isinstance(at, int | float) and at < since_seconds
+        if asked is not None and "result" not in value and not late:
             found.append((key, asked))
     return found
 

@@ -96,6 +96,8 @@ class Table:
         self._store = store
         self._clock = clock
         self._reporters = reporters
+        self._began_seconds = clock.wall_seconds()
+        self._taking = asyncio.Lock()
         self._driver: Driver | None = None
         self._crew: SandboxCrew | None = None
         values = secret_values(sitting.settings, sitting.environment)
@@ -138,6 +140,7 @@ class Table:
             driver = Driver(run_id, store=self._store, performer=performer, clock=self._clock, state=state)
             self._driver = driver
             with self._signals(asyncio.get_running_loop()):
+                self._on_request()  # what was asked while everything was being opened
                 if not begun and sitting.plan is not None:
                     driver.post(Planned(sitting.plan))
                 finish = await driver.drive(Continued() if begun else RunStarted())
@@ -239,13 +242,14 @@ class Table:
         driver, run_id = self._driver, self._sitting.run.run_id
         if driver is None:
             return
-        for key, asked in await requests.pending(self._store, run_id):
-            try:
-                await self._take(driver, asked)
-            except CodexteamError as error:
-                await requests.settle(self._store, run_id, key, str(error))
-            else:
-                await requests.settle(self._store, run_id, key, "taken")
+        async with self._taking:  # signals may come faster than requests are taken
+            for key, asked in await requests.pending(self._store, run_id, since_seconds=self._began_seconds):
+                try:
+                    await self._take(driver, asked)
+                except CodexteamError as error:
+                    await requests.settle(self._store, run_id, key, str(error))
+                else:
+                    await requests.settle(self._store, run_id, key, "taken")
 
     async def _take(self, driver: Driver, asked: requests.Asked) -> None:
         if isinstance(asked, requests.SayTo):
