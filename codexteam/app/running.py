@@ -97,7 +97,8 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
         lock.name_run(run_id)
         facts = await _inspect(ground, settings, options.load.environment)
         async with opened_store(ground) as store:
-            record = RunRecord(run_id, text, facts.head, "running", now, remembered(options, ground))
+            kept: JSONObject = {**remembered(options, ground), "plan_only": plan_only}
+            record = RunRecord(run_id, text, facts.head, "running", now, kept)
             await store.create_run(record)
             settings = replace(settings, notices=(*facts.notices, *settings.notices))
             sitting = Sitting(
@@ -134,6 +135,7 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
             settings = load_settings(load)
             await store.set_run_state(record.run_id, "running")
             await _take_edited_plan(ground, store, record)
+            await _approve_planned(store, record)
             sitting = Sitting(
                 ground,
                 settings,
@@ -178,6 +180,19 @@ async def _take_edited_plan(ground: Ground, store: Store, record: RunRecord) -> 
     known = normal_plan(plan_of_state(state))
     if (edited.tasks, edited.later, edited.risks) != (known.tasks, known.later, known.risks):
         await apply_event(store, record, PlanEdited(replace(edited, goal=state.goal)))
+
+
+async def _approve_planned(store: Store, record: RunRecord) -> None:
+    """Going on with a run that was only planned is the approval of its plan."""
+    from codexteam.app.offline import apply_event
+    from codexteam.core.events import Answered
+    from codexteam.core.state import Rules
+    from codexteam.driver.loop import load_state
+
+    if record.settings.get("plan_only") is True:
+        state = await load_state(store, record.run_id, goal=record.goal, rules=Rules())
+        if "plan" in state.holds:
+            await apply_event(store, record, Answered("plan", "", approved=True))
 
 
 async def _sit(sitting: Sitting, store: Store, clock: SystemClock, view: View) -> tuple[Ended, Board, "Console"]:

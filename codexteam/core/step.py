@@ -74,7 +74,7 @@ def _take_in(draft: Draft, event: Event) -> None:  # noqa: C901, PLR0912, PLR091
             _run_prepared(draft, event)
         case Scouted():
             draft.take_back("scout", event)
-            draft.set(phase=RunPhase.PLANNING)
+            draft.set(phase=_after_scouting(draft))
         case Planned():
             _planned(draft, event)
         case PlanningFailed():
@@ -134,10 +134,12 @@ def _run_started(draft: Draft) -> None:
 def _run_prepared(draft: Draft, event: RunPrepared) -> None:
     draft.take_back("prepare", event)
     draft.set(base=event.base, tip=event.base)
-    if draft.tasks:  # a plan was given: it is worked on as it is
-        draft.set(phase=RunPhase.WORKING)
-    else:
-        draft.set(phase=RunPhase.SCOUTING if draft.state.rules.scout else RunPhase.PLANNING)
+    draft.set(phase=RunPhase.SCOUTING if draft.state.rules.scout else _after_scouting(draft))
+
+
+def _after_scouting(draft: Draft) -> RunPhase:
+    # a plan that was given is worked on as it is
+    return RunPhase.WORKING if draft.tasks else RunPhase.PLANNING
 
 
 def _planned(draft: Draft, event: Planned) -> None:

@@ -20,6 +20,7 @@ from codexteam.core.events import (
     Integrated,
     IntegrationConflicted,
     PlanEdited,
+    Planned,
     RunPrepared,
     RunStarted,
     StopRequested,
@@ -468,3 +469,15 @@ def test_any_plan_with_any_luck_order_and_crashes_ends_within_its_limits(
     for event in world.history:
         replayed.send(event)
     assert replayed.state == world.state, "the same events give the same state"
+
+
+def test_a_plan_that_is_given_is_scouted_for_and_not_planned() -> None:
+    world = World(tasks("T1"))
+    world.send(Planned(Plan("goal", tasks=tasks("T7"))))
+
+    world.run()
+
+    assert list(world.state.tasks) == ["T7"]
+    kinds = [type(effect).__name__ for effect in world.effects]
+    assert "Scout" in kinds
+    assert "MakePlan" not in kinds
