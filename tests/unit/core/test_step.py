@@ -474,6 +474,7 @@ def test_any_plan_with_any_luck_order_and_crashes_ends_within_its_limits(
 def test_a_plan_that_is_given_is_scouted_for_and_not_planned() -> None:
     world = World(tasks("T1"))
     world.send(Planned(Plan("goal", tasks=tasks("T7"))))
+    world.send(RunStarted())
 
     world.run()
 
