@@ -317,7 +317,7 @@ def make_model(settings: Settings, environment: Mapping[str, str], clock: Clock,
     provider = settings.providers.get(settings.model.provider_id)
     model: Model
     if provider is not None and provider.id == "replay" and provider.replay_file is not None:
-        model = ReplayModel(provider.replay_file, clock)
+        model = ReplayModel(provider.replay_file, clock, speed=settings.team.replay_speed or None)
     else:
         options = ModelOptions(send_metadata=settings.team.send_metadata)
         model = ResponsesModel(settings.providers, environment, clock, random.Random().random, options)  # noqa: S311 - jitter

@@ -208,5 +208,5 @@ def _approvals(words: str | None) -> "dict[str, JSONValue]":
 def _recording(record: Path | None, replay: Path | None) -> "dict[str, JSONValue]":
     flags = _flag("codexteam.record_file", str(record.absolute()) if record else None)
     if replay is not None:
-        flags |= {"model_provider": "replay", "model_providers.replay.replay_file": str(replay.absolute())}
+        flags |= {"model_provider": "replay", "codexteam.replay_file": str(replay.absolute())}
     return flags

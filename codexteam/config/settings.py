@@ -310,6 +310,8 @@ class TeamSettings:
     record_file: Path | None = None
     replay_file: Path | None = None
     """For the provider `replay`: the recording that is played back."""
+    replay_speed: float = 0.0
+    """How much faster than recorded the answers come; 0 is at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ TEAM = Table(
         "history_depth": Number(low=1, high=100_000),
         "record_file": _NAME,
         "replay_file": _NAME,
+        "replay_speed": Number(low=0, high=1000, fraction=True),
         "budget": Table(
             {
                 "run_usd": _MONEY,
@@ -174,7 +175,7 @@ def build_team(table: JSONObject, base: Path) -> TeamSettings:
 
 _NESTED = {"scope", "record_file", "replay_file", "budget", "limits", "sandbox", "gates", "prices"}
 _FRACTIONS = frozenset(
-    words("run_usd run_credits warn_share wind_down_share agent_minutes command_seconds timeout_seconds cpus")
+    words("replay_speed run_usd run_credits warn_share wind_down_share agent_minutes command_seconds timeout_seconds cpus")
 )
 
 
