@@ -16,6 +16,8 @@ _BINARY_LOOK_BYTES = 8000
 #: A value shorter than this is in ordinary text by chance.
 _MIN_SECRET_CHARACTERS = 8
 _LINES_PER_CHECK = 2000
+_PIECE_BYTES = 1 << 15
+_OVERLAP_BYTES = 512
 
 
 class Hit(Protocol):
@@ -88,9 +90,16 @@ class ContentPolicy:
                 yield Violation("invisible", message, show(path), number)
 
     def _added(self, new: bytes, old: bytes) -> Iterator[tuple[int, str]]:
+        """Give the lines that the old version has not, long ones in overlapping pieces; stops at the deadline."""
         had = set(old.split(b"\n"))
         for number, line in enumerate(new.split(b"\n"), 1):
             if number % _LINES_PER_CHECK == 0:
                 self._deadline.check()
-            if line not in had:
+            if line in had:
+                continue
+            if len(line) <= _PIECE_BYTES:
                 yield number, line.decode("utf-8", "replace")
+                continue
+            for start in range(0, len(line), _PIECE_BYTES):
+                self._deadline.check()
+                yield number, line[max(start - _OVERLAP_BYTES, 0) : start + _PIECE_BYTES].decode("utf-8", "replace")

@@ -78,10 +78,11 @@ def write_bare_repository(
 class Hub:
     """The hub's refs and objects. May be used from several threads of the one process that holds the lock."""
 
-    def __init__(self, path: Path, object_format: str, runner: GitRunner) -> None:
+    def __init__(self, path: Path, object_format: str, runner: GitRunner, *, read_only: bool = False) -> None:
         """Open it, or make it.
 
         Locks and half-written files of a process that died are removed, since this one holds the repository's lock.
+        With `read_only` neither is done, and the lock need not be held.
 
         Raises:
             RepoError: it cannot be made, or is of another object format.
@@ -91,6 +92,8 @@ class Hub:
         self.runner = runner
         self.reader = ObjectReader(runner, path)
         self._refs = threading.Lock()
+        if read_only:
+            return
         try:
             self._make()
             self._sweep()

@@ -214,6 +214,16 @@ async def test_a_pack_that_takes_too_long_is_refused(desk: Desk, untouched: Call
     untouched()
 
 
+@pytest.mark.parametrize(
+    "text", [b"sk-", b"aws key = ", b"sk-sk-sk-T3BlbkF", b"0", b"-----BEGIN A ", b"xoxb-1-", b"NPM_TOKEN"]
+)
+async def test_text_that_makes_patterns_slow_ends_at_the_deadline(desk: Desk, text: bytes) -> None:
+    snapshot = desk.snapshot({b"one-line": text * ((12 << 20) // len(text))})
+    began = time.perf_counter()
+    assert _rules(await desk.repo.intake(snapshot, replace(FREE, timeout_seconds=1.5))) == {"size"}
+    assert time.perf_counter() - began < 6
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "trailing"])
 async def test_a_broken_pack_is_refused(desk: Desk, damage: str, untouched: Callable[[], None]) -> None:
     snapshot = desk.snapshot({b"a.txt": b"x\n"})
