@@ -115,6 +115,8 @@ def files_of(packages: Iterable[str]) -> list[Path]:
     listed = {line for line in _output("dpkg", "--listfiles", *packages).splitlines() if line.startswith("/")}
     wanted = (Path(line) for line in listed if line != "/." and not NOT_NEEDED.match(line))
     paths = {Path(os.path.realpath(path.parent)) / path.name for path in [*wanted, *_made_at_installation()]}
+    compiled = {path.parent / "__pycache__" for path in paths if path.suffix == ".py"}
+    paths |= compiled | {path for folder in compiled for path in folder.glob("*.pyc")}
     return sorted(path for path in paths if os.path.lexists(path))
 
 
