@@ -82,7 +82,7 @@ class PlanDocument:
 
     def plan(self) -> Plan:
         """Give the plan that stands in it."""
-        goal = next((node.text for node in self.nodes if isinstance(node, GoalText) and node.text), "")
+        goal = next((node.text for node in self.nodes if isinstance(node, GoalText)), "")
         tasks = tuple(node.task for node in self.nodes if isinstance(node, TaskNode))
         return Plan(goal, tasks=tasks, later=self.items("later"), risks=self.items("risks"))
 
@@ -124,8 +124,9 @@ def parse(text: str) -> PlanDocument:
             nodes.append(Heading(line[3:].strip()))
             at += 1
         elif section == "goal":
-            at, node = _goal(lines, at)
-            nodes.append(node)
+            at, goal = _goal(lines, at)
+            # an empty section is no goal: one further down may be
+            nodes += [goal] if goal.text else []
         elif section == "tasks" and TASK_START.match(line):
             start = at + 1
             at, task = parse_task(lines, at)
@@ -218,7 +219,8 @@ def new_document(plan: Plan, header: Header) -> PlanDocument:
     title = title if len(title) <= 72 else title[:69].rstrip() + "..."
     nodes: list[Node] = [Raw((f"# Plan: {title}", "", header.render()))]
     nodes += [Heading(name) for name in _SECTIONS]
-    nodes.insert(2, GoalText(normal_text(plan.goal)))
+    if goal := normal_text(plan.goal):
+        nodes.insert(2, GoalText(goal))
     return update(PlanDocument(tuple(nodes)), plan, header)
 
 

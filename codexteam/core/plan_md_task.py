@@ -11,7 +11,7 @@ from codexteam.errors import PlanError
 
 #: The first line of a task.
 TASK_START = re.compile(r"- \[(.)\] \*\*(T[0-9]+)\*\*(?: (.*))?$")
-_TAIL = re.compile(r"^(?P<title>.*?)(?:(?:^| )`(?P<role>[^`]+)`)?(?: \(effort (?P<effort>[^)]*)\))?$")
+_TAIL = re.compile(r"^(?P<title>.*?)(?:(?:^| )`(?P<role>[^`]+)`)?(?: \(effort (?P<effort>[^()]*)\))?$")
 _FIELD = re.compile(r"  - (?P<key>[a-z]+): ?(?P<value>.*)$")
 _KEYS = ("after", "paths", "accept", "fixes")
 _SPAN = re.compile(r"(?P<fence>`+)(?P<body>.+?)(?P=fence)(?!`)")

@@ -178,11 +178,18 @@ class GitRunner:
 def _limit(pid: int, limits: ResourceLimits) -> None:
     if not hasattr(resource, "prlimit"):  # only Linux can set another process's limits
         return
+    wanted = {
+        resource.RLIMIT_AS: limits.memory_bytes,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_CORE: 0,
+    }
     with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes,) * 2)
-        resource.prlimit(pid, resource.RLIMIT_CPU, (limits.cpu_seconds,) * 2)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limits.file_bytes,) * 2)
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        for kind, most in wanted.items():
+            _, hard = resource.prlimit(pid, kind)
+            # where the user's shell allows less, less it is: nobody may raise a hard limit
+            allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.prlimit(pid, kind, (allowed, allowed))
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
