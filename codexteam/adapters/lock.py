@@ -146,6 +146,15 @@ class LockHolder:
             return True
         return False
 
+    def interrupt(self) -> bool:
+        """End it as Ctrl-C in its terminal would; False when it is not ours to end."""
+        if not self.pid:
+            return False
+        with suppress(OSError):
+            os.kill(self.pid, signal.SIGINT)
+            return True
+        return False
+
 
 def find_holder(state_dir: Path, common_dir: Path) -> LockHolder | None:
     """Say who holds a repository's lock, without taking it even for a moment; None when nobody does."""

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from codexteam import __version__
-from codexteam.cli import config_commands, roles_commands, run_commands, setup_commands
+from codexteam.cli import (
+    config_commands,
+    demo_command,
+    people_commands,
+    roles_commands,
+    run_commands,
+    setup_commands,
+    view_commands,
+)
 from codexteam.cli.errors import run_guarded
 from codexteam.cli.options import ColorChoice, GlobalOptions, share_with_commands
 from codexteam.config.environment import read_environment
@@ -82,7 +90,15 @@ def root(
 
 
 # each has `register(app)`; their order here is their order in the help
-for _module in (setup_commands, run_commands, config_commands, roles_commands):
+for _module in (
+    setup_commands,
+    run_commands,
+    view_commands,
+    people_commands,
+    config_commands,
+    roles_commands,
+    demo_command,
+):
     _module.register(app)
 
 

@@ -1,0 +1,98 @@
+"""Runs as they are now, for commands that only look: no lock, no migration, no write, also while a run goes on."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from codexteam.app.history import read_events
+from codexteam.app.start import Ground, find_ground, pick_run
+from codexteam.core.ids import RunId
+from codexteam.core.state import Rules, RunState
+from codexteam.driver.loop import load_state
+from codexteam.errors import UsageError
+from codexteam.ports.store import RunRecord, Store
+from codexteam.report.board import Board
+from codexteam.report.overview import RunOverview
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a command looks."""
+
+    cwd: Path
+    environment: Mapping[str, str]
+    state_dir: Path | None = None
+
+    def ground(self) -> Ground:
+        """Find the repository and its state.
+
+        Raises:
+            RepoError: there is no repository.
+        """
+        return find_ground(self.cwd, self.environment, self.state_dir)
+
+
+@asynccontextmanager
+async def reading_store(ground: Ground) -> AsyncIterator[Store]:
+    """Open the store to look at it.
+
+    Raises:
+        UsageError: nothing ever ran here.
+        StoreError: it cannot be read.
+    """
+    from codexteam.adapters.store.sqlite_store import SqliteStore
+
+    if not ground.store_path.exists():
+        raise UsageError("there are no runs here yet", hint='begin one: codexteam run "goal"')
+    store = SqliteStore(ground.store_path, read_only=True)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def live_run(ground: Ground, runs: list[RunRecord]) -> RunId | None:
+    """Give the run that a process works on at this moment."""
+    from codexteam.adapters.lock import find_holder
+
+    holder = find_holder(ground.state_dir, ground.places.common_dir)
+    if holder is None:
+        return None
+    if holder.run_id:
+        return RunId(holder.run_id)
+    # it has not said yet which one; a run that begins is the newest that is marked so
+    return next((record.run_id for record in runs if record.state == "running"), None)
+
+
+async def state_of(store: Store, record: RunRecord) -> RunState:
+    """Give a run's newest state.
+
+    Raises:
+        StoreError: what is stored cannot be read.
+    """
+    return await load_state(store, record.run_id, goal=record.goal, rules=Rules())
+
+
+async def overview(ground: Ground, store: Store, record: RunRecord, *, live: bool) -> RunOverview:
+    """Give a run as it is now."""
+    board = Board()
+    for event in read_events(events_path(ground, record.run_id)):
+        board.take(event)
+    return RunOverview(record, await state_of(store, record), board, live)
+
+
+async def picked(ground: Ground, store: Store, name: str | None) -> RunOverview:
+    """Give the run that a name means, the newest without one.
+
+    Raises:
+        UsageError: there is none, or several begin so.
+    """
+    record = await pick_run(store, name)
+    live = live_run(ground, await store.runs())
+    return await overview(ground, store, record, live=live == record.run_id)
+
+
+def events_path(ground: Ground, run_id: RunId) -> Path:
+    """Give where a run's history is."""
+    return ground.run_folder(run_id) / "events.jsonl"

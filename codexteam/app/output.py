@@ -1,0 +1,92 @@
+"""Where a command's results go: lines for programs, text for people, a pager in between on a terminal."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from codexteam.core.json_types import JSONObject
+from codexteam.core.text import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: What a shell reports for a process that wrote into a pipe without a reader, as `git log | head` does.
+NO_READER = 141
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A command's streams. Results go to `out`, everything else to `err`."""
+
+    json_lines: bool
+    color: str
+    environment: Mapping[str, str]
+    out: TextIO
+    err: TextIO
+
+    def write(self, text: str) -> None:
+        """Print a result; what the terminal could obey is escaped."""
+        self.out.write(clean(text))
+
+    def note(self, text: str) -> None:
+        """Tell the user something beside the result."""
+        self.err.write(f"{clean(text)}\n")
+
+    def record(self, fields: JSONObject) -> None:
+        """Print one JSON line."""
+        self.out.write(json.dumps(fields, separators=(",", ":")) + "\n")
+
+    def records(self, found: Iterable[JSONObject], kind: str, **more: bool | float | str | None) -> None:
+        """Print JSON lines, and the terminal record after them."""
+        count = 0
+        for fields in found:
+            self.record(fields)
+            count += 1
+        self.record({"type": kind, "count": count, **more})
+
+    def console(self, to: TextIO | None = None) -> "Console":
+        """Give a console for people, on `out` or what stands before it; in a pipe no line is cut."""
+        from rich.console import Console
+
+        target = to or self.out
+        terminal = self.out.isatty()
+        force = {"always": True, "never": False}.get(self.color, True if to is not None and terminal else None)
+        plain = self.color == "never" or ("NO_COLOR" in self.environment and self.color != "always")
+        width = None if terminal or "COLUMNS" in self.environment else 1_000
+        return Console(
+            file=target, force_terminal=force, no_color=True if plain else None, highlight=False, width=width
+        )
+
+    @contextmanager
+    def paged(self) -> Iterator[TextIO]:
+        """Give where a long result goes: through the user's pager on a terminal."""
+        from codexteam.adapters.terminal.pager import paged
+
+        with paged(self.out, self.environment) as target:
+            yield target
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether a result is coloured."""
+        if self.color != "auto":
+            return self.color == "always"
+        if "NO_COLOR" in self.environment:
+            return False
+        if self.environment.get("FORCE_COLOR"):
+            return True
+        return self.out.isatty() and self.environment.get("TERM", "") != "dumb"
+
+
+def to_its_end(command: Callable[[], int], output: Output) -> int:
+    """Run a command that prints; a reader that goes away early is no error."""
+    from codexteam.adapters.terminal.pager import let_go_of
+
+    try:
+        code = command()
+        output.out.flush()
+    except BrokenPipeError:
+        let_go_of(output.out)
+        return NO_READER
+    return code

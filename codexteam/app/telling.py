@@ -1,0 +1,37 @@
+"""Writes into a run's `events.jsonl` what was decided while nobody drove it, so that its history has no hole."""
+
+from codexteam.adapters.events_file import EventsFile
+from codexteam.app.looking import Where, events_path
+from codexteam.app.running import with_remembered
+from codexteam.app.sitting import secret_values
+from codexteam.app.start import Ground
+from codexteam.config.load import load_settings
+from codexteam.config.request import LoadRequest
+from codexteam.core.redaction import Redactor
+from codexteam.core.story import story
+from codexteam.driver.loop import Seen
+from codexteam.errors import CodexteamError
+from codexteam.ports.reporter import RunEvent
+from codexteam.ports.store import RunRecord
+
+
+def tell_offline(ground: Ground, where: Where, record: RunRecord, seen: Seen, *, at_seconds: float) -> None:
+    """Report an event that is stored. The caller holds the repository's lock."""
+    redactor = Redactor(_secrets(where, record))
+    file = EventsFile(events_path(ground, record.run_id), record.run_id)
+    try:
+        for kind, fields in story(seen.event, seen.before, seen.after, seen.effects):
+            redacted = redactor.redact_json(fields)
+            file.report(RunEvent(kind, at_seconds, redacted if isinstance(redacted, dict) else {}))
+    finally:
+        file.close()
+
+
+def _secrets(where: Where, record: RunRecord) -> tuple[str, ...]:
+    load = with_remembered(LoadRequest(cwd=where.cwd, environment=where.environment), record.settings)
+    try:
+        return secret_values(load_settings(load), where.environment)
+    except CodexteamError:
+        # a configuration that does not load is said at `resume`; what it names as secret cannot be known here, what
+        # looks like one is taken out all the same
+        return ()

@@ -1,0 +1,166 @@
+"""A run in a row and on a screen: what `runs` and `status` show, from the stored state and what the run reported."""
+
+from dataclasses import dataclass
+
+from codexteam.core.ids import branch_name
+from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.state import FindingStatus, RunState, TaskPhase, TaskState
+from codexteam.core.usage import Usage
+from codexteam.ports.store import RunRecord
+from codexteam.report.board import Board
+
+#: How a task's phase is called.
+PHASE_WORDS = {
+    TaskPhase.PENDING: "todo",
+    TaskPhase.WORKING: "working",
+    TaskPhase.ASKING: "asking",
+    TaskPhase.ON_HOLD: "waits",
+    TaskPhase.QUEUED: "accepted",
+    TaskPhase.INTEGRATING: "merging",
+    TaskPhase.MERGED: "merged",
+    TaskPhase.FAILED: "failed",
+    TaskPhase.BLOCKED: "blocked",
+    TaskPhase.DROPPED: "dropped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverview:
+    """One run as it is now. All texts are still foreign."""
+
+    record: RunRecord
+    state: RunState
+    board: Board
+    live: bool
+    """A process works on it at this moment."""
+
+    @property
+    def word(self) -> str:
+        """Give its state in a word: a run that nobody drives and that did not end is interrupted."""
+        if self.live:
+            return "paused" if self.state.paused else "running"
+        if self.record.state == "running":
+            return "interrupted"
+        # an answer came while nobody drove it: it waits for `resume` alone
+        if self.record.state == "waiting" and not self.state.holds and not self.state.paused:
+            return "interrupted"
+        return self.record.state
+
+    @property
+    def counted(self) -> list[TaskState]:
+        """Give its tasks but for the dropped ones."""
+        return [known for known in self.state.tasks.values() if known.phase is not TaskPhase.DROPPED]
+
+    @property
+    def merged(self) -> int:
+        """Give how many tasks are merged."""
+        return sum(known.phase is TaskPhase.MERGED for known in self.state.tasks.values())
+
+    @property
+    def branch(self) -> str:
+        """Give the name of its branch in the user's repository; empty while it is not there."""
+        return branch_name(self.record.run_id) if self.state.landed else ""
+
+    def row_json(self) -> JSONObject:
+        """Give what `runs --json` prints of it."""
+        return {
+            "type": "run",
+            "run": self.record.run_id,
+            "state": self.word,
+            "goal": self.record.goal,
+            "created_at": self.record.created_at_seconds,
+            "base": self.record.base,
+            "tasks": len(self.counted),
+            "merged": self.merged,
+            "waiting": list(self.state.holds),
+            "usage": usage_json(self.board.usage),
+            "usd": self.board.usd,
+        }
+
+    def status_json(self) -> JSONObject:
+        """Give what `status --json` prints of it."""
+        state = self.state
+        stop = state.stop.reason if state.stop else ""
+        return {
+            **self.row_json(),
+            "type": "status",
+            "phase": state.phase.value,
+            "reason": state.result_reason or stop,
+            "round": state.round,
+            "tip": state.tip,
+            "branch": self.branch,
+            "branch_commit": state.landed,
+            "budget": self.board.budget,
+            "tasks": [task_json(known) for known in state.tasks.values()],
+            "gates": [
+                {"gate": gate.value, "verdict": record.verdict.value, "commit": record.commit}
+                for gate, record in state.gates.items()
+            ],
+            "findings": [
+                {
+                    "finding": finding_id,
+                    "status": known.status.value,
+                    "severity": known.finding.severity.value,
+                    "category": known.finding.category.value,
+                    "title": known.finding.title,
+                    "file": known.finding.file,
+                    "line": known.finding.line,
+                    "gate": known.finding.gate.value,
+                    "times": known.times,
+                }
+                for finding_id, known in state.findings.items()
+            ],
+            "waiting": [
+                {"item": item, "question": hold.question, "task": hold.task_id} for item, hold in state.holds.items()
+            ],
+            "agents": [self._agent(name) for name in self.at_work],
+        }
+
+    @property
+    def at_work(self) -> list[str]:
+        """Give the agents that work now, by name; none when nobody drives the run."""
+        return [name for name, agent in self.board.agents.items() if not agent.done] if self.live else []
+
+    def _agent(self, name: str) -> JSONObject:
+        agent = self.board.agents[name]
+        return {
+            "agent": name,
+            "role": agent.role,
+            "purpose": agent.purpose,
+            "task": agent.task,
+            "attempt": agent.attempt,
+            "turn": agent.turn,
+            "action": agent.action,
+            "usage": usage_json(agent.usage),
+            "usd": agent.usd,
+        }
+
+    @property
+    def open_findings(self) -> list[str]:
+        """Give the ids of open findings."""
+        return [str(i) for i, known in self.state.findings.items() if known.status is FindingStatus.OPEN]
+
+
+def task_json(known: TaskState) -> JSONObject:
+    """Give a task for programs."""
+    deps: list[JSONValue] = [str(dep) for dep in known.task.deps]
+    return {
+        "task": known.task.id,
+        "title": known.task.title,
+        "role": known.task.role,
+        "status": PHASE_WORDS[known.phase],
+        "attempt": known.attempt,
+        "reason": known.reason,
+        "deps": deps,
+        "commit": known.commit,
+    }
+
+
+def usage_json(usage: Usage) -> JSONObject:
+    """Give tokens for programs."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }

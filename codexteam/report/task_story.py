@@ -1,0 +1,214 @@
+"""One task's story: what it is, and each attempt at it, from the stored state and what the run reported."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.state import RunState, TaskState
+from codexteam.core.usage import Usage
+from codexteam.ports.reporter import RunEvent
+from codexteam.report.board import usage_of
+from codexteam.report.overview import task_json, usage_json
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command that codexteam itself ran on a task's merged tree."""
+
+    command: str
+    exit_code: int | None
+    """None when it did not end by itself."""
+    timed_out: bool
+    seconds: float
+
+
+@dataclass(slots=True)
+class AttemptStory:
+    """One attempt. All texts are foreign."""
+
+    number: int
+    kind: str = "implement"
+    started_at_seconds: float = 0.0
+    ended_at_seconds: float = 0.0
+    turns: int = 0
+    usage: Usage = field(default_factory=Usage)
+    usd: float | None = 0.0
+    actions: list[str] = field(default_factory=list)
+    """Tool calls, each as its first line."""
+    checks: list[Check] = field(default_factory=list)
+    outcome: str = ""
+    """How it went on: handed in, failed, conflicts, ...; empty while it works."""
+    notes: list[str] = field(default_factory=list)
+    """Questions, answers, what people said."""
+    base: str = ""
+    commit: str = ""
+    receipt: JSONObject = field(default_factory=dict)
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStory:
+    """A task and its attempts."""
+
+    known: TaskState
+    fixes: tuple[tuple[str, str, str], ...]
+    """Findings it fixes: id, status, title."""
+    attempts: tuple[AttemptStory, ...]
+    merged_as: str = ""
+
+    def as_json(self) -> JSONObject:
+        """Give it for programs."""
+        task = self.known.task
+        attempts: list[JSONValue] = [_attempt_json(attempt) for attempt in self.attempts]
+        return {
+            **task_json(self.known),
+            "type": "task",
+            "description": task.description,
+            "paths": list(task.paths),
+            "effort": task.effort,
+            "acceptance": [{"criterion": one.criterion, "command": one.command} for one in task.acceptance],
+            "fixes": [{"finding": i, "status": status, "title": title} for i, status, title in self.fixes],
+            "merged_as": self.merged_as,
+            "attempts": attempts,
+        }
+
+
+def _attempt_json(attempt: AttemptStory) -> JSONObject:
+    return {
+        "attempt": attempt.number,
+        "kind": attempt.kind,
+        "started_at": attempt.started_at_seconds,
+        "ended_at": attempt.ended_at_seconds,
+        "turns": attempt.turns,
+        "usage": usage_json(attempt.usage),
+        "usd": attempt.usd,
+        "actions": list(attempt.actions),
+        "checks": [
+            {"command": c.command, "exit_code": c.exit_code, "timed_out": c.timed_out, "seconds": c.seconds}
+            for c in attempt.checks
+        ],
+        "outcome": attempt.outcome,
+        "notes": list(attempt.notes),
+        "base": attempt.base,
+        "commit": attempt.commit,
+        "receipt": attempt.receipt,
+        "folder": attempt.folder,
+    }
+
+
+def task_story(
+    known: TaskState,
+    state: RunState,
+    events: Iterable[RunEvent],
+    *,
+    accepted: Mapping[str, JSONObject],
+    receipts: Mapping[str, JSONObject],
+    merged_as: str = "",
+) -> TaskStory:
+    """Put a task's story together.
+
+    Args:
+        known: the task.
+        state: of its run.
+        events: all events of the run, in order.
+        accepted: `<task>.<attempt>` to the accepted commit and its base.
+        receipts: `<role>/<purpose>/<task>/<attempt>` to the receipt of an agent's start.
+        merged_as: the commit on the integration branch; empty before.
+    """
+    task_id = str(known.task.id)
+    attempts: dict[int, AttemptStory] = {}
+    for event in events:
+        if event.kind == "person.answered" and f".{task_id}." in _text(event.fields, "item"):
+            number = _number({"n": _trailing_number(_text(event.fields, "item"))}, "n")
+            attempts.setdefault(number, AttemptStory(number)).notes.append(f"you said: {_text(event.fields, 'text')}")
+        if event.fields.get("task") != task_id:
+            continue
+        number = _number(event.fields, "attempt")
+        if number:
+            _take(attempts.setdefault(number, AttemptStory(number)), event)
+    for name, value in accepted.items():
+        owner, _, digits = name.rpartition(".")
+        if owner == task_id and digits.isdigit():
+            attempt = attempts.setdefault(int(digits), AttemptStory(int(digits)))
+            attempt.base, attempt.commit = _text(value, "base"), _text(value, "commit")
+    for name, value in receipts.items():
+        match name.split("/"):
+            case [_, "implement" | "resolve", owner, digits] if owner == task_id and digits.isdigit():
+                attempts.setdefault(int(digits), AttemptStory(int(digits))).receipt = value
+            case _:
+                continue
+    fixes = tuple(
+        (str(finding_id), found.status.value, found.finding.title)
+        for finding_id in known.task.fixes
+        if (found := state.findings.get(finding_id)) is not None
+    )
+    return TaskStory(known, fixes, tuple(attempts[number] for number in sorted(attempts)), merged_as)
+
+
+def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR0912 - one arm for each kind
+    fields = event.fields
+    attempt.started_at_seconds = attempt.started_at_seconds or event.at_seconds
+    attempt.ended_at_seconds = event.at_seconds
+    match event.kind:
+        case "task.started":
+            attempt.kind = _text(fields, "purpose") or attempt.kind
+        case "agent.turn":
+            attempt.turns += 1
+            attempt.usage += usage_of(fields.get("usage"))
+            usd = fields.get("usd")
+            known = attempt.usd is not None and isinstance(usd, int | float)
+            attempt.usd = (attempt.usd or 0.0) + float(usd) if known and isinstance(usd, int | float) else None
+        case "agent.acted":
+            attempt.actions.append(_text(fields, "action"))
+        case "agent.told":
+            messages = fields.get("messages")
+            said = messages if isinstance(messages, list) else []
+            attempt.notes += [f"you said: {message}" for message in said]
+        case "acceptance.checked":
+            attempt.checks.append(
+                Check(
+                    _text(fields, "command"),
+                    code if isinstance(code := fields.get("exit_code"), int) else None,
+                    fields.get("timed_out") is True,
+                    _seconds(fields.get("wall_seconds")),
+                )
+            )
+        case "policy.warned":
+            attempt.notes.append(_text(fields, "message"))
+        case "task.asked":
+            attempt.outcome = "asked"
+            attempt.notes.append(f"asked: {_text(fields, 'question')}")
+        case "task.clarified":
+            attempt.notes.append(f"answer: {_text(fields, 'answer')}" if fields.get("answer") else "put before you")
+        case "task.accepted":
+            attempt.outcome = f"handed in: {_text(fields, 'summary')}"
+        case "task.attempt_failed":
+            attempt.outcome = f"failed: {_text(fields, 'reason')}"
+        case "task.conflicted":
+            paths = fields.get("paths")
+            attempt.outcome = "conflicts in " + ", ".join(map(str, paths if isinstance(paths, list) else []))
+        case "task.acceptance_failed":
+            attempt.outcome = "failed: its acceptance commands fail on the merged tree"
+        case "task.merged":
+            attempt.outcome = f"merged; {attempt.outcome}" if attempt.outcome else "merged"
+        case _:
+            return
+
+
+def _trailing_number(item: str) -> int:
+    digits = item.rpartition(".")[2]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _text(fields: JSONObject, name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(fields: JSONObject, name: str) -> int:
+    value = fields.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _seconds(value: JSONValue) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
