@@ -61,13 +61,21 @@ runtime_agent_instances sleep_tool token_budget
 """)
 )
 
-#: The options of `[features.multi_agent_v2]`; others make Codex refuse the file.
-MULTI_AGENT_V2 = frozenset(
-    words("""
-enabled max_concurrent_threads_per_session min_wait_timeout_ms max_wait_timeout_ms default_wait_timeout_ms
-usage_hint_enabled usage_hint_text root_agent_usage_hint_text subagent_usage_hint_text subagent_developer_instructions
-preserve_fork_prefix multi_agent_mode_hint_text tool_namespace hide_spawn_agent_metadata
-expose_spawn_agent_model_overrides wait_agent_enabled disable_native_tools disable_direct_message
-message_board_in_memory message_board_remote non_code_mode_only
-""")
+#: The options of `[features.multi_agent_v2]`, by kind; others make Codex refuse the file.
+MULTI_AGENT_V2_FLAGS = words(
+    """
+enabled usage_hint_enabled preserve_fork_prefix hide_spawn_agent_metadata expose_spawn_agent_model_overrides
+wait_agent_enabled disable_native_tools disable_direct_message message_board_in_memory non_code_mode_only
+"""
+)
+MULTI_AGENT_V2_COUNTS = words(
+    """
+max_concurrent_threads_per_session min_wait_timeout_ms max_wait_timeout_ms default_wait_timeout_ms
+"""
+)
+MULTI_AGENT_V2_TEXTS = words(
+    """
+usage_hint_text root_agent_usage_hint_text subagent_usage_hint_text subagent_developer_instructions
+multi_agent_mode_hint_text tool_namespace
+"""
 )

@@ -1,10 +1,13 @@
 """The keys of Codex's `config.toml` that have to do with its own screen, account and services: checked, not used."""
 
+from dataclasses import replace
+
 from codexteam.config.schema import Anything, Choice, Either, Entries, Flag, Items, Number, Schema, Table, Text, words
 
 _TEXT = Text()
 _FLAG = Flag()
 _COUNT = Number(low=0)
+_CHANNEL = Number(1, 65_535)
 _OPEN = Table({}, others=Anything())
 _BOOL_TABLE = Table({"enabled": _FLAG})
 
@@ -17,11 +20,25 @@ _OTLP = Table(
     },
     required=("endpoint",),
 )
+_OTLP_HTTP = replace(_OTLP, required=("endpoint", "protocol"))
 _EXPORTER = Either(
     (
         Choice(("none", "statsig", "otlp-http", "otlp-grpc")),
-        Table({"otlp-http": _OTLP, "otlp-grpc": _OTLP}, closed=True),
+        Table({"otlp-http": _OTLP_HTTP, "otlp-grpc": _OTLP}, closed=True),
     )
+)
+
+_IDP = Table(
+    {"issuer": _TEXT, "client_id": _TEXT, "client_secret": _TEXT, "token_endpoint_auth_method": _TEXT},
+    required=("issuer", "client_id"),
+    closed=True,
+)
+
+_VOICES = words(
+    """
+alloy arbor ash aube ballad breeze bubbie cedar coral cove echo ember haetsal hanul himari juniper leher maple marin
+miko neer porto rindo rio rivage sage selva shimmer sol sonna spruce tinta vale verse viola
+"""
 )
 
 _TUI: dict[str, Schema] = {
@@ -40,13 +57,13 @@ _TUI: dict[str, Schema] = {
     "effects": _OPEN,
     "keymap": _OPEN,
     "model_availability_nux": Entries(_COUNT),
-    "mouse_scroll_speed": Number(fraction=True),
+    "mouse_scroll_speed": Number(low=5e-324, high=1e308, fraction=True),
     "notifications": Either((_FLAG, Items(_TEXT))),
     "notification_method": Choice(("auto", "osc9", "osc777", "bel")),
     "notification_condition": Choice(("unfocused", "always")),
     "pet": _TEXT,
     "pet_anchor": Choice(("composer", "screen-bottom")),
-    "presets": Entries(_OPEN),
+    "presets": Entries(Table({"input": _TEXT}, others=Anything(), required=("input",))),
     "rendering": _OPEN,
     "resume_cwd": Choice(("current", "session")),
     "right_click_paste": Choice(("auto", "on", "off")),
@@ -87,9 +104,7 @@ _MEMORIES: dict[str, Schema] = {
         _FLAG,
     ),
     **dict.fromkeys(("consolidation_model", "consolidation_service_tier", "extract_model"), _TEXT),
-    **dict.fromkeys(
-        ("max_raw_memories_for_consolidation", "max_raw_memories_for_global", "max_rollouts_per_startup"), _COUNT
-    ),
+    **dict.fromkeys(("max_raw_memories_for_consolidation", "max_rollouts_per_startup"), _COUNT),
     **dict.fromkeys(
         ("max_rollout_age_days", "max_unused_days", "min_rate_limit_remaining_percent", "min_rollout_idle_hours"),
         Number(),
@@ -122,7 +137,7 @@ RARE_KEYS: dict[str, Schema] = {
     **dict.fromkeys(("orchestrator", "cloud"), Table({"skills": _BOOL_TABLE})),
     **dict.fromkeys(("notify", "js_repl_node_module_dirs"), Items(_TEXT)),
     "apps": Entries(_OPEN),
-    "audio": Table({"microphone": _TEXT, "microphone_channel": Anything(), "speaker": _TEXT}),
+    "audio": Table({"microphone": _TEXT, "microphone_channel": Either((_CHANNEL, Items(_CHANNEL))), "speaker": _TEXT}),
     "auto_review": Table(
         {"circuit_break_action": Choice(("default", "strict")), "policy": _TEXT, "timeout_ms": Number(0, 2**32 - 1)}
     ),
@@ -153,7 +168,7 @@ RARE_KEYS: dict[str, Schema] = {
             }
         )
     ),
-    "mcp_enterprise_managed_auth": Table({"idp": _OPEN}, closed=True),
+    "mcp_enterprise_managed_auth": Table({"idp": _IDP}, required=("idp",), closed=True),
     "mcp_oauth_callback_port": Number(0, 65_535),
     "mcp_oauth_credentials_store": Choice(("auto", "file", "keyring")),
     "memories": Table(_MEMORIES),
@@ -178,7 +193,7 @@ RARE_KEYS: dict[str, Schema] = {
             "transport": Choice(("webrtc", "websocket")),
             "type": Choice(("conversational", "transcription")),
             "version": Choice(("v1", "v2", "v3")),
-            "voice": _TEXT,
+            "voice": Choice(_VOICES),
         }
     ),
     "tool_suggest": Table({"disabled_tools": Items(_OPEN), "discoverables": Items(_OPEN)}),

@@ -1,6 +1,12 @@
 """What a `config.toml` of Codex 0.169 may hold, as the program itself accepts and refuses it."""
 
-from codexteam.config.codex_features import FLAGS, MULTI_AGENT_V2, TABLES
+from codexteam.config.codex_features import (
+    FLAGS,
+    MULTI_AGENT_V2_COUNTS,
+    MULTI_AGENT_V2_FLAGS,
+    MULTI_AGENT_V2_TEXTS,
+    TABLES,
+)
 from codexteam.config.codex_rare_schema import RARE_KEYS
 from codexteam.config.schema import Anything, Choice, Either, Entries, Flag, Items, Number, Schema, Table, Text, words
 from codexteam.config.team_schema import TEAM
@@ -92,7 +98,7 @@ MCP_SERVER = Table(
             {
                 "client_id": TEXT,
                 "client_secret": TEXT,
-                "token_endpoint_auth_method": TEXT,
+                "token_endpoint_auth_method": Choice(("client_secret_basic", "client_secret_post")),
                 "callback_url": TEXT,
                 "callback_port": Number(0, 65_535),
                 "authorization_server_issuer": TEXT,
@@ -105,16 +111,15 @@ MCP_SERVER = Table(
         "startup_timeout_sec": Number(low=0, fraction=True),
         "startup_timeout_ms": COUNT,
         "tool_timeout_sec": Number(low=0, fraction=True),
-        "startup_readiness": TEXT,
+        "startup_readiness": Choice(("connection", "catalog")),
         "enabled_tools": TEXTS,
         "disabled_tools": TEXTS,
         "supports_parallel_tool_calls": FLAG,
         "default_tools_approval_mode": APPROVAL_MODE,
-        "tools": Entries(Table({"approval_mode": APPROVAL_MODE, "output_token_limit": COUNT})),
+        "tools": Entries(Table({"approval_mode": APPROVAL_MODE, "output_token_limit": Number(low=1)})),
         "tool_input_schema_max_bytes": Number(low=1),
-        "omit_tools_from": Items(TEXT),
+        "omit_tools_from": Items(Choice(("code_mode", "deferred", "direct"))),
         "environment_id": TEXT,
-        "experimental_environment": TEXT,
         "name": TEXT,
     }
 )
@@ -138,13 +143,26 @@ AGENTS = Table(
     others=ROLE_TABLE,
 )
 
+MULTI_AGENT_V2 = Table(
+    {
+        **dict.fromkeys(MULTI_AGENT_V2_FLAGS, FLAG),
+        **dict.fromkeys(MULTI_AGENT_V2_COUNTS, Number()),
+        **dict.fromkeys(MULTI_AGENT_V2_TEXTS, TEXT),
+        "message_board_remote": Anything(),
+    },
+    closed=True,
+)
+
 FEATURES = Table(
     {
         **dict.fromkeys(FLAGS, FLAG),
         **{name: Either((FLAG, Table({}, others=Anything()))) for name in TABLES},
-        "multi_agent_v2": Either((FLAG, Table(dict.fromkeys(MULTI_AGENT_V2, Anything()), closed=True))),
-    }
+        "multi_agent_v2": Either((FLAG, MULTI_AGENT_V2)),
+    },
+    unknown=FLAG,
 )
+
+FILE_ACCESS = Choice(("read", "write", "none", "deny"))
 
 PERMISSIONS = Entries(
     Table(
@@ -152,15 +170,7 @@ PERMISSIONS = Entries(
             "description": TEXT,
             "extends": TEXT,
             "workspace_roots": Entries(FLAG),
-            "filesystem": Entries(
-                Either(
-                    (
-                        Choice(("read", "write", "none", "deny")),
-                        Number(),
-                        Entries(Choice(("read", "write", "none", "deny"))),
-                    )
-                )
-            ),
+            "filesystem": Table({"glob_scan_max_depth": COUNT}, others=Either((FILE_ACCESS, Entries(FILE_ACCESS)))),
             "network": Table({"enabled": FLAG}, others=Anything()),
         }
     )
@@ -173,7 +183,7 @@ SHELL_ENVIRONMENT = Table(
         "exclude": TEXTS,
         "set": TEXT_MAP,
         "include_only": TEXTS,
-        "filters": Table({}, others=Anything()),
+        "filters": Entries(Choice(("include", "exclude"))),
         "experimental_use_profile": FLAG,
     }
 )

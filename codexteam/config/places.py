@@ -61,7 +61,7 @@ def trust_level(projects: JSONObject, cwd: Path, root: Path) -> bool | None:
     decisions: dict[Path, bool] = {}
     for name, decision in projects.items():
         level = decision.get("trust_level") if isinstance(decision, dict) else None
-        if level in {"trusted", "untrusted"}:
+        if level in ("trusted", "untrusted"):  # whatever it is: nothing has been checked yet
             path = Path(name).expanduser()
             decisions[path] = level == "trusted"
             decisions.setdefault(path.resolve(), level == "trusted")

@@ -66,6 +66,8 @@ class Table:
     required: tuple[str, ...] = ()
     closed: bool = False
     """An unknown key is an error, not a warning."""
+    unknown: "Schema | None" = None
+    """What an unknown key must hold all the same; None is anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ def _check_table(value: dict[str, JSONValue], schema: Table, path: KeyPath, resu
             continue
         unknown = Problem((*path, key), "a key that nobody knows", "a known key", did_you_mean(key, schema.keys))
         (result.problems if schema.closed else result.unknown).append(unknown)
+        if schema.unknown is not None:
+            _check(item, schema.unknown, (*path, key), result)
     result.problems.extend(
         Problem(path, f"no key `{key}`", f"a table with `{key}`") for key in schema.required if key not in value
     )
