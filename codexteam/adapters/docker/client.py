@@ -12,6 +12,7 @@ import requests
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.tls import TLSConfig
+from docker.utils.config import find_config_file
 
 from codexteam.adapters.docker.far import Doorway, TlsFiles
 from codexteam.config.settings import EngineSettings
@@ -107,7 +108,13 @@ class EngineClient:
             verify = bool(environment.get("DOCKER_TLS_VERIFY"))
             return host, _tls_files(Path(folder) if folder else None, verify=verify)
         name = settings.context or environment.get("DOCKER_CONTEXT")
-        context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+        # without a configuration docker-py would look for contexts in the working directory, which is a repository's
+        configured = find_config_file() is not None
+        if not configured and name in (None, "default"):
+            return None, None
+        context = None
+        if configured:
+            context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
         if context is None:
             raise DockerException(f"there is no docker context named {name}")
         known: TLSConfig | None = context.TLSConfig

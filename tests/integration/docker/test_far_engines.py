@@ -1,0 +1,157 @@
+"""Engines that are not on this machine: plain TCP, TLS with client certificates, ssh; nothing shares a path with them.
+
+The far engine is this machine's own behind a relay, and `ssh` is a program that only goes on to `docker`.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from codexteam.adapters.docker.client import EngineClient
+from codexteam.config.settings import EngineSettings
+from codexteam.errors import SandboxUnavailable
+from codexteam.ports.sandbox import Command
+from tests.integration.docker.support import Rig, rig
+
+pytestmark = pytest.mark.docker
+
+SOCKET = "/var/run/docker.sock"
+
+
+@contextlib.asynccontextmanager
+async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """The engine, reachable over TCP."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(SOCKET)
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    try:
+        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+def make_certificates(folder: Path) -> None:
+    """A certificate authority, and by it a server's and a client's certificate, named as docker names them."""
+
+    def openssl(*argv: str) -> None:
+        subprocess.run(("openssl", *argv), cwd=folder, check=True, capture_output=True)
+
+    key = ("-newkey", "rsa:2048", "-nodes", "-keyout")
+    openssl("req", "-x509", *key, "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=test authority", "-days", "2")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name, prefix in (("server", "server-"), ("client", "")):
+        openssl("req", *key, f"{prefix}key.pem", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        by = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days", "2", "-extfile", "names")
+        openssl("x509", "-req", "-in", f"{name}.csr", *by, "-out", f"{prefix}cert.pem")
+
+
+async def use(found: Rig) -> None:
+    """What shows that an engine can be used."""
+    await found.engine.prepare(found.base)
+    sandbox = await found.start()
+    result = await sandbox.run(Command(("bash", "-c", "cat a.txt; head -c 3000000 /dev/zero | tee new | wc -c")))
+    assert result.output == b"one\n3000000\n"
+    big = await sandbox.read_file("new", limit_bytes=4_000_000)
+    assert big == bytes(3_000_000)
+    shot = await sandbox.snapshot(found.folder / "work.pack")
+    assert shot is not None
+    again = await found.start(restore=shot)
+    assert await again.read_file("new", limit_bytes=4_000_000) == big
+
+
+async def test_an_engine_over_tcp(tmp_path: Path) -> None:
+    async with relay() as host, rig(tmp_path, engines=(EngineSettings("far", host=host),)) as found:
+        await use(found)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+async def test_an_engine_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates = tmp_path / "certificates"
+    certificates.mkdir()
+    await asyncio.to_thread(make_certificates, certificates)
+    # for the web, and without the engine's authority: it must not count here
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates / "cert.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server-cert.pem", certificates / "server-key.pem")
+    context.load_verify_locations(certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with relay(context) as host:
+        engine = EngineSettings("far", host=host, cert_path=certificates, tls_verify=True)
+        async with rig(tmp_path, engines=(engine,)) as found:
+            await use(found)
+        environment = {**os.environ, "DOCKER_HOST": host, "DOCKER_TLS_VERIFY": "1"}
+        named = EngineClient(EngineSettings("named"), {**environment, "DOCKER_CERT_PATH": str(certificates)})
+        assert await named.call((await named.connect()).ping)
+        await named.close()
+        unknown = EngineClient(EngineSettings("unknown", host=host, tls_verify=True), os.environ)
+        with pytest.raises(SandboxUnavailable, match="certificate"):
+            await unknown.connect()
+        await unknown.close()
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="the docker command is not installed")
+async def test_an_engine_over_ssh(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    script = f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\nwhile [ "$1" != -- ]; do shift; done\nshift 2\nexec "$@"\n'
+    (programs / "ssh").write_text(script)
+    (programs / "ssh").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    engine = EngineSettings("far", host="ssh://somebody@far.example:2222")
+    async with rig(tmp_path, engines=(engine,), environment=environment) as found:
+        await use(found)
+    asked = (tmp_path / "asked").read_text().splitlines()[0]
+    assert asked.startswith("-l somebody -p 2222 ")
+    assert asked.endswith("-- far.example docker system dial-stdio")
+
+
+async def test_an_engine_named_by_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with relay() as host:
+        folder = tmp_path / "docker" / "contexts" / "meta" / hashlib.sha256(b"away").hexdigest()
+        folder.mkdir(parents=True)
+        meta = {"Name": "away", "Metadata": {}, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}}}
+        (folder / "meta.json").write_text(json.dumps(meta))
+        (tmp_path / "docker" / "config.json").write_text("{}")
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+        for settings in (EngineSettings("a", context="away"), EngineSettings("b")):
+            client = EngineClient(settings, {"DOCKER_CONTEXT": "away"})
+            docker = await client.connect()
+            assert docker.api.base_url == host.replace("tcp:", "http:")
+            await client.close()
+        nowhere = EngineClient(EngineSettings("c", context="nowhere"), {})
+        with pytest.raises(SandboxUnavailable, match="nowhere"):
+            await nowhere.connect()
+        await nowhere.close()
+
+
+async def test_a_repository_cannot_name_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"away").hexdigest()
+    folder.mkdir(parents=True)
+    meta = {"Name": "away", "Endpoints": {"docker": {"Host": "tcp://127.0.0.1:9"}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+    client = EngineClient(EngineSettings("a", context="away"), {})
+    with pytest.raises(SandboxUnavailable, match="no docker context named away"):
+        await client.connect()
+    await client.close()
