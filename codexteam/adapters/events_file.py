@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.fault_points import reach
 from codexteam.ports.reporter import RunEvent
 
 #: The version of the lines; a field is added without a new one, never taken away or changed in meaning.
@@ -38,8 +39,10 @@ class EventsFile:
         """Append one line."""
         self._sequence += 1
         line = line_of(event, run_id=self._run_id, sequence=self._sequence)
+        reach("events.line.before")
         self._out.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._out.flush()
+        reach("events.line.after")
 
     def close(self) -> None:
         """Close the file."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codexteam.errors import StoreError
+from codexteam.ports.fault_points import reach
 
 #: The name of the plan's file.
 PLAN_NAME = "plan.md"
@@ -86,7 +87,9 @@ def replace_file(path: Path, text: str, *, mode: int) -> None:
             out.flush()
             os.fsync(out.fileno())
         temporary.chmod(kept)
+        reach("file.replace.before")
         temporary.replace(path)
+        reach("file.replace.after")
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from codexteam.core.ids import AgentKey, CallKey, Purpose
 from codexteam.core.json_types import JSONObject
 from codexteam.errors import ModelAccessError
 from codexteam.ports.answer_codec import decode_answer
+from codexteam.ports.fault_points import reach
 from codexteam.ports.model import (
     Answered,
     CallEnd,
@@ -136,6 +137,7 @@ class Caller:
                 reservation.amount.credits,
             )
         )
+        reach("model.call")
         stream = self._model.stream(self._request(call.question, call.key, reservation.output_tokens))
         try:
             async for event in stream:
@@ -155,6 +157,7 @@ class Caller:
                         if refused is not None:
                             return refused
                     case Answered() | CutShort() | ContextExceeded() | CallFailed():
+                        reach("model.answer")
                         return event
         finally:
             await _close_stream(stream)

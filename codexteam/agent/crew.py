@@ -55,6 +55,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
 from codexteam.errors import CodexteamError, ConfigError, SandboxLost
 from codexteam.ports.clock import Clock
+from codexteam.ports.fault_points import reach
 from codexteam.ports.model import Model
 from codexteam.ports.repo import Repo
 from codexteam.ports.run_files import RunFiles
@@ -209,7 +210,10 @@ class SandboxCrew:
             environment=self.environment,
             restore=restore,
         )
-        return await self.engine.start(spec)
+        reach("sandbox.start.before")
+        started = await self.engine.start(spec)
+        reach("sandbox.start.after")
+        return started
 
     def _workplace(self, role: RoleSettings, starting: "asyncio.Future[Sandbox]", folder: Path) -> Workplace:
         limits = self.settings.team.sandbox.limits

@@ -10,6 +10,7 @@ from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.workplace import Workplace
 from codexteam.core.ids import AgentKey
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import Snapshot
 from codexteam.ports.store import Store, StoredTurn
 
@@ -67,7 +68,9 @@ class Keeper:
         place.wrote = False
         path = place.folder / f"turn-{turn}.pack"
         try:
+            reach("sandbox.snapshot.before")
             self.snapshot = await sandbox.snapshot(path)
+            reach("sandbox.snapshot.after")
         except ValueError as error:
             place.wrote = True
             return str(error)

@@ -18,6 +18,7 @@ from codexteam.core.state import Rules, RunState
 from codexteam.core.step import step
 from codexteam.errors import CodexteamError, InternalError, PlanError, StoreError
 from codexteam.ports.clock import Clock
+from codexteam.ports.fault_points import reach
 from codexteam.ports.store import Store
 
 #: Events between two checkpoints: what `resume` has to replay at most.
@@ -179,11 +180,13 @@ class Driver:
 
     async def _perform(self, effect: Awaited | AskPerson | WritePlan) -> None:
         try:
+            reach(f"effect.{type(effect).__name__}.before")
             if isinstance(effect, AskPerson | WritePlan):
                 await self._performer.note(effect, self._state)
             else:
                 event = await self._performer.perform(effect, self._state)
                 self._inbox.put_nowait(_Outside(event))
+            reach(f"effect.{type(effect).__name__}.after")
         except Exception as error:  # noqa: BLE001 - handed to `drive`, which raises it
             self._fail(error, effect)
 

@@ -22,6 +22,7 @@ from typing import IO, BinaryIO, cast
 from codexteam.adapters.git.neutral import neutral_environment, neutral_flags
 from codexteam.core.text import clean
 from codexteam.errors import RepoError
+from codexteam.ports.fault_points import reach
 
 #: What a call may take when nothing else is said.
 DEADLINE_SECONDS = 120.0
@@ -129,8 +130,11 @@ class GitRunner:
         Raises:
             GitTimeout: the deadline passed; everything the call started is killed.
         """
+        reach(f"git.{call.args[0]}.before")
         with self.start(call, stdin=subprocess.PIPE if isinstance(call.stdin, bytes) else call.stdin) as process:
-            return _pump(process, call)
+            result = _pump(process, call)
+        reach(f"git.{call.args[0]}.after")
+        return result
 
     def check(self, call: Call, what: str) -> bytes:
         """Run and give the output.

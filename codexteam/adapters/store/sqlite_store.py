@@ -16,6 +16,7 @@ from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
 from codexteam.errors import StoreError
+from codexteam.ports.fault_points import reach
 from codexteam.ports.store import OpenCall, RunRecord, StoredAnswer, StoredEvent, StoredTurn
 
 T = TypeVar("T")
@@ -219,7 +220,9 @@ class SqliteStore:
             self._db.execute(self._begin)
             for job in group:
                 self._run_job(job)
+            reach("store.commit.before")
             self._db.execute("COMMIT")
+            reach("store.commit.after")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

@@ -13,6 +13,7 @@ from codexteam.agent.agent_events import AgentEvent, ToolFinished, ToolStarted
 from codexteam.agent.tools.tool import PROBLEM_PREFIX, Tool, ToolOutput, ToolProblem
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.ports.clock import Clock
+from codexteam.ports.fault_points import reach
 
 #: Item type of a call to that of its output.
 OUTPUT_TYPES: Mapping[str, str] = {
@@ -98,7 +99,10 @@ class Toolbox:
                 "free text" if self.only_kind[call.name] == "custom_tool_call" else "a function with JSON arguments"
             )
             raise ToolProblem(f"{call.name} must be called as {wanted}.")
-        return await tool.call(call.arguments, call_id=call.call_id)
+        reach("tool.call.before")
+        output = await tool.call(call.arguments, call_id=call.call_id)
+        reach("tool.call.after")
+        return output
 
 
 class AnswerCalls:
