@@ -19,7 +19,7 @@ from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.plan import Task
 from codexteam.core.state import RunState
 from codexteam.core.text import clean
-from codexteam.ports.repo import Accepted, IntakePolicy, Refused, Violation
+from codexteam.ports.repo import Accepted, IntakePolicy, Merged, Refused, Violation
 from codexteam.ports.sandbox import Snapshot
 
 #: What a next attempt gets to see of the work that conflicted.
@@ -31,8 +31,7 @@ async def work(office: Office, effect: Work, state: RunState) -> tuple[Event, ..
     task = state.tasks[effect.task_id].task
     resolving = effect.kind is AttemptKind.RESOLVE
     purpose = Purpose.RESOLVE if resolving else Purpose.IMPLEMENT
-    earlier = await office.snapshot(task.id, effect.restore_attempt) if effect.restore_attempt else None
-    restore = earlier if earlier and earlier.base == effect.base and not resolving else None
+    restore = None if resolving else await _earlier_work(office, task, effect)
     diff = await _earlier_diff(office, task, effect) if restore is None and effect.restore_attempt else ""
     prompt = briefs.work(
         state.goal, task, kind=effect.kind, evidence=effect.evidence, restored=restore is not None, earlier_diff=diff
@@ -50,6 +49,25 @@ async def work(office: Office, effect: Work, state: RunState) -> tuple[Event, ..
             return _failed(effect, report)
         case Handed(answer=answer):
             return (await _handed(office, effect, task, answer, snapshot),)
+
+
+async def _earlier_work(office: Office, task: Task, effect: Work) -> Snapshot | None:
+    """Give the work of the attempt before, to go on from: as it was on the same base, or merged onto a newer one."""
+    if effect.restore_attempt is None:
+        return None
+    earlier = await office.snapshot(task.id, effect.restore_attempt)
+    if earlier is not None and earlier.base == effect.base and earlier.pack.is_file():
+        return earlier
+    match await office.recall("accepted", f"{task.id}.{effect.restore_attempt}"):
+        case {"commit": str(commit)}:
+            author = await office.author(task.role, f"work.{task.id}.{effect.restore_attempt}")
+            merged = await office.repo.merge(effect.base, CommitId(commit), task.title, author)
+            if isinstance(merged, Merged) and merged.commit != effect.base:
+                pack = office.files.attempt_folder(task.id, effect.attempt) / "start.pack"
+                return await office.repo.as_snapshot(effect.base, merged.commit, pack)
+        case _:
+            pass
+    return None
 
 
 async def _earlier_diff(office: Office, task: Task, effect: Work) -> str:

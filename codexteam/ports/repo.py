@@ -146,6 +146,10 @@ class Repo(Protocol):
         """Merge `theirs` into `ours` without a work tree: one commit on top of `ours`, `theirs` not a parent."""
         ...
 
+    async def as_snapshot(self, base: CommitId, commit: CommitId, destination: Path) -> Snapshot:
+        """Give a commit that stands on `base` as work on it, to be put into a new workspace; written to `destination`."""
+        ...
+
     async def forecast(self, ours: CommitId, theirs: CommitId) -> tuple[str, ...]:
         """Give the paths that would conflict; empty when none would."""
         ...

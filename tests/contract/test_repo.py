@@ -231,6 +231,21 @@ async def test_work_that_clashes_is_a_conflict_with_its_paths(bench: Bench) -> N
     assert "a.txt" in second.messages
 
 
+async def test_a_commit_can_be_put_into_a_workspace_again_as_work_on_its_base(bench: Bench, tmp_path: Path) -> None:
+    first = await bench.taken(bench.base, {b"folder/b.txt": b"changed\n"})
+    tip = await bench.taken(bench.base, {b"a.txt": b"one\n"})
+    merged = await bench.repo.merge(tip, first, "again", WHO)
+    assert isinstance(merged, Merged)
+
+    snapshot = await bench.repo.as_snapshot(tip, merged.commit, tmp_path / "again.pack")
+
+    intake = await bench.repo.intake(snapshot, FREE)
+    assert isinstance(intake, Accepted), intake
+    assert intake.tree == merged.tree
+    assert [change.path for change in intake.changes] == [b"folder/b.txt"]
+    assert (snapshot.base, snapshot.pack_bytes) == (tip, snapshot.pack.stat().st_size)
+
+
 async def test_a_diff_is_text_for_readers_and_says_when_it_is_cut(bench: Bench) -> None:
     new = await bench.taken(
         bench.base, {b"a.txt": b"one\ntwo\nTHREE\n", b"esc.txt": b"".join(b"line %d\n" % n for n in range(200))}

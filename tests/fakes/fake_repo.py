@@ -79,19 +79,28 @@ class FakeRepo:
 
     async def base_source(self, run_id: RunId, commit: CommitId) -> BaseSource:
         """Write the commit's files as the fake sandbox reads them."""
-        files = self._trees[self._commit_at(commit).tree]
+        self._commit_at(commit)
         if run_id not in self._bases:
             raise RepoError(f"run {run_id} has no base commit")
-        links = sorted(decode(path) for path, (mode, _) in files.items() if mode == "120000")
-        packed = {
-            decode(path): self._blobs[blob].decode() if mode == "120000" else self._blobs[blob].hex()
-            for path, (mode, blob) in sorted(files.items())
-        }
         self.folder.mkdir(parents=True, exist_ok=True)
         archive = self.folder / f"{commit}.fake.json"
-        archive.write_text(json.dumps({"files": packed, "links": links}))
+        self._write(commit, archive)
         root = self._bases[run_id]
         return BaseSource(root, archive, commit, None if commit == root else archive)
+
+    async def as_snapshot(self, base: CommitId, commit: CommitId, destination: Path) -> Snapshot:
+        """Write the commit's files as the fake sandbox leaves them."""
+        self._write(commit, destination)
+        return Snapshot(commit, base, destination, destination.stat().st_size)
+
+    def _write(self, commit: CommitId, path: Path) -> None:
+        files = self._files_at(commit)
+        links = sorted(decode(name) for name, (mode, _) in files.items() if mode == "120000")
+        packed = {
+            decode(name): self._blobs[blob].decode() if mode == "120000" else self._blobs[blob].hex()
+            for name, (mode, blob) in sorted(files.items())
+        }
+        path.write_text(json.dumps({"files": packed, "links": links}))
 
     async def intake(self, snapshot: Snapshot, policy: IntakePolicy, *, enforce_scope: bool = True) -> Intake:
         """Judge by the real rules, as far as they need no objects."""

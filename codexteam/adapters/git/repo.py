@@ -125,6 +125,20 @@ class GitRepo:
         """See `Repo.merge`."""
         return await self._do(lambda: merge.merge(self._open_hub(), ours, theirs, message, author))
 
+    async def as_snapshot(self, base: CommitId, commit: CommitId, destination: Path) -> Snapshot:
+        """See `Repo.as_snapshot`."""
+
+        def work() -> Snapshot:
+            hub = self._open_hub()
+            request = f"{commit}\n^{base}\n".encode()
+            data = hub.output(
+                "pack-objects", "--thin", "--revs", "--stdout", "--delta-base-offset", "-q", stdin=request
+            )
+            destination.write_bytes(data)
+            return Snapshot(commit, base, destination, len(data))
+
+        return await self._do(work)
+
     async def forecast(self, ours: CommitId, theirs: CommitId) -> tuple[str, ...]:
         """See `Repo.forecast`."""
         return await self._do(lambda: merge.forecast(self._open_hub(), ours, theirs))
