@@ -19,6 +19,7 @@ from codexteam.adapters.secret_scan import SecretScanner
 from codexteam.adapters.store.sqlite_store import SqliteStore
 from codexteam.agent.assignment import Assignment
 from codexteam.agent.office import Office
+from codexteam.app.demo import GOAL
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
@@ -174,7 +175,7 @@ async def test_a_team_turns_a_goal_into_a_green_branch(
     base = (await office.repo.inspect()).head
     before = git(sample, "status", "--porcelain", "--ignored")
     rules = Rules(max_threads=3, gates=settings.team.gates.enabled, scout=False, document=False, release=False)
-    state = await load_state(office.store, RUN, goal=script.GOAL, rules=rules)
+    state = await load_state(office.store, RUN, goal=GOAL, rules=rules)
     posted: list[Event] = []
     performer = TeamPerformer(office, base, also=posted.append)
     driver = Driver(RUN, store=office.store, performer=performer, clock=office.clock, state=state)
