@@ -29,9 +29,9 @@ class Size:
         return self.text_bytes + self.images * _IMAGE_BYTES
 
 
-def size_of(item: JSONObject) -> Size:
-    """Measure an item."""
-    text = as_bytes(item)
+def size_of(item: JSONObject, written: bytes | None = None) -> Size:
+    """Measure an item; `written` is its `as_bytes`, where that is at hand."""
+    text = as_bytes(item) if written is None else written
     images = 0
     picture_bytes = 0
     output = item.get("output")
@@ -141,8 +141,9 @@ class Transcript:
     def _count(self, items: Sequence[JSONObject]) -> Size:
         total = Size()
         for item in items:
-            self._digest.update(as_bytes(item))
-            total += size_of(item)
+            written = as_bytes(item)
+            self._digest.update(written)
+            total += size_of(item, written)
         self._size += total
         self._since += total
         return total
