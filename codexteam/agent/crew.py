@@ -1,6 +1,7 @@
 """Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -271,7 +272,7 @@ class SandboxCrew:
                     usd = price.usd(usage) if price and usage else None
                     self.tell("agent.turn", {**fields, "turn": turn, "usage": _usage(usage), "usd": usd})
                 case ToolStarted(name=name, what=what):
-                    self.tell("agent.acted", {**fields, "action": f"{name} {what}"})
+                    self.tell("agent.acted", {**fields, "action": action_words(name, what)})
                 case CallRetried(reason, wait_seconds):
                     self.tell("agent.waiting", {**fields, "reason": reason, "wait_seconds": wait_seconds})
                 case Compacted(turn, before, after):
@@ -297,6 +298,19 @@ class SandboxCrew:
                 "unknown_usage_calls": effort.unknown_usage_calls,
             },
         )
+
+
+_COMMAND = re.compile(r'"cmd"\s*:\s*"((?:[^"\\]|\\.)*)')
+_PATCHED = re.compile(r"\*\*\* (?:Add|Update|Delete) File: ([^\\\n\"]+)")
+
+
+def action_words(tool: str, what: str) -> str:
+    """Say what a tool call does, in few words; `what` is the first line of its arguments, perhaps cut."""
+    if command := _COMMAND.search(what):
+        return command[1].replace('\\"', '"').replace("\\n", " ; ")
+    if files := _PATCHED.findall(what):
+        return f"patch {', '.join(files)}"
+    return f"{tool} {what}".strip()
 
 
 def _made(folder: Path) -> Path:
