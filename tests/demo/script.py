@@ -6,7 +6,6 @@ from codexteam.core.json_types import JSONObject, JSONValue
 from tests.demo import edits
 from tests.scripted_api.script import Call, Played, custom_call, function_call, message
 
-GOAL = "Let tally read CSV files, sum them by category, and report the sums as a Markdown table."
 TESTS = "python3 -m unittest discover -q -s tests -t ."
 
 
