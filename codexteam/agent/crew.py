@@ -1,7 +1,6 @@
 """Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,29 +17,19 @@ from codexteam.agent.agent_events import (
     TurnAnswered,
     TurnStarted,
 )
-from codexteam.agent.assignment import Assignment, Handed, NoAnswer, Report, Shortage
+from codexteam.agent.assignment import Assignment, NoAnswer, Report
 from codexteam.agent.budget_gate import BudgetGate
 from codexteam.agent.instructions import RunInstructions, skill_facts
 from codexteam.agent.loop import run_agent
 from codexteam.agent.mailbox import Mailbox
 from codexteam.agent.mcp_tools import make_mcp_tools
-from codexteam.agent.outcome import (
-    AgentOutcome,
-    BadAnswer,
-    Effort,
-    ModelGaveUp,
-    OutOfBudget,
-    OutOfTime,
-    OutOfTurns,
-    Refused,
-    Stuck,
-    Submitted,
-    Unsaved,
-)
+from codexteam.agent.outcome import AgentOutcome, Submitted
 from codexteam.agent.prefix import Prompt, environment_fact, facts_of
+from codexteam.agent.reporting import reason_of, report_of
 from codexteam.agent.saving import resume_point
 from codexteam.agent.skills import Skill
 from codexteam.agent.spec import AgentSpec, Means
+from codexteam.agent.telling import action_words, agent_fields, usage_json
 from codexteam.agent.tools.files import ApplyPatch, ViewImage
 from codexteam.agent.tools.foreign import ForeignTool
 from codexteam.agent.tools.read_skill import make_read_skill_tool
@@ -53,7 +42,6 @@ from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, 
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey
 from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
 from codexteam.errors import CodexteamError, ConfigError, SandboxLost
 from codexteam.ports.clock import Clock
 from codexteam.ports.fault_points import reach
@@ -270,7 +258,7 @@ class SandboxCrew:
                 case TurnAnswered(turn, usage):
                     price = self.gate.prices.get(role.model.model)
                     usd = price.usd(usage) if price and usage else None
-                    self.tell("agent.turn", {**fields, "turn": turn, "usage": _usage(usage), "usd": usd})
+                    self.tell("agent.turn", {**fields, "turn": turn, "usage": usage_json(usage), "usd": usd})
                 case ToolStarted(name=name, what=what):
                     self.tell("agent.acted", {**fields, "action": action_words(name, what)})
                 case CallRetried(reason, wait_seconds):
@@ -294,23 +282,10 @@ class SandboxCrew:
                 "outcome": type(outcome).__name__,
                 "reason": "" if isinstance(outcome, Submitted) else reason_of(outcome),
                 "turns": effort.turns,
-                "usage_total": _usage(effort.usage),
+                "usage_total": usage_json(effort.usage),
                 "unknown_usage_calls": effort.unknown_usage_calls,
             },
         )
-
-
-_COMMAND = re.compile(r'"cmd"\s*:\s*"((?:[^"\\]|\\.)*)')
-_PATCHED = re.compile(r"\*\*\* (?:Add|Update|Delete) File: ([^\\\n\"]+)")
-
-
-def action_words(tool: str, what: str) -> str:
-    """Say what a tool call does, in few words; `what` is the first line of its arguments, perhaps cut."""
-    if command := _COMMAND.search(what):
-        return command[1].replace('\\"', '"').replace("\\n", " ; ")
-    if files := _PATCHED.findall(what):
-        return f"patch {', '.join(files)}"
-    return f"{tool} {what}".strip()
 
 
 def _made(folder: Path) -> Path:
@@ -340,63 +315,3 @@ def hosted_tools_of(role: RoleSettings) -> tuple[JSONObject, ...]:
     """Give the tools that the model service runs itself: its web search, as `web_search` says."""
     live = {"cached": False, "indexed": True, "live": True}.get(role.model.web_search)
     return () if live is None else ({"type": "web_search", "external_web_access": live},)
-
-
-def agent_fields(key: AgentKey, role: RoleSettings) -> JSONObject:
-    """Give the fields that every event of an agent has."""
-    return {
-        "agent": str(key),
-        "role": key.role,
-        "purpose": key.purpose.value,
-        "task": key.task_id,
-        "attempt": key.attempt,
-        "model": role.model.model,
-    }
-
-
-def _usage(usage: Usage | None) -> JSONObject | None:
-    if usage is None:
-        return None
-    return {
-        "input_tokens": usage.input_tokens,
-        "cached_input_tokens": usage.cached_input_tokens,
-        "output_tokens": usage.output_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-    }
-
-
-def report_of(outcome: AgentOutcome) -> Report:
-    """Give what an agent's end means to those who wanted its answer."""
-    effort: Effort = outcome.effort
-    match outcome:
-        case Submitted(answer=answer):
-            return Handed(answer, effort.snapshot, effort.usage, effort.turns)
-        case OutOfBudget(kind=kind, handed_over=handed_over):
-            said = handed_over.get("summary") if handed_over else None
-            evidence = f"It handed over: {said}" if isinstance(said, str) else ""
-            # an agent's own share is spent: another attempt gets a new one
-            shortage = {"run": Shortage.RUN, "agent": None}.get(kind, Shortage.TASK)
-            return NoAnswer(reason_of(outcome), evidence, effort.snapshot, shortage)
-        case BadAnswer(text=text):
-            return NoAnswer(reason_of(outcome), f"Its last answer was:\n{text[-2_000:]}", effort.snapshot)
-        case Refused() | OutOfTurns() | OutOfTime() | Stuck() | ModelGaveUp() | Unsaved():
-            return NoAnswer(reason_of(outcome), "", effort.snapshot)
-
-
-def reason_of(outcome: AgentOutcome) -> str:
-    """Say why there is no answer, in one line."""
-    match outcome:
-        case Submitted():
-            return ""
-        case Refused(text=text):
-            return f"the model refused: {text}"
-        case OutOfTurns(limit=limit):
-            return f"no answer after {limit} turns"
-        case OutOfTime(limit_seconds=seconds):
-            return f"no answer after {seconds / 60:.0f} minutes"
-        case OutOfBudget(reason=reason) | Stuck(reason=reason) | Unsaved(reason=reason):
-            return reason
-        case ModelGaveUp(message=message):
-            return f"the model gave no answer: {message}"
-        case BadAnswer(reason=reason):
-            return f"its answer does not fit: {reason}"

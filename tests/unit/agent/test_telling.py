@@ -1,6 +1,6 @@
 import pytest
 
-from codexteam.agent.crew import action_words
+from codexteam.agent.telling import action_words
 
 
 @pytest.mark.parametrize(

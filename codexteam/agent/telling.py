@@ -1,0 +1,44 @@
+"""What is told of agents at work: the facts of `events.jsonl`, and few words for people."""
+
+import re
+
+from codexteam.config.settings import RoleSettings
+from codexteam.core.ids import AgentKey
+from codexteam.core.json_types import JSONObject
+from codexteam.core.usage import Usage
+
+_COMMAND = re.compile(r'"cmd"\s*:\s*"((?:[^"\\]|\\.)*)')
+_PATCHED = re.compile(r"\*\*\* (?:Add|Update|Delete) File: ([^\\\n\"]+)")
+
+
+def action_words(tool: str, what: str) -> str:
+    """Say what a tool call does, in few words; `what` is the first line of its arguments, perhaps cut."""
+    if command := _COMMAND.search(what):
+        return command[1].replace('\\"', '"').replace("\\n", " ; ")
+    if files := _PATCHED.findall(what):
+        return f"patch {', '.join(files)}"
+    return f"{tool} {what}".strip()
+
+
+def agent_fields(key: AgentKey, role: RoleSettings) -> JSONObject:
+    """Give the fields that every event of an agent has."""
+    return {
+        "agent": str(key),
+        "role": key.role,
+        "purpose": key.purpose.value,
+        "task": key.task_id,
+        "attempt": key.attempt,
+        "model": role.model.model,
+    }
+
+
+def usage_json(usage: Usage | None) -> JSONObject | None:
+    """Give usage as a fact; None is missing, which is not 0."""
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
