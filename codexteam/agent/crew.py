@@ -23,7 +23,7 @@ from codexteam.agent.instructions import RunInstructions, skill_facts
 from codexteam.agent.loop import run_agent
 from codexteam.agent.mailbox import Mailbox
 from codexteam.agent.mcp_tools import make_mcp_tools
-from codexteam.agent.outcome import AgentOutcome, Submitted
+from codexteam.agent.outcome import AgentOutcome, Effort, Submitted, Unsaved
 from codexteam.agent.prefix import Prompt, environment_fact, facts_of
 from codexteam.agent.reporting import reason_of, report_of
 from codexteam.agent.saving import resume_point
