@@ -1,7 +1,8 @@
 """Named places where a test can end the process as a power cut would: around every effect and every write.
 
 Off, a place costs one call of an empty function. `CODEXTEAM_FAULT_POINT=17` sends SIGKILL at the 17th place that is
-reached; `CODEXTEAM_FAULT_RECORD=FILE` writes the names of all places reached, a line each. Nothing but tests sets these.
+reached, `CODEXTEAM_FAULT_POINT=store.commit.after#3` when that one is reached for the third time;
+`CODEXTEAM_FAULT_RECORD=FILE` writes the names of all places reached, a line each. Nothing but tests sets these.
 """
 
 import itertools
@@ -25,10 +26,12 @@ def make_reach(environment: Mapping[str, str]) -> Callable[[str], None]:
     if not wanted and not record:
         return _nothing
     counter = itertools.count(1)  # its next() is one step, also between threads
+    of_name: dict[str, itertools.count[int]] = {}
 
     def reached(name: str) -> None:
         here = next(counter)
-        hit = wanted == str(here)
+        time = next(of_name.setdefault(name, itertools.count(1)))
+        hit = wanted in {str(here), f"{name}#{time}"}
         if record:
             # one write to an open-append descriptor: lines of several threads do not mix, and are there after a kill
             with open(record, "ab", buffering=0) as file:  # noqa: PTH123 - as plain as can be
