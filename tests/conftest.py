@@ -34,6 +34,9 @@ def _docker_problem() -> str:
         client = docker.from_env(timeout=5)
         try:
             client.ping()
+            image = os.environ.get("CODEXTEAM_TEST_SANDBOX_IMAGE", "codexteam-sandbox:test")
+            if not client.images.list(name=image):
+                return f"there is no image {image}: python .ci/sandbox_image.py makes it"
         finally:
             client.close()
     except DockerException as error:

@@ -10,6 +10,7 @@ from codexteam.adapters.docker.sweeping import sweep
 from codexteam.adapters.network_proxy import ProxyPolicy
 from codexteam.config.settings import EngineSettings, NetworkPolicy, SandboxSettings
 from codexteam.core.ids import AgentKey
+from codexteam.core.json_types import JSONObject
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import BaseSource, EngineReport, Sandbox, SandboxSpec
 
@@ -30,6 +31,7 @@ class DockerEngine:
         files: RepositoryFiles | None = None,
         trusted: bool = True,
         layers: bool | None = None,
+        on_denied: Callable[[JSONObject], None] | None = None,
     ) -> None:
         """Make the pool; nothing is connected to yet.
 
@@ -39,6 +41,7 @@ class DockerEngine:
             owner: what tells our things from another repository's: such as the state folder's path.
             files: the repository's files at the base commit, for the choice of the image.
             trusted: whether the repository's own devcontainer may be used.
+            on_denied: gets every connection that a sandbox's proxy refused: `host`, `port`, `reason`, `sandbox`, `agent`.
             layers: False: copy the checkout into every workspace; None: only where the engine refuses to lay over it.
         """
         engines = settings.engines or (EngineSettings("default", slots=_UNBOUND),)
@@ -52,7 +55,7 @@ class DockerEngine:
             for engine in engines
         ]
         for node in self._nodes:
-            node.layers = layers
+            node.layers, node.on_denied = layers, on_denied
         setup_secrets = {name: environment[name] for name in settings.setup_secrets if name in environment}
         self._images = Images(settings, files, trusted=trusted, owner=owner, secrets=setup_secrets)
         self._owner = owner

@@ -20,7 +20,7 @@ from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient
 from codexteam.adapters.docker.containers import StartFailedError
 from codexteam.adapters.docker.hardening import UID
 from codexteam.adapters.docker.streams import adopt
-from codexteam.adapters.network_proxy import Proxy, ProxyPolicy
+from codexteam.adapters.network_proxy import Proxy
 from codexteam.config.settings import NetworkKind, NetworkPolicy
 from codexteam.core.json_types import JSONObject
 
@@ -118,10 +118,9 @@ class Connection:
 
 
 async def connect_network(
-    client: EngineClient, container: Container, policy: ProxyPolicy, before: Connection | None
+    client: EngineClient, container: Container, proxy: Proxy, before: Connection | None
 ) -> Connection:
     """Give a container its way to the proxy; counts go on where `before`, of an earlier start, left off."""
-    proxy = Proxy(policy, on_denied=_log_denial)
     if before is not None:
         await before.close()
         proxy = before.proxy
@@ -134,5 +133,6 @@ async def connect_network(
     return connection
 
 
-def _log_denial(denial: JSONObject) -> None:
-    _LOG.warning("%s", json.dumps({"event": "network.denied", **denial}))
+def log_denial(denial: JSONObject) -> None:
+    """Log a denial as a line of JSON."""
+    _LOG.info("%s", json.dumps({"event": "network.denied", **denial}))

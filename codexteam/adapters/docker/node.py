@@ -30,14 +30,15 @@ from codexteam.adapters.docker.hardening import (
 )
 from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, labels, sandbox_name
-from codexteam.adapters.docker.network import Connection, connect_network, network_of, unlimited_network
+from codexteam.adapters.docker.network import Connection, connect_network, log_denial, network_of, unlimited_network
 from codexteam.adapters.docker.slots import Lease, Slots
 from codexteam.adapters.docker.workspace import COPY, Workspace
-from codexteam.adapters.network_proxy import ProxyPolicy
+from codexteam.adapters.network_proxy import Proxy, ProxyPolicy
 from codexteam.adapters.sandbox_channel import Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitInSandboxError
 from codexteam.adapters.sandbox_channel_sandbox import ChannelSandbox
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
+from codexteam.core.json_types import JSONObject
 from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, SandboxSpec
@@ -57,6 +58,8 @@ class Node:
         self.policy = policy
         self.bases = Bases(client, owner)
         self.slots = Slots(client, owner)
+        self.on_denied: Callable[[JSONObject], None] | None = None
+        """Gets every connection that the proxy refused."""
         self.layers: bool | None = None
         """Whether the engine lays workspaces over a base; None until one was started."""
         self.unlimited: tuple[str, ...] = ()
@@ -189,9 +192,15 @@ class _Start:
             what = "; ".join(wrong) or looked.output.decode("utf-8", "replace")
             raise StartFailedError(f"the engine did not confine it as asked: {what}")
         if self.spec.network.kind is NetworkKind.ALLOWLIST:
-            policy = self.node.policy(self.spec.network)
-            self.connection = await connect_network(self.node.client, self.container, policy, self.connection)
+            proxy = Proxy(self.node.policy(self.spec.network), on_denied=self._denied)
+            self.connection = await connect_network(self.node.client, self.container, proxy, self.connection)
         return channel
+
+    def _denied(self, denial: JSONObject) -> None:
+        told: JSONObject = {**denial, "sandbox": self.name, "agent": str(self.spec.agent)}
+        log_denial(told)
+        if self.node.on_denied is not None:
+            self.node.on_denied(told)
 
     async def again(self) -> Channel:
         """Start it once more, over the same workspace."""

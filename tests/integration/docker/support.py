@@ -15,6 +15,7 @@ import docker
 from codexteam.adapters.docker.engine import DockerEngine
 from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode, SandboxSettings
 from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId
+from codexteam.core.json_types import JSONObject
 from codexteam.ports.sandbox import BaseSource, Sandbox, SandboxSpec
 from tests.contract.test_sandbox import SANDBOX_IMAGE
 from tests.support_base_source import base_source, git, make_repository
@@ -32,6 +33,7 @@ class Rig:
     files: Mapping[str | bytes, bytes | str] = field(default_factory=lambda: {"a.txt": b"one\n"})
     layers: bool | None = None
     started: list[Sandbox] = field(default_factory=list)
+    denials: list[JSONObject] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not (self.folder / "repository").exists():
@@ -44,6 +46,7 @@ class Rig:
             owner=str(self.folder),
             files=FolderFiles(self.folder / "repository"),
             layers=self.layers,
+            on_denied=self.denials.append,
         )
 
     def agent(self, ordinal: int | None = None) -> AgentKey:

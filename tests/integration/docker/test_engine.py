@@ -284,6 +284,7 @@ async def test_an_allowlist_is_reached_through_the_proxy_alone(tmp_path: Path) -
         assert await ask(f"http://localhost:{port}/") == b"b'yes'\n"
         denied = await ask("http://example.org/")
         assert denied.startswith(b"403 codexteam: example.org:80 cannot be reached")
+        assert [(each["host"], each["agent"]) for each in found.denials] == [("example.org", str(found.agent(1)))]
         around = await sandbox.run(sh(f"exec 3<>/dev/tcp/127.0.0.1/{port}; cat /proc/net/dev; env | grep -i proxy"))
         assert b"Connection refused" in around.output
         assert b"eth0" not in around.output
