@@ -1,7 +1,8 @@
 """Named places where a test can end the process as a power cut would: around every effect and every write.
 
 Off, a place costs one call of an empty function. `CODEXTEAM_FAULT_POINT=17` sends SIGKILL at the 17th place that is
-reached, `CODEXTEAM_FAULT_POINT=store.commit.after#3` when that one is reached for the third time;
+reached, `CODEXTEAM_FAULT_POINT=store.commit.after#3` when that one is reached for the third time, with a comma between them
+whichever comes first;
 `CODEXTEAM_FAULT_RECORD=FILE` writes the names of all places reached, a line each. Nothing but tests sets these.
 """
 
@@ -22,7 +23,8 @@ def _nothing(_name: str) -> None:
 
 def make_reach(environment: Mapping[str, str]) -> Callable[[str], None]:
     """Give what is done at a place, which is nothing where the environment does not ask for faults."""
-    wanted, record = environment.get(POINT_VARIABLE, ""), environment.get(RECORD_VARIABLE, "")
+    wanted = set(environment.get(POINT_VARIABLE, "").split(",")) - {""}
+    record = environment.get(RECORD_VARIABLE, "")
     if not wanted and not record:
         return _nothing
     counter = itertools.count(1)  # its next() is one step, also between threads
@@ -31,7 +33,7 @@ def make_reach(environment: Mapping[str, str]) -> Callable[[str], None]:
     def reached(name: str) -> None:
         here = next(counter)
         time = next(of_name.setdefault(name, itertools.count(1)))
-        hit = wanted in {str(here), f"{name}#{time}"}
+        hit = not wanted.isdisjoint({str(here), f"{name}#{time}"})
         if record:
             # one write to an open-append descriptor: lines of several threads do not mix, and are there after a kill
             with open(record, "ab", buffering=0) as file:  # noqa: PTH123 - as plain as can be

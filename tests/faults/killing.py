@@ -29,9 +29,11 @@ class AtPlace:
 
     name: str
     time: int = 1
+    latest: int | None = None
+    """The number of the place at which to kill when the named one was not reached."""
 
     def __str__(self) -> str:
-        return f"{self.name}#{self.time}"
+        return f"{self.name}#{self.time}" + (f",{self.latest}" if self.latest else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,29 +169,30 @@ def _struck(record: Path, kill: Kill | None) -> str:
 def plan_of_kills(places: Counter[str], count: int, seed: int) -> list[Kill]:
     """Give so many kills: every place once, the rest at random places, times and moments; in no order."""
     rng = random.Random(seed)
-    kills: list[Kill] = [AtPlace(name, rng.randint(1, max(1, min(4, times // 8)))) for name, times in places.items()]
+    kills: list[Kill] = [
+        # what is rare is waited for
+        AtPlace(name, 1 + rng.randrange(max(1, times // 8)), latest=rng.randint(60, 200) if times > 4 else None)
+        for name, times in places.items()
+    ]
     while len(kills) < count:
         if rng.random() < 0.4:
             kills.append(AfterSeconds(rng.uniform(1.0, 8.0)))
         else:
             name = rng.choice(sorted(places))
-            kills.append(AtPlace(name, rng.randint(1, max(1, min(20, places[name] // 4)))))
+            kills.append(AtPlace(name, 1 + rng.randrange(max(1, places[name] // 8)), latest=rng.randint(60, 200)))
     rng.shuffle(kills)
     return kills
 
 
-#: Places that are reached once in a run, in their order: a kill there comes in this order.
-_ORDER = ("Prepare", "Scout", "MakePlan", "Replan", "Document", "Release", "Land")
+#: Effects of which a run has one or a few, in their order, with the busy middle of a run as "".
+_ORDER = ("Prepare", "Scout", "MakePlan", "", "RunGate", "Replan", "Document", "Release", "Land")
 
 
 def in_order(kills: Sequence[Kill]) -> list[Kill]:
     """Put those of rare effects where their turn comes, so that a run reaches them all."""
 
-    def rank(numbered: tuple[int, Kill]) -> float:
-        at, kill = numbered
+    def rank(kill: Kill) -> int:
         found = re.match(r"effect\.(\w+)\.", kill.name) if isinstance(kill, AtPlace) else None
-        if found and found[1] in _ORDER:
-            return len(kills) * (_ORDER.index(found[1]) + 0.5) / len(_ORDER)
-        return at
+        return _ORDER.index(found[1] if found and found[1] in _ORDER else "")
 
-    return [kill for _, kill in sorted(enumerate(kills), key=rank)]
+    return sorted(kills, key=rank)

@@ -21,7 +21,7 @@ _WORDS = """
     completed incomplete in_progress input_tokens output_tokens input_tokens_details cached_tokens
     output_tokens_details reasoning_tokens arguments incomplete_details reason max_output_tokens refusal
     output_text
-""".split()
+""".split()  # noqa: SIM905 - forty words read best as a text
 _NUMBERS = st.integers(-(2**70), 2**70) | st.floats()
 _SCALAR = st.none() | st.booleans() | _NUMBERS | st.sampled_from(_WORDS) | st.text(max_size=6)
 _JSON = st.recursive(
@@ -31,7 +31,8 @@ _JSON = st.recursive(
 )
 _KINDS = st.sampled_from(
     [
-        "response.output_text.delta", "response.output_item.done", "response.output_item.done", "response.completed", "response.incomplete",
+        "response.output_text.delta", "response.output_item.done", "response.output_item.done", "response.completed",
+        "response.incomplete",
         "response.failed", "error", "response.created", "", "x",
     ]
 )  # fmt: skip
