@@ -55,6 +55,14 @@ async def choose_engine(
     raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)
 
 
+def possible_engines(
+    settings: SandboxSettings, *, state_dir: Path, environment: Mapping[str, str]
+) -> tuple[SandboxEngine, ...]:
+    """Give every engine that a run here may have used, unchecked, for clearing up. Owned by the caller."""
+    kinds = ("docker", "bubblewrap") if settings.kind == "auto" else (settings.kind,)
+    return tuple(_make(kind, settings, state_dir, environment, None, trusted=False) for kind in kinds)
+
+
 def _make(
     kind: str,
     settings: SandboxSettings,

@@ -14,7 +14,6 @@ from codexteam.app.output import Output
 from codexteam.app.sitting import opened_store
 from codexteam.app.start import Ground, pick_run
 from codexteam.app.viewing import OVER, task_of
-from codexteam.core.effects import Finish
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
 from codexteam.core.ids import RunId
 from codexteam.core.replies import Choice, read_reply
@@ -86,8 +85,8 @@ async def _answer(where: Where, output: Output, name: str, run: str | None, *, t
         case Fate.OVER:
             after = await _apply_offline(ground, where, item.record, event)
             waits = ", ".join(after.holds)
-            if after.result is not None and after.result.value != "waiting":
-                words = f"taken; the run ends: {after.result_reason}"
+            if after.stop is not None and not waits:
+                words = f"taken; the run ends: {after.stop.reason}"
             else:
                 words = f"taken; it still waits for {waits}" if waits else "taken; codexteam resume goes on"
             return _said(output, run_id, item.name, words, "stored")
@@ -178,9 +177,8 @@ async def _apply_offline(ground: Ground, where: Where, record: RunRecord, event:
                 raise UsageError(str(error), hint=_INBOX) from error
             await apply_event(store, record, event)
             tell_offline(ground, where, record, Seen(event, before, after, effects), at_seconds=now)
-            ended = next((effect for effect in effects if isinstance(effect, Finish)), None)
-            if ended is not None:
-                await store.set_run_state(record.run_id, ended.result.value)
+            if after.stop is not None and not after.holds:  # a person ended it
+                await store.set_run_state(record.run_id, after.stop.result.value)
             return after
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.sitting import Ended, Sitting, Table, opened_store
-from codexteam.app.start import Ground, find_ground, new_run_id, pick_run
+from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
@@ -130,6 +130,7 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
     with _lock(ground, now) as lock:
         async with opened_store(ground) as store:
             record = await pick_run(store, name)
+            refuse_cleaned(record)
             lock.name_run(record.run_id)
             load = with_remembered(options.load, record.settings)
             settings = load_settings(load)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The folder of our state in the common git directory.
 STATE_FOLDER = "codexteam"
+#: The state of a run that was cleaned before it was green.
+CLEANED = "cleaned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,16 @@ async def pick_run(store: Store, name: str | None) -> RunRecord:
     known = ", ".join(run.run_id for run in (found or runs)[:5])
     what = f"{len(found)} runs begin with it: {known}" if found else f"no run begins with it; there are {known}"
     raise UsageError(f"run {name!r}: {what}", hint="codexteam runs lists them")
+
+
+def refuse_cleaned(record: RunRecord) -> None:
+    """Refuse to go on with a run whose work was cleaned away.
+
+    Raises:
+        UsageError: it was.
+    """
+    if record.state == CLEANED:
+        raise UsageError(
+            f"run {record.run_id} was cleaned: its branch and workspaces are gone",
+            hint="codexteam salvage lists its work; begin a new run for what is left of the goal",
+        )

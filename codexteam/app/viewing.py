@@ -9,7 +9,7 @@ from codexteam.adapters.clock import SystemClock
 from codexteam.app.history import read_events
 from codexteam.app.looking import Where, events_path, live_run, overview, picked, reading_store, state_of
 from codexteam.app.output import Output
-from codexteam.app.start import Ground, pick_run
+from codexteam.app.start import CLEANED, Ground, pick_run
 from codexteam.core.ids import TaskId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import RunState, TaskState
@@ -185,4 +185,4 @@ async def _waiting(ground: Ground, name: str | None) -> list[RunOverview]:
 
 
 #: States of runs in which nothing waits for anybody.
-OVER = frozenset({"green", "cleaned"})
+OVER = frozenset({"green", CLEANED})

@@ -15,6 +15,7 @@ from codexteam.cli import (
     roles_commands,
     run_commands,
     setup_commands,
+    tidy_commands,
     view_commands,
 )
 from codexteam.cli.errors import run_guarded
@@ -95,6 +96,7 @@ for _module in (
     run_commands,
     view_commands,
     people_commands,
+    tidy_commands,
     config_commands,
     roles_commands,
     demo_command,

@@ -211,6 +211,13 @@ class GitRepo:
         archives = self._state_dir / "archive"
         return await self._do(lambda: cleanup.clean_run(self._open_hub(), self.places, self._kept, run_id, archives))
 
+    async def remove_unused_hub(self) -> bool:
+        """Remove the hub when no run has anything in it."""
+        removed = await self._do(lambda: cleanup.remove_hub_if_unused(self._open_hub()))
+        if removed:
+            self._hub = self._desk = None
+        return removed
+
     async def apply(self, commit: CommitId, message: str) -> apply.Applied:
         """Merge a landed commit into what the user has checked out, with the user's own git.
 

@@ -1,6 +1,7 @@
 """Looks at a run's commits, and writes them out, without the repository's lock: while a run goes on, or after it."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -68,7 +69,7 @@ class RunCommits:
         args = ("diff-tree", "-r", *form.value, *_NEUTRAL, old, new, "--")
         result = self._run(args, self._holding(old, new), _SHOWN_BYTES)
         data = result[: result.rfind(b"\n") + 1] if len(result) >= _SHOWN_BYTES else result
-        return Shown(clean(data.decode("utf-8", "surrogateescape")), len(data) != len(result))
+        return Shown(clean(without_binary(data).decode("utf-8", "surrogateescape")), len(data) != len(result))
 
     def changes(self, old: str, new: str) -> list[TreeChange]:
         """Compare two commits, path by path.
@@ -166,6 +167,24 @@ class RunCommits:
         if not result.ok and not result.cut:
             raise RepoError(f"git {args[0]} failed: {result.err or result.code}")
         return result.out
+
+
+def without_binary(patch: bytes) -> bytes:
+    """Give a patch in which files with zero bytes in them are named, not shown.
+
+    The hub takes every file for text, so that none can hide by saying of itself that it is binary.
+    """
+    if b"\0" not in patch:
+        return patch
+    parts = re.split(rb"^(?=diff --git )", patch, flags=re.MULTILINE)
+    return b"".join(_named(part) if b"\0" in part else part for part in parts)
+
+
+def _named(part: bytes) -> bytes:
+    head, _, rest = part.partition(b"\n--- ")
+    old, _, rest = rest.partition(b"\n+++ ")
+    new = rest.partition(b"\n")[0]
+    return b"%s\nBinary files %s and %s differ\n" % (head, old, new)
 
 
 def _write(to: Path, data: bytes) -> int:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from codexteam.adapters.terminal.words import elapsed, foreign, money, usage_words
 from codexteam.core.state import TaskPhase
+from codexteam.core.text import clean_line
 from codexteam.report.overview import PHASE_WORDS, RunOverview
 from codexteam.report.task_story import AttemptStory, TaskStory
 
@@ -261,13 +262,12 @@ def answers_to(item: str) -> tuple[str, ...]:
 
 
 def print_work(console: Console, rows: Sequence[tuple[str, str, str, str]]) -> None:
-    """Print pieces of work: run, kind, name, and where it is."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("run", "kind", "name", "where"):
-        table.add_column(name, no_wrap=name != "where", overflow="fold")
-    for row in rows:
-        table.add_row(*(foreign(cell) for cell in row))
-    console.print(table)
+    """Print pieces of work: run, kind, name, and where it is. A path is never cut: it is there to be copied."""
+    cells = [("run", "kind", "name", "where"), *(tuple(clean_line(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    for number, row in enumerate(cells):
+        words = "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]])
+        console.print(Text(words, style="" if number else "dim"), soft_wrap=True)
 
 
 def _line(console: Console, *parts: Text) -> None:

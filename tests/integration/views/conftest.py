@@ -25,6 +25,8 @@ from tests.support_git import make_user
 from tests.unit.core.run_world import World, tasks
 
 AT = 1_700_000_000.0
+#: A file name that a terminal would obey.
+EVIL = "evil \x1b]52;c;x\x07.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
     (home / "gitconfig").write_text("[user]\n\tname = A User\n\temail = user@example.invalid\n")
     root = tmp_path / "project"
-    make_user(root, {"a.txt": b"one\ntwo\n", "folder/b.txt": b"three\n"})
+    make_user(root, {"a.txt": b"one\ntwo \x1b[31m\n", "folder/b.txt": b"three\n", EVIL: b"evil\n"})
     monkeypatch.chdir(root)
     return Project(root)
 

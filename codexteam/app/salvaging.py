@@ -1,0 +1,228 @@
+"""`salvage`: all work that runs ever produced, merged or not, and files to take it away in."""
+
+import asyncio
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codexteam.agent.office import snapshot_of
+from codexteam.app.looking import Where, reading_store, state_of
+from codexteam.app.output import Output
+from codexteam.app.start import Ground, pick_run
+from codexteam.core.effects import AttemptKind, Work
+from codexteam.core.ids import AgentKey, Purpose, RunId
+from codexteam.core.json_types import JSONObject
+from codexteam.core.state import RunState, TaskPhase
+from codexteam.errors import CodexteamError, SurroundingsError, UsageError
+from codexteam.ports.store import RunRecord, Store
+
+if TYPE_CHECKING:
+    from codexteam.adapters.git.kept import Kept
+    from codexteam.adapters.git.showing import RunCommits
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+class Kind(StrEnum):
+    """What a piece of work is."""
+
+    SNAPSHOT = "snapshot"
+    """An agent's workspace as it was, whether its work was taken or not."""
+    COMMIT = "commit"
+    """Work that was accepted."""
+    BRANCH = "branch"
+    """What was merged."""
+    ARCHIVE = "archive"
+    """What `clean` put away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of work."""
+
+    run_id: RunId
+    kind: Kind
+    name: str
+    where: str
+    """A file, or a commit."""
+    merged: bool = False
+    kept: "Kept | None" = None
+    """For snapshots."""
+
+    def as_json(self) -> JSONObject:
+        """Give it for programs."""
+        snapshot: JSONObject = {"tip": self.kept.tip, "base": self.kept.base} if self.kept else {}
+        return {
+            "type": self.kind.value,
+            "run": self.run_id,
+            "name": self.name,
+            "where": self.where,
+            "merged": self.merged,
+            **snapshot,
+        }
+
+
+def salvage(where: Where, output: Output, name: str | None, *, export: Path | None) -> int:
+    """List all work, or write it into a folder as patches and bundles.
+
+    Raises:
+        UsageError: there is no such run, or the folder is not empty.
+    """
+    ground = where.ground()
+    commits = commits_of(ground, where)
+    try:
+        found = asyncio.run(_all_pieces(ground, commits, name))
+        if export is not None:
+            return _export(found, commits, output, _empty_folder(where.cwd / export))
+        if output.json_lines:
+            output.records((piece.as_json() for piece in found), "salvage.completed")
+            return 0
+        if not found:
+            output.note("no run has produced any work yet")
+            return 0
+        from codexteam.adapters.terminal.screens import print_work
+
+        rows = [(str(p.run_id), p.kind.value, p.name, p.where + (", merged" if p.merged else "")) for p in found]
+        print_work(output.console(), rows)
+        output.note("codexteam salvage --export DIR writes all of it as patches and bundles")
+        return 0
+    finally:
+        commits.close()
+
+
+def commits_of(ground: Ground, where: Where) -> "RunCommits":
+    """Give what reads the commits of a repository's runs. Closed by the caller."""
+    from codexteam.adapters.git.showing import RunCommits
+
+    return RunCommits(ground.places, ground.state_dir, where.environment)
+
+
+async def _all_pieces(ground: Ground, commits: "RunCommits", name: str | None) -> list[Piece]:
+    async with reading_store(ground) as store:
+        records = [await pick_run(store, name)] if name else await store.runs()
+        return [piece for record in records for piece in await pieces_of(ground, store, commits, record)]
+
+
+async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record: RunRecord) -> list[Piece]:
+    """Give all work of one run."""
+    run_id = record.run_id
+    state = await state_of(store, record)
+    kept = commits.kept(run_id)
+    pieces = [Piece(run_id, Kind.SNAPSHOT, each.name, str(each.pack), kept=each) for each in kept]
+    cut_off = await unfinished(store, state, {each.tip for each in kept})
+    pieces += [Piece(run_id, Kind.SNAPSHOT, f"{each.name} (unfinished)", str(each.pack), kept=each) for each in cut_off]
+    for key, value in await store.list(f"{run_id}/accepted"):
+        match value:
+            case {"commit": str(commit)}:
+                pieces.append(Piece(run_id, Kind.COMMIT, key, commit, _is_merged(state, key)))
+            case _:
+                continue
+    tip = commits.tip(run_id)
+    if tip is not None and tip != record.base:
+        pieces.append(Piece(run_id, Kind.BRANCH, f"codexteam/{run_id}", str(tip), merged=state.landed == tip))
+    archives = sorted((ground.state_dir / "archive").glob(f"{run_id}*.tar"))
+    return [*pieces, *(Piece(run_id, Kind.ARCHIVE, path.name, str(path)) for path in archives)]
+
+
+async def unfinished(store: Store, state: RunState, known_tips: set[str]) -> "list[Kept]":
+    """Give the newest snapshots of agents that a stop or a crash cut off; those that were kept are left out."""
+    from codexteam.adapters.git.kept import Kept
+
+    found: list[Kept] = []
+    for agent in await _agents(store, state):
+        turns = await store.turns(agent)
+        snapshot = snapshot_of(turns[-1].snapshot) if turns else None
+        if snapshot is not None and snapshot.tip not in known_tips and snapshot.pack.is_file():
+            known_tips.add(snapshot.tip)
+            name = f"{agent.task_id or agent.purpose.value}.{agent.attempt}"
+            found.append(Kept(state.run_id, name, snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes))
+    return found
+
+
+async def _agents(store: Store, state: RunState) -> list[AgentKey]:
+    """Give the agents of a run that may have left something: those in flight, and all that have a receipt."""
+    agents: dict[AgentKey, None] = {}
+    for effect in state.in_flight.values():
+        if isinstance(effect, Work):
+            purpose = Purpose.RESOLVE if effect.kind is AttemptKind.RESOLVE else Purpose.IMPLEMENT
+            role = state.tasks[effect.task_id].task.role
+            agents[AgentKey(state.run_id, role, purpose, effect.task_id, effect.attempt)] = None
+    for key, _ in await store.list(f"{state.run_id}/receipts"):
+        match key.split("/"):
+            case [str(name), str(word), str(task_id), str(attempt)] if attempt.isdigit() and word in set(Purpose):
+                agents[AgentKey(state.run_id, name, Purpose(word), task_id, int(attempt))] = None
+            case _:
+                continue
+    return list(agents)
+
+
+def _is_merged(state: RunState, key: str) -> bool:
+    task_id, _, attempt = key.rpartition(".")
+    known = next((known for i, known in state.tasks.items() if i == task_id), None)
+    return known is not None and known.phase is TaskPhase.MERGED and str(known.attempt) == attempt
+
+
+def _empty_folder(folder: Path) -> Path:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--export {folder}: it is there and not empty", hint="give a folder that is not there yet")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SurroundingsError(f"--export {folder}: cannot be made: {error.strerror}") from error
+    return folder
+
+
+def _export(found: list[Piece], commits: "RunCommits", output: Output, folder: Path) -> int:
+    written, failed = 0, 0
+    for piece in found:
+        target = folder / piece.run_id / file_name(piece)
+        try:
+            _write(piece, commits, target)
+        except CodexteamError as error:
+            failed += 1
+            output.note(f"{piece.kind.value} {piece.name} of {piece.run_id}: {error}")
+            continue
+        written += 1
+        if output.json_lines:
+            output.record({**piece.as_json(), "file": str(target)})
+        else:
+            output.write(f"{target}\n")
+    if output.json_lines:
+        output.record({"type": "salvage.completed", "count": written, "failed": failed})
+    return SurroundingsError.exit_code if failed else 0
+
+
+def file_name(piece: Piece) -> str:
+    """Give the name of the file that a piece is exported as."""
+    stem = _UNSAFE.sub("_", piece.name)
+    match piece.kind:
+        case Kind.SNAPSHOT:
+            return f"{stem}.snapshot.patch"
+        case Kind.COMMIT:
+            return f"{stem}.patch"
+        case Kind.BRANCH:
+            return "branch.bundle"
+        case Kind.ARCHIVE:
+            return stem
+
+
+def _write(piece: Piece, commits: "RunCommits", target: Path) -> None:
+    match piece.kind:
+        case Kind.SNAPSHOT:
+            if piece.kept is not None:
+                commits.write_snapshot(piece.kept, target)
+        case Kind.COMMIT:
+            commits.write_mail(piece.where, target)
+        case Kind.BRANCH:
+            if not commits.write_bundle(piece.run_id, target):
+                raise SurroundingsError("it is in your repository alone, as a branch; nothing was written")
+        case Kind.ARCHIVE:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(piece.where, target)
+            except OSError as error:
+                raise SurroundingsError(f"{os.fspath(target)}: {error.strerror}") from error

@@ -1,0 +1,36 @@
+"""Every command explains itself, on a terminal of 80 columns."""
+
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+from codexteam.cli.main import app, run
+
+
+def commands(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    for name, command in getattr(group, "commands", {}).items():
+        yield (*path, name), command
+        yield from commands(command, (*path, name))
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", [(), *ALL], ids=" ".join)
+def test_help_fits_into_80_columns(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*path, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: ")
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_and_option_says_what_it_does(path: tuple[str, ...]) -> None:
+    command = ALL[path]
+    assert str(getattr(command, "help", "") or "").strip()
+    options = [parameter for parameter in getattr(command, "params", []) if hasattr(parameter, "help")]
+    assert [option.name for option in options if not option.help and not option.hidden] == []
