@@ -2,7 +2,8 @@
 
     python -m benchmarks.fanout                                    64 agents, 4 turns, 0.5 s a turn
     python -m benchmarks.fanout --agents 1000 --turn-seconds 10    the crowd
-    python -m benchmarks.fanout --cached                           32 implementers of one batch, prompt cache counted
+    python -m benchmarks.fanout --cached                           32 implementers of one batch, 12 turns with 1.5 kB of
+                                                                   output each, prompt cache counted
     python -m benchmarks.fanout --against openai-agents            the same script through another library
 
 The model is a server in a process of its own that takes a fixed time for every answer. Everything else is real: the
@@ -72,6 +73,8 @@ class Load:
     turn_seconds: float
     line: str
     """What each turn runs."""
+    folder: str | None = None
+    """Where the store and the workspaces are."""
 
     @property
     def critical_seconds(self) -> float:
@@ -91,16 +94,18 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__)
     parser.add_argument("--agents", type=int, default=64)
-    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--turns", type=int, help="with a command each; 4, with --cached 12")
     parser.add_argument("--turn-seconds", type=float, default=0.5)
     parser.add_argument("--cached", action="store_true", help="count cached input over 32 implementers")
     parser.add_argument("--against", choices=["openai-agents"], help="run the script through this library instead")
+    parser.add_argument("--folder", help="where the store is written; the disk's sync time counts three times a turn")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     line = "seq 400" if arguments.cached else "true"
     agents = 32 if arguments.cached else arguments.agents
-    load = Load(agents, arguments.turns, arguments.turn_seconds, line)
+    turns = arguments.turns or (12 if arguments.cached else 4)
+    load = Load(agents, turns, arguments.turn_seconds, line, arguments.folder)
     if arguments.serve:
         asyncio.run(_serve(load))
         return
@@ -169,7 +174,7 @@ async def _serve(load: Load) -> None:
         # other libraries send no metadata: the commands that were answered count the turns
         done = len(call.outputs)
         if done < load.turns:
-            return [function_call("exec_command", {"cmd": load.line, "login": False})]
+            return [function_call("exec_command", {"cmd": f"{load.line} # step {done}", "login": False})]
         return [message(_REPORT)]
 
     async with ScriptedApi(play, latency_seconds=load.turn_seconds) as api:
@@ -197,7 +202,7 @@ async def _measure(base_url: str, load: Load, *, warm_first: bool) -> Measured:
     clock = SystemClock()
     provider = ProviderSettings("bench", "Bench", base_url)
     model = ResponsesModel({"bench": provider}, {}, clock, random.random, ModelOptions(warm_first=warm_first))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=load.folder) as name:
         folder = Path(name)
         store = SqliteStore(folder / "state.sqlite")
         gate = BudgetGate(Ledger(BudgetLimits(run_tokens=10**12)), {})
