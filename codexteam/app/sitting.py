@@ -319,7 +319,7 @@ def make_model(settings: Settings, environment: Mapping[str, str], clock: Clock,
     if provider is not None and provider.id == "replay" and provider.replay_file is not None:
         model = ReplayModel(provider.replay_file, clock, speed=settings.team.replay_speed or None)
     else:
-        options = ModelOptions(send_metadata=settings.team.send_metadata)
+        options = ModelOptions(send_metadata=settings.team.send_metadata, warm_first=True)
         model = ResponsesModel(settings.providers, environment, clock, random.Random().random, options)  # noqa: S311 - jitter
         # the client takes a second to import: while the sandboxes start
         model.start_warming()

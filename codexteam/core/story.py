@@ -1,7 +1,7 @@
 """A run's history for people and programs: each decision as named facts, such as `task.merged`.
 
 These are the lines of `events.jsonl`, together with what agents report of their turns. Kinds are past tense, fields are
-plain JSON; CONTRIBUTING lists the kinds, and a test compares the two.
+plain JSON; `codexteam/README.md` lists the kinds, and a test compares the two.
 """
 
 from collections.abc import Iterator, Sequence
@@ -86,6 +86,31 @@ KINDS = (
     "run.paused",
     "run.continued",
     "run.finished",
+)
+
+
+#: What is told beside decisions, by agents, checks and the composition root.
+REPORTED_KINDS = (
+    "run.opened",
+    "notice",
+    "sandbox.chosen",
+    "sandbox.progress",
+    "agent.started",
+    "agent.received",
+    "agent.turn",
+    "agent.acted",
+    "agent.waiting",
+    "agent.told",
+    "agent.compacted",
+    "agent.finished",
+    "policy.warned",
+    "conflict.expected",
+    "acceptance.checked",
+    "baseline.checked",
+    "gate.command",
+    "plan.unreadable",
+    "replan.refused",
+    "budget.warned",
 )
 
 

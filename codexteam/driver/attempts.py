@@ -17,7 +17,7 @@ from codexteam.core.guarded import GUARDED_PATHS
 from codexteam.core.ids import CommitId, Purpose
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.plan import Task
-from codexteam.core.state import RunState
+from codexteam.core.state import RunState, TaskPhase
 from codexteam.core.text import clean
 from codexteam.ports.repo import Accepted, IntakePolicy, Merged, Refused, Violation
 from codexteam.ports.sandbox import Snapshot
@@ -48,7 +48,10 @@ async def work(office: Office, effect: Work, state: RunState) -> tuple[Event, ..
         case NoAnswer():
             return _failed(effect, report)
         case Handed(answer=answer):
-            return (await _handed(office, effect, task, answer, snapshot),)
+            event = await _handed(office, effect, task, answer, snapshot)
+            if isinstance(event, AttemptSucceeded) and event.commit is not None:
+                await _forecast(office, event, state)
+            return (event,)
 
 
 async def _earlier_work(office: Office, task: Task, effect: Work) -> Snapshot | None:
@@ -128,6 +131,18 @@ async def _accepted(
     if outside and office.settings.team.scope is ScopePolicy.ASK:
         ask = f"{task.id} wrote outside its paths. Merge it?\n{violations_text(outside)}"
     return AttemptSucceeded(task.id, effect.attempt, commit, summary, later, risks, ask)
+
+
+async def _forecast(office: Office, event: AttemptSucceeded, state: RunState) -> None:
+    """Tell early which accepted work this one will not merge with; the later of the two goes back as `resolve`."""
+    waiting = {TaskPhase.QUEUED, TaskPhase.INTEGRATING}
+    for task_id, other in state.tasks.items():
+        if task_id == event.task_id or other.phase not in waiting or other.commit is None or event.commit is None:
+            continue
+        paths = await office.repo.forecast(other.commit, event.commit)
+        if paths:
+            fields: JSONObject = {"task": event.task_id, "attempt": event.attempt, "with": task_id}
+            office.tell("conflict.expected", {**fields, "paths": list(paths)})
 
 
 def policy_for(office: Office, allowed: tuple[str, ...]) -> IntakePolicy:

@@ -285,6 +285,7 @@ _WORDS = {
     "task.accepted": "{task}.{attempt} handed in: {summary}",
     "task.attempt_failed": "{task}.{attempt} failed: {reason}",
     "task.conflicted": "{task}.{attempt} conflicts in {paths}",
+    "conflict.expected": "{task}.{attempt} will conflict with {with} in {paths}",
     "task.acceptance_failed": "{task}.{attempt} fails its acceptance on the merged tree",
     "task.asked": "{task}.{attempt} asks: {question}",
     "task.clarified": "{task}.{attempt} is answered: {answer}",

@@ -1,13 +1,17 @@
+import re
+from pathlib import Path
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import codexteam
 from codexteam.core.effects import Finish
 from codexteam.core.events import Event
 from codexteam.core.ids import RunId
 from codexteam.core.plan import Task
 from codexteam.core.state import Rules, RunState
 from codexteam.core.step import step
-from codexteam.core.story import KINDS, Fact, story
+from codexteam.core.story import KINDS, REPORTED_KINDS, Fact, story
 from tests.unit.core.run_world import World, tasks
 from tests.unit.core.test_step import plans, rules
 
@@ -66,3 +70,19 @@ def test_every_story_has_known_kinds_and_one_end(plan: tuple[Task, ...], rules: 
     assert isinstance(finish, Finish)
     merged = [fields["task"] for kind, fields in facts if kind == "task.merged"]
     assert len(merged) == len(set(merged))
+
+
+def told_in_source() -> set[str]:
+    """Every kind that some module tells by name."""
+    package = Path(codexteam.__file__).parent
+    tell = re.compile(r"""\btell\(\s*"([a-z]+(?:\.[a-z_]+)?)\"""")
+    return {kind for path in package.rglob("*.py") for kind in tell.findall(path.read_text())}
+
+
+def test_every_kind_that_is_told_is_listed_and_documented() -> None:
+    documented = set(
+        re.findall(r"`([a-z]+(?:\.[a-z_]+)?)`", (Path(codexteam.__file__).parent / "README.md").read_text())
+    )
+
+    assert told_in_source() <= {*KINDS, *REPORTED_KINDS}
+    assert {*KINDS, *REPORTED_KINDS} <= documented
