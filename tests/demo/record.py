@@ -14,6 +14,7 @@ from pathlib import Path
 
 from codexteam.adapters.git.sample import make_repository
 from codexteam.app import demo
+from codexteam.app.running import View
 from tests.demo import script
 from tests.scripted_api import serve_in_thread
 
@@ -36,7 +37,7 @@ def record(file: Path) -> None:
             'wire_api = "responses"\n'
         )
         environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
-        options = demo.DemoOptions(Path(folder) / "tally", environment, demo.running.View())
+        options = demo.DemoOptions(Path(folder) / "tally", environment, View())
         sample = demo.copy_sample(options)
         make_repository(sample, environment, message=demo.MESSAGE)
         file.unlink(missing_ok=True)

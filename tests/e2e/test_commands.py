@@ -1,0 +1,133 @@
+"""What happens around a run: stopped, refused, waiting, out of budget; and gone on with."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import cast
+
+import pytest
+
+from codexteam.core.json_types import JSONObject
+from tests.e2e import one_task
+from tests.e2e.conftest import MakeWorld
+from tests.e2e.eight_tasks import SAMPLE
+from tests.e2e.one_task import GOAL, TEAM
+from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint, processes_of, tree_of
+from tests.scripted_api.script import Call, Played
+
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+
+
+def check_green(world: World, ended: Ended) -> None:
+    assert ended.code == 0, ended.out + ended.err
+    assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree_of(world, one_task.expected())
+    assert processes_of(world) == []
+
+
+def test_json_lines_end_with_how_it_ended_and_nothing_else_is_on_stdout(make: MakeWorld) -> None:
+    world, _ = make(TEAM, one_task.play)
+    ended = world.run("run", GOAL, "--json")
+    check_green(world, ended)
+    last = ended.lines[-1]
+    assert (last["kind"], last["result"], last["exit_code"]) == ("run.finished", "green", 0)
+    assert {event["run"] for event in ended.lines} == {world.run_folder.name}
+    assert [event["kind"] for event in ended.lines] == [event["kind"] for event in world.events()]
+
+
+def test_a_wrong_key_stops_before_any_work_and_the_right_one_goes_on(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    before = fingerprint(world)
+    wrong = "wrong-" + KEY[::-1]
+    ended = world.run("run", GOAL, **{KEY_NAME: wrong})
+    assert ended.code == 6, ended.out + ended.err
+    assert KEY_NAME in ended.err
+    assert "hint:" in ended.err
+    assert wrong not in ended.out + ended.err
+    assert files_with(world, wrong) == []
+    asked = len(api.requests)
+    assert asked <= 3, "a key that is refused once is not tried again"
+    check_green(world, world.run("resume"))
+    assert fingerprint(world) == before
+
+
+def test_a_budget_that_is_too_small_ends_with_4_and_a_larger_one_goes_on(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    ended = world.run("run", GOAL, "--budget", "12k")
+    assert ended.code == 4, ended.out + ended.err
+    assert "codexteam resume --budget" in ended.out
+    spent = sum(request.input_tokens for request in api.requests)
+    assert spent <= 12_000
+    check_green(world, world.run("resume", "--budget", "20m"))
+
+
+def test_a_budget_of_nothing_makes_no_call(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    assert world.run("run", GOAL, "--budget", "0k").code == 4
+    assert api.requests == []
+
+
+def test_a_plan_that_waits_for_a_person_ends_with_5_and_goes_on_when_approved(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    ended = world.run("run", GOAL, "--approve", "plan")
+    assert ended.code == 5, ended.out + ended.err
+    assert not [request for request in api.requests if request.call.purpose == "implement"]
+    assert "- [ ] **T1** Write a Markdown table" in (world.repository / "plan.md").read_text()
+    assert world.run("approve", "plan").code == 0
+    check_green(world, world.run("resume"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_goes_on_where_it_was(make: MakeWorld, number: signal.Signals, code: int) -> None:
+    world, api = make(TEAM, one_task.play)
+    ended = world.run_until(25, number, "run", GOAL)
+    assert ended.code == code, ended.out + ended.err
+    assert (ended.lines[-1]["kind"], ended.lines[-1]["exit_code"]) == ("run.finished", code)
+    assert processes_of(world) == []
+    answered = {request.call.headers["idempotency-key"] for request in api.requests[:-1]}
+    asked = len(api.requests)
+    check_green(world, world.run("resume"))
+    again = [request.call.headers["idempotency-key"] for request in api.requests[asked:]]
+    assert len(answered.intersection(again)) <= 3, "only calls that were cut short are made again"
+
+
+def test_a_second_run_at_once_is_refused_and_says_who_works(make: MakeWorld) -> None:
+    opened = asyncio.Event()
+    with ExitStack() as stack:
+
+        async def hold(call: Call) -> Played:
+            if call.purpose == "plan":
+                await opened.wait()
+            return one_task.play(call)
+
+        world, _ = make(TEAM, cast("Callable[[Call], Played]", hold))
+        first = world.start("run", GOAL, "--json")
+        stack.callback(first.wait)
+        stack.callback(first.kill)
+        assert first.stdout is not None
+        stack.enter_context(first.stdout)
+        assert first.stderr is not None
+        stack.enter_context(first.stderr)
+        for line in first.stdout:
+            event = cast("JSONObject", json.loads(line))
+            if event["kind"] == "agent.started" and event["purpose"] == "plan":
+                break
+        second = world.run("run", GOAL)
+        assert second.code == 6, second.out + second.err
+        assert "another codexteam process works on this repository" in second.err
+        assert str(first.pid) in second.err
+        first.kill()
+        first.wait()
+    # the lock went with its owner
+    opened.set()
+    check_green(world, world.run("resume"))
+
+
+def test_nothing_is_asked_in_a_folder_that_is_no_repository(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    ended = world.run("-C", str(world.home), "run", GOAL)
+    assert (ended.code, ended.out) == (6, "")
+    assert "not a git repository" in ended.err
+    assert api.requests == []
+    assert SAMPLE.is_dir()

@@ -1,0 +1,123 @@
+"""`codexteam demo`: green in half a minute on a machine with neither key nor network nor Docker."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from codexteam.adapters.recording import read_recording
+from codexteam.app import demo
+from codexteam.core.ids import Purpose
+from codexteam.core.json_types import JSONObject
+from tests.demo import script
+from tests.e2e.test_crashes import demo_files
+from tests.e2e.world import ROOT, Ended, World, tree_of
+from tests.scripted_api.script import Call
+
+#: From pressing return to the prompt, on a machine that has nothing else to do.
+BAR_SECONDS = 30.0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A machine whose own configuration would break any run that reads it."""
+    made = World(tmp_path, tmp_path / "demo", tmp_path / "home")
+    (made.home / ".codex").mkdir(parents=True)
+    (made.home / ".codex" / "config.toml").write_text("this is no TOML")
+    return made
+
+
+def run_demo(world: World, *arguments: str, alone: bool = True) -> Ended:
+    """Run the demo, without network where that can be taken away."""
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(world.home),
+        "CODEX_HOME": str(world.home / ".codex"),
+        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        "PYTHONPATH": str(ROOT),
+        "LANG": "C.UTF-8",
+        "COLUMNS": "80",
+    }
+    shield = ["unshare", "--net"] if alone and os.getuid() == 0 else []
+    done = subprocess.run(
+        [*shield, sys.executable, "-m", "codexteam", "demo", *arguments],
+        cwd=world.home,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.bubblewrap
+@pytest.mark.timeout(240)
+def test_the_demo_ends_green_and_says_where_to_look(world: World) -> None:
+    began = time.monotonic()
+    ended = run_demo(world)
+    seconds = time.monotonic() - began
+
+    assert ended.code == 0, ended.out + ended.err
+    [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
+    there = World(world.folder, folder, world.home)
+    assert f"cd {folder}\n" in ended.out
+    assert f"git diff HEAD...{there.branch}" in ended.out
+    assert there.git("rev-parse", f"{there.branch}^{{tree}}").strip() == tree_of(there, demo_files())
+    assert there.git("status", "--porcelain") == "?? plan.md\n"
+    kinds = [event["kind"] for event in there.events()]
+    assert kinds.count("task.acceptance_failed") == 1
+    assert kinds.count("finding.fixed") == 1
+    assert _most_at_once(there.events()) >= 3
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert seconds < BAR_SECONDS * max(1.0, busy), f"{seconds:.1f} s"
+
+
+def _most_at_once(events: list[JSONObject]) -> int:
+    """Give the most implementers that were at work together."""
+    at_work = most = 0
+    for event in events:
+        if event.get("role") == "implementer" and event["kind"] in {"agent.started", "agent.finished"}:
+            at_work += 1 if event["kind"] == "agent.started" else -1
+            most = max(most, at_work)
+    return most
+
+
+def test_a_folder_with_something_in_it_is_left_alone(world: World) -> None:
+    world.repository.mkdir()
+    (world.repository / "mine.txt").write_text("mine")
+    ended = run_demo(world, "--dir", str(world.repository))
+    assert ended.code == 2
+    assert "it is there and not empty" in ended.err
+    assert [path.name for path in world.repository.iterdir()] == ["mine.txt"]
+
+
+def test_the_recording_is_what_the_script_says() -> None:
+    lines = read_recording(demo.RECORDING)
+    assert len(lines) > 30
+    for line in lines.values():
+        name = cast("JSONObject", line["call"])
+        metadata = {field: str(value) for field, value in name.items()}
+        tools: JSONObject = {"type": "function", "name": "apply_patch"}
+        call = Call(1, 1, {"metadata": cast("JSONObject", metadata), "tools": [tools]}, {})
+        played = script.play(call)
+        assert isinstance(played, list)
+        answer = cast("JSONObject", line["answer"])
+        recorded = [_what(item) for item in cast("list[JSONObject]", answer["items"])]
+        assert recorded == [_what(item) for item in played], f"{name}: run python -m tests.demo.record"
+        assert Purpose(str(name["purpose"]))
+
+
+def _what(item: JSONObject) -> JSONObject:
+    """An item without its ids, and a patch in whichever form it was called."""
+    plain = {name: value for name, value in item.items() if name not in {"id", "call_id", "type", "status"}}
+    if plain.get("name") == "apply_patch" and "arguments" in plain:
+        plain["input"] = json.loads(str(plain.pop("arguments")))["input"]
+    return plain
