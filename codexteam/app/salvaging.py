@@ -117,7 +117,7 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
     pieces += [Piece(run_id, Kind.SNAPSHOT, f"{each.name} (unfinished)", str(each.pack), kept=each) for each in cut_off]
     for key, value in await store.list(f"{run_id}/accepted"):
         match value:
-            case {"commit": str(commit)}:
+            case {"commit": str(commit)} if commits.has(commit):
                 pieces.append(Piece(run_id, Kind.COMMIT, key, commit, _is_merged(state, key)))
             case _:
                 continue

@@ -60,6 +60,11 @@ class RunCommits:
                 return CommitId(result.out.decode().strip())
         return None
 
+    def has(self, commit: str) -> bool:
+        """Say whether a commit is still there."""
+        call = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{tree}}")
+        return any(self._hub.runner.run(Call(call, git_dir)).ok for git_dir in self._git_dirs())
+
     def diff(self, old: str, new: str, form: Form) -> Shown:
         """Compare two commits for readers.
 

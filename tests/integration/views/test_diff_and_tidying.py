@@ -383,6 +383,9 @@ def test_clean_leaves_alone_what_can_be_resumed_unless_it_is_named(project: Proj
     assert "cannot be resumed any more" in done.out
     assert "removed the hub" in done.out
     assert cli("runs").out.splitlines()[1].split()[1] == "cleaned"
+    assert [line.split()[1] for line in cli("salvage").out.splitlines()[1:]] == ["archive"], (
+        "what is gone is not listed"
+    )
     again = cli("clean", "--all")
     assert (again.code, again.out) == (0, "")
 
