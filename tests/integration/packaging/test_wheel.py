@@ -64,6 +64,16 @@ def test_the_wheel_carries_role_files_and_the_example(wheel: Path) -> None:
     assert [name for name in names if not name.startswith(("codexteam/", f"codexteam-{__version__}"))] == []
 
 
+def test_the_wheel_carries_the_demo_with_its_dotfiles(wheel: Path) -> None:
+    files = [path for path in (ROOT / "codexteam/app/demo").rglob("*") if path.is_file()]
+    expected = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files if path.suffix != ".pyc"}
+    with zipfile.ZipFile(wheel) as archive:
+        carried = {name: archive.read(name) for name in archive.namelist() if name.startswith("codexteam/app/demo/")}
+    assert carried == expected
+    assert "codexteam/app/demo/sample/.github/workflows/ci.yml" in carried
+    assert "codexteam/app/demo/recording.jsonl" in carried
+
+
 def test_the_code_that_runs_is_the_wheel_s(command: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(command.with_name("python")), "-c", "import codexteam; print(codexteam.__file__)"],
