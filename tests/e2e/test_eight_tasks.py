@@ -112,10 +112,14 @@ def check_story(events: list[JSONObject]) -> None:
 
 
 def check_secrets(world: World, shown: str) -> None:
-    """The user's key is nowhere; what looks like a credential is in no commit and nothing that anybody is shown."""
+    """The user's key is nowhere. What the model made up is in no commit, log, event or report.
+
+    It stays in the refused attempt's own work, which is the next attempt's to mend, below a folder of the user's alone.
+    """
     plan = (world.repository / "plan.md").read_text()
     assert KEY not in shown + plan
     assert SECRET not in shown + plan
     assert files_with(world, KEY) == []
+    assert world.state.stat().st_mode & 0o077 == 0
     private = ("state.sqlite", f"runs/{world.run_folder.name}/tasks/T6/1/", f"kept/{world.run_folder.name}/T6.1-")
     assert [name for name in files_with(world, SECRET) if not name.startswith(private)] == []

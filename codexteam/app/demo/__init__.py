@@ -57,7 +57,8 @@ def play(options: DemoOptions) -> int:
     except SandboxUnavailable as error:
         raise SandboxUnavailable(
             f"the demo's agents work in bubblewrap sandboxes: {error}",
-            hint=error.hint or "install bubblewrap, or pip install 'codexteam[local]'",
+            hint="install bubblewrap (Debian: apt-get install bubblewrap) or pip install 'codexteam[local]'; "
+            "`codexteam doctor` says what is missing",
         ) from error
     if code == 0 and not options.view.quiet:
         out.write(
