@@ -36,6 +36,8 @@ _LEAST_PYTHON = (3, 7)
 _NEEDS = "a sandbox image needs python3 (3.7 or later) and git: choose another image, or install them in a dockerfile"
 #: Another process that makes the same base is waited for this long.
 _PATIENCE_SECONDS = 600
+#: How often, and at what distance, one that does not run is looked at before it counts as left behind.
+_LOOKS, _LOOK_SECONDS = 60, 0.25
 #: The whole checkout is one process's work.
 _LIMITS = changed(SandboxLimits(), max_file_bytes=1 << 40)
 
@@ -119,18 +121,18 @@ class Bases:
             await remove(self.client, helper)
 
     async def _wait_for_others(self, helper: str, volume: str) -> None:
+        """Wait while another process makes the base; remove what one left that was killed over it."""
         docker = await self.client.connect()
-        try:
-            other = await self.client.call(docker.containers.get, helper)
-            if other.status == "running":
-                await self.client.call(other.wait, timeout=_PATIENCE_SECONDS)
-        except NotFound:
-            return
-        try:
-            await self.client.call(other.reload)
-        except NotFound:
-            return
-        await remove(self.client, helper)  # left by one that was killed
+        # not running is what it is just before it starts and just before it is removed, or for ever
+        for _ in range(_LOOKS):
+            try:
+                other = await self.client.call(docker.containers.get, helper)
+                if other.status == "running":
+                    await self.client.call(other.wait, timeout=_PATIENCE_SECONDS)
+            except NotFound:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+        await remove(self.client, helper)
         await remove_volume(self.client, volume)
 
     async def _make_helper(self, helper: str, volume: str, image: Image) -> Container | None:

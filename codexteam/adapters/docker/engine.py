@@ -159,6 +159,8 @@ class DockerEngine:
                     removed += await node.bases.prune()
             except SandboxUnavailable as error:
                 silent.append(error)
+            except ENGINE_ERRORS as error:
+                silent.append(SandboxUnavailable(f"{node.client.settings.name}: {said_by(error)}", hint=HINT))
         if len(silent) == len(self._nodes):
             raise silent[0]
         return removed

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -43,6 +44,7 @@ from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, SandboxSpec
 
+_LOG = logging.getLogger(__name__)
 _FAILURES = (StartFailedError, ChannelClosedError, GitInSandboxError, *ENGINE_ERRORS)
 
 
@@ -115,6 +117,8 @@ class Node:
         """Remove what sandboxes shared, and let go of the engine."""
         try:
             await self.slots.close()
+        except ENGINE_ERRORS as error:
+            _LOG.info("%s: slots are not removed: %s", self.client.settings.name, said_by(error))
         finally:
             await self.client.close()
 
@@ -240,6 +244,8 @@ class _Start:
         async def shut() -> None:
             try:
                 await asyncio.shield(self.shut())
+            except ENGINE_ERRORS as error:  # a sweep finds it by its labels once the engine answers again
+                _LOG.info("%s is not removed: %s", self.name, said_by(error))
             finally:
                 released()
 

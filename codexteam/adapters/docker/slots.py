@@ -76,14 +76,21 @@ class Slots:
         lease = Lease(row, number, name)
         folder = f"{_ROOM}/{number}/{name}"
         line = 'rm -rf "$0" && mkdir -p "$0/upper" "$0/work" "$0/private" && chown "$1" "$0/upper" "$0/private"'
-        await self._run(row, "sh", "-c", line, folder, f"{UID}:{UID}")
+        try:
+            await self._run(row, "sh", "-c", line, folder, f"{UID}:{UID}")
+        except BaseException:
+            row.free.append(number)  # it is emptied before its next use
+            raise
         return lease
 
     async def release(self, lease: Lease) -> None:
         """Take a folder back; nothing may be mounted over it any more."""
         row = lease.row
         if row in self._rows and row.live.channel.closed is None:
-            await self._run(row, "rm", "-rf", f"{_ROOM}/{lease.number}/{lease.name}")
+            try:
+                await self._run(row, "rm", "-rf", f"{_ROOM}/{lease.number}/{lease.name}")
+            except ChannelClosedError:
+                return  # the slot is not used again, and goes with its row
             row.free.append(lease.number)
 
     async def close(self) -> None:

@@ -12,19 +12,22 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codexteam.adapters.docker.client import EngineClient
 from codexteam.config.settings import EngineSettings
-from codexteam.errors import SandboxUnavailable
+from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import Command
 from tests.integration.docker.support import Rig, rig
 
 pytestmark = pytest.mark.docker
 
 SOCKET = "/var/run/docker.sock"
+#: What a relay carries at the moment, to break it.
+RELAYED: set[asyncio.StreamWriter] = set()
 
 
 @contextlib.asynccontextmanager
@@ -41,7 +44,9 @@ async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_unix_connection(SOCKET)
+        RELAYED.update((writer, far_writer))
         await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+        RELAYED.difference_update((writer, far_writer))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
     try:
@@ -155,3 +160,21 @@ async def test_a_repository_cannot_name_an_engine(tmp_path: Path, monkeypatch: p
     with pytest.raises(SandboxUnavailable, match="no docker context named away"):
         await client.connect()
     await client.close()
+
+
+async def test_an_engine_that_goes_away_loses_the_sandbox_and_nothing_else(tmp_path: Path) -> None:
+    async with rig(tmp_path) as near:
+        async with relay() as host:
+            far = Rig(tmp_path, replace(near.settings, engines=(EngineSettings("far", host=host),)), os.environ)
+            sandbox = await far.start()
+            assert (await sandbox.run(Command(("true",)))).ok
+        for each in list(RELAYED):
+            each.close()
+        with pytest.raises(SandboxLost):
+            await sandbox.run(Command(("true",)))
+            await sandbox.run(Command(("true",)))
+        await sandbox.close()
+        with pytest.raises(SandboxUnavailable):
+            await far.engine.sweep(None)
+        await far.engine.close()
+        assert sandbox.facts.name in await near.engine.sweep(None)
