@@ -1,5 +1,6 @@
 """Performs a run's effects over the ports: which module does what, and what the user gets to see of it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,10 +29,12 @@ from codexteam.core.ids import CommitId, branch_name
 from codexteam.core.json_types import JSONObject
 from codexteam.core.plan import Plan
 from codexteam.core.plan_md import Header, PlanDocument, is_ours, new_document, parse, render, update
+from codexteam.core.redaction import Redactor
 from codexteam.core.state import FindingStatus, RunState
 from codexteam.core.story import story
 from codexteam.driver import attempts, finishing, integrating, planning
 from codexteam.driver.loop import Seen
+from codexteam.driver.shown_plan import note_shown
 from codexteam.errors import PlanError
 from codexteam.gates import ci, qa, review
 
@@ -44,6 +47,7 @@ class TeamPerformer:
         self._office = office
         self._base = base
         self._also = also
+        self._plan_file = asyncio.Lock()
 
     async def perform(self, effect: Awaited, state: RunState) -> Event:
         """Do it, and say what happened."""
@@ -95,22 +99,28 @@ class TeamPerformer:
         """Write plan.md, or put a question into the inbox."""
         match effect:
             case WritePlan():
-                self._write_plan(state)
+                async with self._plan_file:  # one version after the other
+                    await self._write_plan(state)
             case AskPerson(item, question, task_id):
                 asked: JSONObject = {"question": question, "task": task_id, "at": self._office.clock.wall_seconds()}
                 await self._office.remember("inbox", item, asked)
 
-    def _write_plan(self, state: RunState) -> None:
-        text = self._office.files.read_plan()
+    async def _write_plan(self, state: RunState) -> None:
+        office = self._office
+        text = office.files.read_plan()
         header = Header(state.run_id, state.base or "", branch_name(state.run_id))
         plan = plan_of_state(state)
         try:
             document = parse(text) if text is not None and is_ours(text) else new_document(plan, header)
         except PlanError as error:
             # the user is in the middle of an edit: it is theirs, and is read when the run next looks
-            self._office.tell("plan.unreadable", {"reason": str(error)})
+            office.tell("plan.unreadable", {"reason": str(error)})
             return
-        self._office.files.write_plan(render(with_progress(document, state, header)))
+        # as it will stand on disk, to know it again
+        new = Redactor(office.secret_values).redact(render(with_progress(document, state, header)))
+        if new != text:
+            await note_shown(office.store, state.run_id, on_disk=text, text=new, plan=plan)
+            office.files.write_plan(new)
 
     def saw(self, seen: Seen) -> None:
         """Tell the user's views what was decided."""
