@@ -81,12 +81,17 @@ class Output:
 
 def to_its_end(command: Callable[[], int], output: Output) -> int:
     """Run a command that prints; a reader that goes away early is no error."""
-    from codexteam.adapters.terminal.pager import let_go_of
-
     try:
         code = command()
         output.out.flush()
     except BrokenPipeError:
-        let_go_of(output.out)
-        return NO_READER
+        return reader_gone(output.out)
     return code
+
+
+def reader_gone(out: TextIO) -> int:
+    """Write nothing more to a pipe whose reader has gone; give the exit code for it."""
+    from codexteam.adapters.terminal.pager import let_go_of
+
+    let_go_of(out)
+    return NO_READER

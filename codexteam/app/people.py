@@ -18,9 +18,7 @@ from codexteam.core.events import Answered, Continued, PauseRequested, StopReque
 from codexteam.core.ids import RunId
 from codexteam.core.replies import Choice, read_reply
 from codexteam.core.state import RunState, TaskPhase
-from codexteam.core.step import step
 from codexteam.core.text import clean_line
-from codexteam.driver.loop import Seen
 from codexteam.errors import InvalidTransitionError, UsageError
 from codexteam.ports.store import RunRecord, Store
 
@@ -164,19 +162,15 @@ async def _apply_offline(ground: Ground, where: Where, record: RunRecord, event:
         RepositoryBusyError: another run goes on.
     """
     from codexteam.adapters.lock import RepositoryLock
-    from codexteam.app.telling import tell_offline
 
     now = SystemClock().wall_seconds()
     started = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
     with RepositoryLock(ground.state_dir, ground.places.common_dir, started=started):
         async with opened_store(ground) as store:
-            before = await state_of(store, record)
             try:
-                after, effects = step(before, event)
+                after = await apply_event(ground, where, store, record, event)
             except InvalidTransitionError as error:
                 raise UsageError(str(error), hint=_INBOX) from error
-            await apply_event(store, record, event)
-            tell_offline(ground, where, record, Seen(event, before, after, effects), at_seconds=now)
             if after.stop is not None and not after.holds:  # a person ended it
                 await store.set_run_state(record.run_id, after.stop.result.value)
             return after

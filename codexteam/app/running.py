@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
+from codexteam.app.access import check_access
+from codexteam.app.looking import Where
 from codexteam.app.sitting import Ended, Sitting, Table, opened_store
 from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned
 from codexteam.config.load import load_settings
@@ -87,6 +89,7 @@ def resume(name: str | None, options: RunOptions) -> int:
 async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> int:
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
     settings = load_settings(options.load)
+    check_access(settings, options.load.environment)
     given = _given_plan(options)
     text = checked_goal(goal, given)
     _refuse_foreign_plan(ground, options)
@@ -122,6 +125,8 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
 
 
 async def _go_on(name: str | None, options: RunOptions) -> int:
+    from codexteam.app.offline import approve_planned, take_edited_plan
+
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
     clock = SystemClock()
     now = clock.wall_seconds()
@@ -134,9 +139,11 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
             lock.name_run(record.run_id)
             load = with_remembered(options.load, record.settings)
             settings = load_settings(load)
+            check_access(settings, load.environment)
             await store.set_run_state(record.run_id, "running")
-            await _take_edited_plan(ground, store, record)
-            await _approve_planned(store, record)
+            where = Where(load.cwd, load.environment, options.state_dir)
+            await take_edited_plan(ground, where, store, record)
+            await approve_planned(ground, where, store, record)
             sitting = Sitting(
                 ground,
                 settings,
@@ -155,45 +162,6 @@ def _folder(cwd: Path, ground: Ground) -> str:
     """Give where the command was started, relative to the repository's root; empty at the root or outside."""
     here, root = cwd.resolve(), ground.places.root.resolve()
     return here.relative_to(root).as_posix().removeprefix(".") if here.is_relative_to(root) else ""
-
-
-async def _take_edited_plan(ground: Ground, store: Store, record: RunRecord) -> None:
-    """Take in what the user changed in plan.md while the run waited.
-
-    Raises:
-        PlanError: the edit cannot be read, or does not hold together; names its line.
-    """
-    from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
-    from codexteam.app.offline import apply_event
-    from codexteam.core.events import PlanEdited
-    from codexteam.core.plan_md import normal_plan
-    from codexteam.core.state import Rules
-    from codexteam.driver.loop import load_state
-    from codexteam.driver.performer import plan_of_state
-
-    text = read_plan_file(ground.places.root / PLAN_NAME)
-    if text is None or record.run_id not in text:
-        return
-    state = await load_state(store, record.run_id, goal=record.goal, rules=Rules())
-    if not state.tasks:
-        return
-    edited = parse(text).plan()
-    known = normal_plan(plan_of_state(state))
-    if (edited.tasks, edited.later, edited.risks) != (known.tasks, known.later, known.risks):
-        await apply_event(store, record, PlanEdited(replace(edited, goal=state.goal)))
-
-
-async def _approve_planned(store: Store, record: RunRecord) -> None:
-    """Going on with a run that was only planned is the approval of its plan."""
-    from codexteam.app.offline import apply_event
-    from codexteam.core.events import Answered
-    from codexteam.core.state import Rules
-    from codexteam.driver.loop import load_state
-
-    if record.settings.get("plan_only") is True:
-        state = await load_state(store, record.run_id, goal=record.goal, rules=Rules())
-        if "plan" in state.holds:
-            await apply_event(store, record, Answered("plan", "", approved=True))
 
 
 async def _sit(sitting: Sitting, store: Store, clock: SystemClock, view: View) -> tuple[Ended, Board, "Console"]:
@@ -227,14 +195,15 @@ async def _replay(path: Path, board: Board) -> None:
 def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
     from codexteam.adapters.terminal.live import LiveView
     from codexteam.adapters.terminal.plain import PlainLines, Quiet
+    from codexteam.adapters.terminal.steady import Steady
 
     if view.json_lines:
-        return _Both(JsonLines(view.out, run_id), Quiet(board))
+        return _Both(Steady(JsonLines(view.out, run_id), view.out), Quiet(board))
     if view.quiet:
         return Quiet(board)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console, board, clock.wall_seconds)
-    return PlainLines(view.err, board)
+    return Steady(PlainLines(view.err, board), view.err)
 
 
 class _Both:
@@ -263,11 +232,12 @@ def finish(ended: Ended, board: Board, console: "Console", view: View) -> int:
 
 def make_console(view: View) -> "Console":
     """Give the console for people: standard error with `--json`, whose output is for programs."""
-    from rich.console import Console
+    from codexteam.adapters.terminal.steady import SteadyConsole
 
     force = {"always": True, "never": False}.get(view.color)
     stream = view.err if view.json_lines else view.out
-    return Console(file=stream, force_terminal=force, no_color=True if view.color == "never" else None, highlight=False)
+    no_color = True if view.color == "never" else None
+    return SteadyConsole(file=stream, force_terminal=force, no_color=no_color, highlight=False)
 
 
 def checked_goal(goal: str | None, given: Plan | None) -> str:

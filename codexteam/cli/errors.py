@@ -21,6 +21,13 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
     """
     try:
         result = action()
+        sys.stdout.flush()  # not at the interpreter's end, where a closed pipe could only be complained of
+    except BrokenPipeError:
+        return _reader_gone()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # the parser's way of taking it
+            return _reader_gone()
+        raise
     except CodexteamError as error:
         return _say(str(error), error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -39,6 +46,13 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
     except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
         return _unexpected(error, environment)
     return result if isinstance(result, int) else 0
+
+
+def _reader_gone() -> int:
+    """End quietly: whoever reads our output, such as `head`, has seen enough."""
+    from codexteam.app.output import reader_gone
+
+    return reader_gone(sys.stdout)
 
 
 def _say(message: str, hint: str, code: int) -> int:

@@ -38,6 +38,8 @@ class AttemptStory:
     checks: list[Check] = field(default_factory=list)
     outcome: str = ""
     """How it went on: handed in, failed, conflicts, ...; empty while it works."""
+    evidence: str = ""
+    """What its acceptance commands said when they failed: several lines, the end of a long output."""
     notes: list[str] = field(default_factory=list)
     """Questions, answers, what people said."""
     base: str = ""
@@ -88,6 +90,7 @@ def _attempt_json(attempt: AttemptStory) -> JSONObject:
             for c in attempt.checks
         ],
         "outcome": attempt.outcome,
+        "evidence": attempt.evidence,
         "notes": list(attempt.notes),
         "base": attempt.base,
         "commit": attempt.commit,
@@ -189,6 +192,7 @@ def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR091
             attempt.outcome = "conflicts in " + ", ".join(map(str, paths if isinstance(paths, list) else []))
         case "task.acceptance_failed":
             attempt.outcome = "failed: its acceptance commands fail on the merged tree"
+            attempt.evidence = _text(fields, "evidence")
         case "task.merged":
             attempt.outcome = f"merged; {attempt.outcome}" if attempt.outcome else "merged"
         case _:

@@ -40,6 +40,8 @@ _VERDICT_STYLES = {"ship": "green", "block": "red", "unanswered": "yellow"}
 _ORDER = ("waits", "asking", "failed", "blocked", "working", "merging", "accepted", "todo", "merged", "dropped")
 #: Tool calls of an attempt that are shown; all of them are in `logs` and `--json`.
 _ACTIONS = 8
+#: Lines of what a failed acceptance said; the end is where tests say what failed.
+_EVIDENCE_LINES = 16
 
 
 def age(seconds: float) -> str:
@@ -220,6 +222,11 @@ def _attempt(console: Console, attempt: AttemptStory) -> None:
         style = "green" if check.exit_code == 0 and not check.timed_out else "red"
         line = Text("  check   ").append(end, style=style)
         _line(console, line, foreign(f"  `{_one_line(check.command)}` ({check.seconds:.1f} s)"))
+    said = [line for line in attempt.evidence.splitlines() if line.strip()]
+    if len(said) > _EVIDENCE_LINES:
+        _line(console, Text(f"  said    {len(said) - _EVIDENCE_LINES} lines more before these", style="dim"))
+    for text in said[-_EVIDENCE_LINES:]:
+        _line(console, foreign(f"  said    {text}"))
     if attempt.commit:
         _line(console, Text(f"  commit  {attempt.commit[:10]} on {attempt.base[:10]}"))
     if attempt.folder:

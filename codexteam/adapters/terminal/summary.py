@@ -44,10 +44,10 @@ def _parts(board: Board) -> Iterable[RenderableType]:
             yield foreign(f"        {task.id} {task.status}: {task.title}{reason}")
     if board.gates:
         verdicts = ", ".join(f"{gate.name} {gate.state}" for gate in board.gates.values())
-        yield foreign(f"gates   {verdicts}")
+        yield _labelled("gates", foreign(verdicts))
     yield from _findings(board)
     for item, question in board.waiting.items():
-        yield foreign(f"waits   {item}: {question}", style="yellow")
+        yield _labelled("waits", foreign(f"{item}: {question}", style="yellow"))
     if board.branch:
         yield foreign(f"branch  {board.branch} at {board.commit[:12]}")
     yield Text(f"time    {elapsed(board.now_seconds - board.started_at_seconds)}")
@@ -57,6 +57,15 @@ def _parts(board: Board) -> Iterable[RenderableType]:
         yield Text(f"        {unknown} calls whose usage the service did not say are not in it", style="yellow")
     if board.agents:
         yield _costs(board)
+
+
+def _labelled(label: str, text: Text) -> Table:
+    """Put a word before a text whose further lines stay right of it."""
+    line = Table.grid()
+    line.add_column(width=8)
+    line.add_column(overflow="fold")
+    line.add_row(label, text)
+    return line
 
 
 def _findings(board: Board) -> Iterable[RenderableType]:
