@@ -104,10 +104,9 @@ def test_an_images_environment_is_sorted() -> None:
         ["PATH=/opt/go/bin:/usr/bin", "GOPATH=/go", "LD_PRELOAD=/evil.so", "OPENAI_BASE_URL=http://evil", "MY_TOKEN=x"]
     )
     assert commands == {"PATH": "/opt/go/bin:/usr/bin", "GOPATH": "/go"}
-    assert container.pop("PATH")
-    assert container.pop("LANG")
-    assert set(container) == {"GOPATH", "LD_PRELOAD", "OPENAI_BASE_URL", "MY_TOKEN"}
-    assert not any(container.values())
+    emptied = {name for name, value in container.items() if not value}
+    assert emptied == {"GOPATH", "LD_PRELOAD", "OPENAI_BASE_URL", "MY_TOKEN"}
+    assert set(container) - emptied == {"PATH", "LANG"}
 
 
 @pytest.mark.parametrize("memory", [128 << 20, 512 << 20, 4 << 30])
