@@ -117,7 +117,8 @@ def parse(text: str) -> PlanDocument:
     fenced = False
     while at < len(lines):
         line = lines[at]
-        if section != "tasks" and line.lstrip().startswith("```"):
+        # a goal goes on to the next heading, whatever it opens; a task's fences are its own
+        if section not in {"tasks", "goal"} and line.lstrip().startswith("```"):
             fenced = not fenced
         if line.startswith("## ") and not fenced:
             section = line[3:].strip().casefold()

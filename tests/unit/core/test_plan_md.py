@@ -117,6 +117,14 @@ def test_an_edit_that_cannot_be_read_is_one_error_with_its_line(old: str, new: s
     assert message in str(error.value)
 
 
+def test_a_goal_that_opens_a_code_block_ends_at_the_next_heading() -> None:
+    document = parse("## Goal\n```sh\nmake\n## Tasks\n- [ ] **T1** Make it\n## Later\n- more\n")
+
+    assert document.plan().goal == "```sh\nmake"
+    assert [task.id for task in document.plan().tasks] == ["T1"]
+    assert document.items("later") == ("more",)
+
+
 words = st.text(alphabet=st.sampled_from("ab `-*#[]():\\,T1\n\té中\u2028|~x"), max_size=30)
 name = st.integers(1, 10_000).map(lambda n: TaskId(f"T{n}"))
 
