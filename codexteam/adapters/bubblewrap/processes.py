@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,7 @@ class Running:
     async def stop(self) -> None:
         """Kill it and wait; everything in its namespace dies with it."""
         await self.channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        _kill(self.process)
         await self.process.wait()
         self.stderr.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -69,6 +69,7 @@ async def launch(plan: Launch, *, prefix: tuple[str, ...] = (), timeout_seconds:
             # only a service manager in front would look at it; bubblewrap gets an environment of its own
             env={"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", "PATH": PATH},
             limit=_READ_BUFFER_BYTES,
+            process_group=0,
         )
     finally:
         if filter_descriptor is not None:
@@ -84,8 +85,7 @@ async def launch(plan: Launch, *, prefix: tuple[str, ...] = (), timeout_seconds:
         running = Running(process, channel, hello, said)
         _demand_closed(hello, filtered=program is not None)
     except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        _kill(process)
         await process.wait()
         await channel.close()
         text = (await said).decode("utf-8", "replace").strip()
@@ -93,6 +93,17 @@ async def launch(plan: Launch, *, prefix: tuple[str, ...] = (), timeout_seconds:
             raise StartFailedError(clean(text or str(error))) from error
         raise
     return running
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill bubblewrap and what it has forked.
+
+    Until its child has asked the kernel to die with it, the child would stay, wait for a parent that is gone, and hold
+    the pipes that `wait` waits for.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _demand_closed(hello: Hello, *, filtered: bool) -> None:

@@ -15,6 +15,8 @@ import pytest
 from codexteam.adapters.bubblewrap.binary import Binary, find_binaries
 from codexteam.adapters.bubblewrap.cgroups import find_groups
 from codexteam.adapters.bubblewrap.engine import BubblewrapEngine, group_name, owner_of
+from codexteam.adapters.bubblewrap.launching import Launch, find_interpreter
+from codexteam.adapters.bubblewrap.processes import StartFailedError, launch
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxLimits, SandboxMode
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.errors import SandboxUnavailable
@@ -160,6 +162,16 @@ async def test_a_binary_that_does_not_work_is_one_clean_refusal(spec: SandboxSpe
             await engine.start(spec)
         assert caught.value.exit_code == 6
         assert caught.value.hint
+
+
+async def test_a_start_that_is_given_up_takes_what_was_forked_with_it(tmp_path: Path) -> None:
+    """A child that has not yet asked to die with its parent holds the pipes: waiting for these would never end."""
+    forked = tmp_path / "forked"
+    plan = Launch(Binary(Path("/bin/false")), find_interpreter(), SandboxLimits(), NetworkKind.NONE, True, tmp_path)
+    async with asyncio.timeout(20):
+        with pytest.raises(StartFailedError):
+            await launch(plan, prefix=("/bin/sh", "-c", f"sleep 1000 & echo $! > {forked}; wait"), timeout_seconds=1.0)
+    assert not Path("/proc", forked.read_text().strip()).exists()
 
 
 async def test_one_checkout_serves_every_workspace_of_a_commit(
