@@ -175,7 +175,9 @@ def build_team(table: JSONObject, base: Path) -> TeamSettings:
 
 _NESTED = {"scope", "record_file", "replay_file", "budget", "limits", "sandbox", "gates", "prices"}
 _FRACTIONS = frozenset(
-    words("replay_speed run_usd run_credits warn_share wind_down_share agent_minutes command_seconds timeout_seconds cpus")
+    words(
+        "replay_speed run_usd run_credits warn_share wind_down_share agent_minutes command_seconds timeout_seconds cpus"
+    )
 )
 
 
