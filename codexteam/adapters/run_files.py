@@ -1,5 +1,6 @@
 """The folder of a run, on disk; and plan.md at the root of the user's work tree."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def replace_file(path: Path, text: str, *, mode: int) -> None:
         reach("file.replace.after")
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
+            temporary.unlink(missing_ok=True)
         full = "make room and run `codexteam resume`" if error.errno == 28 else "the folder must be writable"
         raise StoreError(f"{path}: {error.strerror}", hint=full) from error
 

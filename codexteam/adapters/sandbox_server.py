@@ -100,6 +100,14 @@ PRIVATE_CONFIG = b"""[core]
 EXTRAS = "codexteam-extras.json"
 
 
+def config_for(plain: bytes, commit: str) -> bytes:
+    """Give a configuration for a repository whose ids are as long as this one: of SHA-1, or of SHA-256."""
+    if len(commit) == 40:
+        return plain
+    newer = plain.replace(b"repositoryformatversion = 0", b"repositoryformatversion = 1")
+    return newer + b"[extensions]\n\tobjectFormat = sha256\n"
+
+
 def read_file(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
@@ -446,7 +454,7 @@ class Git:
     def job_root(self, args: Json) -> Json:
         """Unpack the `.git` that comes in, and check the root commit out."""
         extract_tar(0, self.workspace, only=".git")
-        write_file(os.path.join(self.agent_dir, "config"), AGENT_CONFIG)
+        write_file(os.path.join(self.agent_dir, "config"), config_for(AGENT_CONFIG, args["commit"]))
         for name in ("refs/heads", "info", "objects/info"):
             os.makedirs(os.path.join(self.agent_dir, name), exist_ok=True)
         return self.show(args["commit"])
@@ -527,7 +535,7 @@ class Git:
         for name in ("refs/heads", "objects/info", "objects/pack", "info"):
             os.makedirs(os.path.join(temporary, name))
         write_file(os.path.join(temporary, "HEAD"), b"ref: refs/heads/none\n")
-        write_file(os.path.join(temporary, "config"), PRIVATE_CONFIG)
+        write_file(os.path.join(temporary, "config"), config_for(PRIVATE_CONFIG, args["commit"]))
         for name in ("shallow", "info/exclude", EXTRAS):
             if os.path.exists(os.path.join(self.agent_dir, name)):
                 write_file(os.path.join(temporary, name), read_file(os.path.join(self.agent_dir, name)))
@@ -656,7 +664,7 @@ class Git:
         for name in ("refs/heads", "objects/info", "objects/pack", "info"):
             os.makedirs(os.path.join(spare, name))
         write_file(os.path.join(spare, "HEAD"), b"ref: refs/heads/none\n")
-        write_file(os.path.join(spare, "config"), PRIVATE_CONFIG)
+        write_file(os.path.join(spare, "config"), config_for(PRIVATE_CONFIG, base))
         write_file(os.path.join(spare, "info/exclude"), kept)
         before = self.own_dir, self.index
         self.own_dir, self.index = spare, os.path.join(spare, "index")

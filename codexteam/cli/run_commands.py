@@ -162,11 +162,14 @@ def read_goal(goal: str | None) -> str | None:
 
     # one byte more than is allowed is enough to know
     data = sys.stdin.buffer.read(MAX_GOAL_BYTES + 1)
+    if len(data) > MAX_GOAL_BYTES:
+        raise UsageError(
+            f"the goal on standard input is too long: at most {MAX_GOAL_BYTES:,} bytes are allowed",
+            hint="put the details into a file of the repository and name it in the goal",
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if len(data) > MAX_GOAL_BYTES:
-            return data.decode("utf-8", errors="replace")  # refused for its length
         raise UsageError(f"the goal on standard input is no UTF-8: byte {error.start}") from error
 
 

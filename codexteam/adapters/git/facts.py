@@ -35,6 +35,7 @@ def inspect_repository(runner: GitRunner, places: Places) -> RepositoryFacts:
             raise RepoError(f"{where}: {what} is under way", hint=hint)
     head = _head(runner, places)
     branch = _branch(runner, places)
+    _refuse_branch_in_the_way(runner, places)
     files = _files(runner, places, head)
     notices: list[str] = []
     dirty = False
@@ -56,6 +57,20 @@ def inspect_repository(runner: GitRunner, places: Places) -> RepositoryFacts:
             )
     notices += _peculiarities(runner, places, files)
     return RepositoryFacts(places.root, places.common_dir, head, branch, dirty, tuple(notices))
+
+
+def _refuse_branch_in_the_way(runner: GitRunner, places: Places) -> None:
+    """Results land in `codexteam/<run>`: said now, and not when all is spent.
+
+    Raises:
+        RepoError: a branch has the folder's name.
+    """
+    if runner.run(Call(("show-ref", "--verify", "--quiet", "refs/heads/codexteam"), places.git_dir)).ok:
+        raise RepoError(
+            f"{clean_line(str(places.root))}: there is a branch named codexteam; results land in codexteam/<run>, "
+            "which git cannot make beside it",
+            hint="Rename it: git branch -m codexteam another-name",
+        )
 
 
 def is_partial(runner: GitRunner, places: Places) -> bool:
