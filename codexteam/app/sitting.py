@@ -228,7 +228,7 @@ class Table:
         name = signal.Signals(number).name
         if number == signal.SIGINT and times == 1:
             self.tell("notice", {"text": "letting agents end; Ctrl-C again stops them (both can be resumed)"})
-            driver.post(StopRequested(f"{name}: agents were let end", code))
+            driver.post(StopRequested(f"{name}: agents could end first", code))
         elif times <= 2 or number != signal.SIGINT:
             self.tell("notice", {"text": f"{name}: stopping agents where they are"})
             driver.halt(StopRequested(f"{name}: agents were stopped where they were", code))

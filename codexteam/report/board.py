@@ -295,7 +295,7 @@ _WORDS = {
     "task.blocked": "{task} blocked: {reason}",
     "task.dropped": "{task} dropped: {reason}",
     "gate.started": "{gate} judges {commit} (round {round})",
-    "gate.completed": "{gate}: {verdict} {note}",
+    "gate.completed": "{gate}: {verdict}: {note}",
     "finding.opened": "{finding} {severity}: {title}",
     "finding.repeated": "{finding} still there: {title}",
     "finding.fixed": "{finding} fixed: {title}",
