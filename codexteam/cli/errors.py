@@ -1,15 +1,18 @@
 """The one error boundary: what a command raises becomes a message on stderr and an exit code."""
 
+import errno
 import sys
 from collections.abc import Callable, Mapping
 
 import typer
 
 from codexteam.core.text import clean
-from codexteam.errors import CodexteamError
+from codexteam.errors import CodexteamError, SurroundingsError
 
 #: What a shell reports for a process that SIGINT ended.
 INTERRUPTED = 130
+#: The disk's own ways of refusing: full, over quota, read-only, broken.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) -> int:
@@ -41,11 +44,20 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
         else:
             sys.stderr.write(f"error: {clean(error.format_message())}\n")
         return error.exit_code
+    except OSError as error:
+        return _disk(error) if error.errno in _DISK else _unexpected(error, environment)
     except RecursionError as error:
         return _unexpected(error, environment)
     except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
         return _unexpected(error, environment)
     return result if isinstance(result, int) else 0
+
+
+def _disk(error: OSError) -> int:
+    """Say what the disk did not take; wherever it was, the state file has all that was acted on."""
+    where = f"{error.filename}: " if error.filename else ""
+    hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on with a run"
+    return _say(f"{where}{error.strerror}", hint, SurroundingsError.exit_code)
 
 
 def _reader_gone() -> int:

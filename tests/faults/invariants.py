@@ -158,10 +158,11 @@ def _calls(evidence: Evidence) -> Iterator[str]:
 
 
 def _ledger(evidence: Evidence) -> Iterator[str]:
-    """What is stored as used is what the server counted, call by call."""
-    counted: dict[CallName, set[int]] = {}
+    """What is stored as used is what the server counted, call by call; a try that failed may have been billed too."""
+    tries: dict[CallName, list[int]] = {}
     for request in evidence.requests:
-        counted.setdefault(_name(request), set()).add(request.input_tokens)
+        tries.setdefault(_name(request), []).append(request.input_tokens)
+    counted = {name: {sum(part) for part in _runs(counts)} for name, counts in tries.items()}
     sql = "SELECT run_id, role, purpose, task_id, attempt, turn, input_tokens FROM call WHERE answer IS NOT NULL"
     for *name, tokens in rows(evidence.world, sql):
         if tokens not in counted.get(tuple(map(str, name)), set()):
@@ -175,6 +176,13 @@ def _ledger(evidence: Evidence) -> Iterator[str]:
                 told[1] += int(str(usage["output_tokens"]))
         if evidence.kills == 0 and total != [tuple(told)]:
             yield f"the store counts {total}, the events {told}"
+
+
+def _runs(counts: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Give every run of neighbours."""
+    for start in range(len(counts)):
+        for end in range(start + 1, len(counts) + 1):
+            yield counts[start:end]
 
 
 def _git(world: World, database: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
