@@ -68,6 +68,8 @@ class Group:
             except OSError:
                 continue
             for member in members:
+                if member == "0":  # of another process namespace; to `kill` it would mean our own process group
+                    continue
                 try:
                     os.kill(int(member), 9)
                 except ProcessLookupError:

@@ -86,8 +86,10 @@ async def launch(plan: Launch, *, prefix: tuple[str, ...] = (), timeout_seconds:
         _demand_closed(hello, filtered=program is not None)
     except BaseException as error:
         _kill(process)
-        await process.wait()
+        # the server inside, once it has a session of its own and until the kernel is asked to end it with bubblewrap,
+        # outlives that kill; it ends when its input does, and `wait` waits for the pipes that it holds
         await channel.close()
+        await process.wait()
         text = (await said).decode("utf-8", "replace").strip()
         if isinstance(error, (ChannelClosedError, StartFailedError)):
             raise StartFailedError(clean(text or str(error))) from error

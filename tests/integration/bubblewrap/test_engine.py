@@ -183,6 +183,23 @@ async def test_a_start_that_is_given_up_takes_what_was_forked_with_it(tmp_path: 
             await asyncio.sleep(0.01)
 
 
+async def test_a_start_that_is_cancelled_ends_a_server_with_a_session_of_its_own(tmp_path: Path) -> None:
+    """It is out of reach of a kill of bubblewrap's group, and not yet bound to bubblewrap's life: its input ends it."""
+    plan = Launch(Binary(Path("/bin/false")), find_interpreter(), SandboxLimits(), NetworkKind.NONE, True, tmp_path)
+    there = tmp_path / "server"
+    # a job in the background would read from nowhere
+    server = f"exec 3<&0; setsid sh -c 'echo $$ > {there}.new; mv {there}.new {there}; cat <&3' & wait"
+    async with asyncio.timeout(20):
+        starting = asyncio.create_task(launch(plan, prefix=("/bin/sh", "-c", server)))
+        while not there.exists():
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        while runs(int(there.read_text())):  # it closes its pipes a moment before it is gone
+            await asyncio.sleep(0.01)
+
+
 async def test_one_checkout_serves_every_workspace_of_a_commit(
     engine: BubblewrapEngine, spec: SandboxSpec, tmp_path: Path
 ) -> None:
