@@ -73,7 +73,7 @@ class World:
     def run(self, *arguments: str, **environment: str) -> Ended:
         """Run the command to its end."""
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=170)
+        out, err = _ended(process)
         return Ended(process.returncode, out, err)
 
     def run_until(self, lines: int, number: signal.Signals, *arguments: str) -> Ended:
@@ -85,7 +85,7 @@ class World:
             seen.append(line)
             if len(seen) == lines:
                 process.send_signal(number)
-        _, err = process.communicate(timeout=170)
+        _, err = _ended(process)
         return Ended(process.returncode, "".join(seen), err)
 
     def git(self, *arguments: str) -> str:
@@ -119,6 +119,16 @@ class World:
         """The only run's `events.jsonl`."""
         text = (self.run_folder / "events.jsonl").read_text(encoding="ascii")
         return [cast("JSONObject", json.loads(line)) for line in text.splitlines()]
+
+
+def _ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for the end; a command that hangs is killed, and fails its test alone."""
+    try:
+        return process.communicate(timeout=170)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
 
 
 def make_world(folder: Path, sample: Path, base_url: str, team: str) -> World:
