@@ -12,6 +12,7 @@ from typing import TypeAlias
 from codexteam.core.ids import TaskId
 from codexteam.core.plan import Plan, Task
 from codexteam.core.plan_md_task import TASK_START, lines_of, normal_task, parse_task, render_task
+from codexteam.core.text import clean, clean_line
 from codexteam.errors import PlanError
 
 #: How a file says that it is ours.
@@ -216,7 +217,7 @@ def render(document: PlanDocument) -> str:
 
 def new_document(plan: Plan, header: Header) -> PlanDocument:
     """Lay out a fresh plan.md."""
-    title = " ".join(plan.goal.split())
+    title = normal_line(plan.goal)
     title = title if len(title) <= 72 else title[:69].rstrip() + "..."
     nodes: list[Node] = [Raw((f"# Plan: {title}", "", header.render()))]
     nodes += [Heading(name) for name in _SECTIONS]
@@ -234,7 +235,9 @@ def update(
     nodes = [TaskNode(by_id.pop(n.task.id)) if isinstance(n, TaskNode) and n.task.id in by_id else n for n in nodes]
     places = [at for at, node in enumerate(nodes) if isinstance(node, TaskNode)]
     heading = next(at for at, node in enumerate(nodes) if isinstance(node, Heading) and node.name.casefold() == "tasks")
-    after = (places[-1] if places else heading) + 1
+    # below a heading without tasks, after the user's words: indented ones would become a part of the task before them
+    end = next((at for at in range(heading + 1, len(nodes)) if isinstance(nodes[at], Heading)), len(nodes))
+    after = places[-1] + 1 if places else end
     nodes[after:after] = [TaskNode(task) for task in by_id.values()]
     for section, items in (("later", plan.later), ("done", done), ("next", next_up), ("risks", plan.risks)):
         nodes = _with_items(nodes, section, items)
@@ -257,13 +260,13 @@ def _with_items(nodes: list[Node], section: str, items: Sequence[str]) -> list[N
 
 
 def normal_line(text: str) -> str:
-    """Give text as one line, as plan.md can hold it."""
-    return " ".join(text.split())
+    """Give text as one line, as plan.md can hold it: what a terminal would obey is escaped, as people print the file."""
+    return clean_line(" ".join(text.split()))
 
 
 def normal_text(text: str) -> str:
-    """Give text as plan.md can hold it: lines without trailing space, none of them blank at the ends."""
-    return "\n".join(line.rstrip() for line in lines_of(text)).strip("\n")
+    """Give text as plan.md can hold it: lines without trailing space, none blank at the ends, controls escaped."""
+    return clean("\n".join(line.rstrip() for line in lines_of(text)).strip("\n"))
 
 
 def normal_plan(plan: Plan) -> Plan:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from codexteam.core.ids import FindingId, TaskId
 from codexteam.core.plan import Acceptance, Task, TaskStatus
+from codexteam.core.text import clean, clean_line
 from codexteam.errors import PlanError
 
 #: The first line of a task.
@@ -176,14 +177,14 @@ def _unspan(body: str) -> str:
 
 
 def normal_task(task: Task) -> Task:
-    """Give a task as plan.md can hold it: one-line title and criteria, no empty paths."""
+    """Give a task as plan.md can hold it: one-line title and criteria, no empty paths, controls escaped."""
     lines = [line.rstrip() for line in lines_of(task.description)]
     return replace(
         task,
-        title=" ".join(task.title.split()) or str(task.id),
-        role=" ".join(task.role.replace("`", "").split()) or "implementer",
-        description="\n".join(lines).strip("\n"),
-        paths=tuple(line for path in task.paths if (line := " ".join(lines_of(path)).strip())),
+        title=clean_line(" ".join(task.title.split())) or str(task.id),
+        role=clean_line(" ".join(task.role.replace("`", "").split())) or "implementer",
+        description=clean("\n".join(lines).strip("\n")),
+        paths=tuple(clean_line(line) for path in task.paths if (line := " ".join(lines_of(path)).strip())),
         acceptance=tuple(_normal_acceptance(accept) for accept in task.acceptance),
     )
 
@@ -191,6 +192,6 @@ def normal_task(task: Task) -> Task:
 def _normal_acceptance(accept: Acceptance) -> Acceptance:
     command = accept.command.rstrip() if accept.command and accept.command.strip() else None
     if command is not None:
-        command = "\n".join(lines_of(command))
+        command = clean("\n".join(lines_of(command)))
     criterion = " ".join(accept.criterion.split()) or " ".join((command or "holds").split())
-    return Acceptance(criterion, command)
+    return Acceptance(clean_line(criterion), command)

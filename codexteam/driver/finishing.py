@@ -8,6 +8,7 @@ from codexteam.core.events import Documented, Event, Landed, LandingFailed, Rele
 from codexteam.core.ids import Purpose
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.state import RunState
+from codexteam.core.text import clean
 from codexteam.driver.attempts import policy_for, violations_text
 from codexteam.errors import LandingError
 from codexteam.gates.diffs import DIFF_BYTES
@@ -49,7 +50,7 @@ async def release(office: Office, effect: Release, state: RunState) -> Event:
         case NoAnswer(reason=reason):
             return Released(f"no release notes: {reason}")
         case Handed(answer=answer):
-            path = office.files.write("release-notes.md", _notes(state.goal, answer))
+            path = office.files.write("release-notes.md", clean(_notes(state.goal, answer)))
             return Released(str(path))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.core.json_types import JSONObject, JSONValue
 from tests.demo.script import report, run
 from tests.e2e.world import World, fingerprint
 from tests.faults import twelve_tasks
@@ -34,7 +35,9 @@ def hostile(call: Call) -> Played:
     """The twelve tasks' model, whose every text is hostile."""
     match call.purpose:
         case "plan":
-            tasks = [{**task, "title": f"{task['title']} {EVIL}", "description": EVIL} for task in _tasks()]
+            tasks: list[JSONValue] = [
+                {**task, "title": f"{task['title']} {EVIL}", "description": EVIL} for task in _tasks()
+            ]
             return [message({**twelve_tasks.PLAN, "summary": EVIL, "tasks": tasks, "later": [EVIL], "risks": [EVIL]})]
         case "replan":
             return [message({**twelve_tasks.PLAN, "tasks": [{**twelve_tasks.FIX, "title": EVIL}]})]
@@ -63,7 +66,7 @@ def hostile(call: Call) -> Played:
             return twelve_tasks.play(call)
 
 
-def _tasks() -> list[dict[str, object]]:
+def _tasks() -> list[JSONObject]:
     tasks = twelve_tasks.PLAN["tasks"]
     assert isinstance(tasks, list)
     return [task for task in tasks if isinstance(task, dict)]

@@ -117,6 +117,24 @@ def test_an_edit_that_cannot_be_read_is_one_error_with_its_line(old: str, new: s
     assert message in str(error.value)
 
 
+def test_controls_that_a_terminal_would_obey_are_escaped() -> None:
+    evil = "a\x1b]52;c;eA==\x07\u202e"
+    task = Task(TaskId("T1"), evil, evil, paths=(evil,), acceptance=(Acceptance(evil, f"echo {evil}"),))
+    plan = Plan(evil, tasks=(task,), later=(evil,), risks=(evil,))
+
+    text = render(new_document(plan, HEADER))
+
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert parse(text).plan() == normal_plan(plan)
+
+
+def test_new_tasks_come_after_the_words_below_a_heading_without_tasks() -> None:
+    text = render(update(parse("## Tasks\n  indented words\n"), Plan("x", tasks=(Task(TaskId("T1"), "One"),)), HEADER))
+
+    assert parse(text).plan().tasks == (Task(TaskId("T1"), "One"),)
+    assert "  indented words\n" in text
+
+
 def test_a_goal_that_opens_a_code_block_ends_at_the_next_heading() -> None:
     document = parse("## Goal\n```sh\nmake\n## Tasks\n- [ ] **T1** Make it\n## Later\n- more\n")
 
