@@ -258,4 +258,4 @@ def test_stopping_a_run_that_is_still_being_opened_interrupts_it(project: Projec
     project.record(RUN, waiting_world().history, state="running")
     with sitting(project, "deaf") as process:
         assert cli("stop").code == 0
-        assert process.wait(timeout=20) != 0
+        assert process.wait(timeout=60) != 0
