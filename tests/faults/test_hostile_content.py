@@ -49,7 +49,7 @@ def hostile(call: Call) -> Played:
         case "review":
             return [message({"verdict": "ship", "summary": EVIL, "findings": [], "risks": [EVIL]})]
         case "release":
-            notes = {
+            notes: JSONObject = {
                 "user_notes": EVIL,
                 "internal_notes": EVIL,
                 "rollout": [EVIL],
