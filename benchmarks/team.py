@@ -78,11 +78,8 @@ def measure(tasks: int, turn_seconds: float) -> dict[str, float | int]:
         started = time.monotonic()
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
         wall = time.monotonic() - started
-        at = [
-            (event.kind, event.at_seconds)
-            for file in root.glob(".git/codexteam/runs/*/events.jsonl")
-            for event in read_events(file)
-        ]
+        files = list(root.glob(".git/codexteam/runs/*/events.jsonl"))
+        at = [(event.kind, event.at_seconds) for file in files for event in read_events(file)]
         if done.returncode != 0:
             raise SystemExit(f"the run ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     path = TURNS * turn_seconds
