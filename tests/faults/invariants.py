@@ -275,6 +275,8 @@ def _result(evidence: Evidence) -> Iterator[str]:
     if sequence != list(range(1, len(events) + 1)):
         yield "events.jsonl has gaps or repeated numbers"
     state = _replayed(world).states[-1]
+    if f"refs/heads/{world.branch}" not in world.git("for-each-ref", "--format=%(refname)").split():
+        return  # said already
     branch = world.git("rev-parse", world.branch).strip()
     if state.result is None or state.result.value != "green":
         yield f"the run ended {state.result}: {state.result_reason}"

@@ -47,7 +47,8 @@ def hostile(call: Call) -> Played:
             finding = {**twelve_tasks.FINDING, "title": f"Flaw {EVIL}", "detail": EVIL, "suggestion": EVIL}
             return [message({"verdict": "block", "summary": EVIL, "findings": [finding], "risks": [EVIL]})]
         case "review":
-            return [message({"verdict": "ship", "summary": EVIL, "findings": [], "risks": [EVIL]})]
+            ship: JSONObject = {"verdict": "ship", "summary": EVIL, "findings": [], "risks": [EVIL]}
+            return [message(ship)]
         case "release":
             notes: JSONObject = {
                 "user_notes": EVIL,
