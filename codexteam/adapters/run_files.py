@@ -22,6 +22,8 @@ class DiskRunFiles:
         self._plan = plan_root / PLAN_NAME
         self._redact = redact
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # what a killed sitting left in the user's work tree
+            _new_name(self._plan).unlink(missing_ok=True)
 
     @property
     def folder(self) -> Path:
@@ -80,7 +82,7 @@ def replace_file(path: Path, text: str, *, mode: int) -> None:
     Raises:
         StoreError: the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.codexteam-new")
+    temporary = _new_name(path)
     try:
         kept = stat.S_IMODE(path.lstat().st_mode) if path.is_file() and not path.is_symlink() else mode
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
@@ -97,6 +99,10 @@ def replace_file(path: Path, text: str, *, mode: int) -> None:
             temporary.unlink(missing_ok=True)
         full = "make room and run `codexteam resume`" if error.errno == 28 else "the folder must be writable"
         raise StoreError(f"{path}: {error.strerror}", hint=full) from error
+
+
+def _new_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.codexteam-new")
 
 
 def _sync_folder(folder: Path) -> None:

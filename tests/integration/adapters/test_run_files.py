@@ -88,3 +88,12 @@ def test_events_are_numbered_over_sittings_and_a_cut_line_is_mended(tmp_path: Pa
     assert lines[0]["at"] == "2026-11-18T11:06:40.250Z"
     assert lines[0]["run"] == "run1"
     assert "\u202e" not in path.read_text()
+
+
+def test_what_a_killed_sitting_left_beside_plan_md_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".plan.md.codexteam-new"
+    left.write_text("half")
+
+    DiskRunFiles(tmp_path / "state", "r", plan_root=tmp_path, redact=str)
+
+    assert not left.exists()
