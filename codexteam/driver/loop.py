@@ -188,7 +188,7 @@ class Driver:
                 self._inbox.put_nowait(_Outside(event))
             reach(f"effect.{type(effect).__name__}.after")
         except Exception as error:  # noqa: BLE001 - handed to `drive`, which raises it
-            self._fail(error, effect)
+            self._fail(_in_words(error), effect)
 
     def _fail(self, error: Exception, effect: Effect) -> None:
         if self._failure is None:
@@ -218,6 +218,18 @@ class Driver:
             self._since_checkpoint = 0
             sequence = await self._store.append(self._run_id, [])
             await self._store.save_checkpoint(self._run_id, sequence, encode_state(self._state))
+
+
+def _in_words(error: Exception) -> Exception:
+    """Give a file's failure as what it is to the user: the state folder is full, gone, or not ours to write."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return error
+    failure = StoreError(
+        f"{error.filename}: {error.strerror}",
+        hint="was it removed? is there room? `codexteam resume` goes on if it can",
+    )
+    failure.__cause__ = error
+    return failure
 
 
 async def load_state(store: Store, run_id: RunId, *, goal: str, rules: Rules) -> RunState:

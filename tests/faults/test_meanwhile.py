@@ -1,0 +1,114 @@
+"""What a user does to the repository while a run is at work: the run ends as it would, or stops in one clear error."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import World
+from tests.faults import twelve_tasks
+from tests.faults.killing import expected_tree, machine
+
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+
+
+def _user_git(world: World, *arguments: str) -> None:
+    world.git("-c", "core.hooksPath=/dev/null", *arguments)
+
+
+def _commits(world: World) -> None:
+    _user_git(world, "commit", "-qam", "meanwhile")
+
+
+def _switches(world: World) -> None:
+    _user_git(world, "checkout", "-q", "-b", "elsewhere")
+
+
+def _rebases(world: World) -> None:
+    _user_git(world, "stash", "-u")
+    _user_git(world, "checkout", "-q", "--orphan", "rewritten")
+    _user_git(world, "commit", "-qm", "another history")
+    _user_git(world, "branch", "-f", "main", "HEAD")
+    _user_git(world, "reflog", "expire", "--expire=now", "--all")
+
+
+def _cleans(world: World) -> None:
+    _user_git(world, "clean", "-fdxq")
+
+
+def _collects(world: World) -> None:
+    _user_git(world, "gc", "-q", "--prune=now")
+
+
+def _edits_plan(world: World) -> None:
+    plan = world.repository / "plan.md"
+    plan.write_text(plan.read_text().replace("## Later\n", "My own words.\n\n## Later\n"))
+
+
+def _breaks_plan(world: World) -> None:
+    (world.repository / "plan.md").write_text(
+        f"<!-- codexteam run {world.run_folder.name} -->\n## Tasks\n- [?] **T1**\n"
+    )
+
+
+def _removes_plan(world: World) -> None:
+    (world.repository / "plan.md").unlink(missing_ok=True)
+
+
+def _run_and_meddle(world: World, meddle: Callable[[World], None], lines: int) -> tuple[int, str]:
+    process = world.start("run", twelve_tasks.GOAL, "--json")
+    assert process.stdout is not None
+    for number, _ in enumerate(process.stdout, start=1):
+        if number == lines:
+            meddle(world)
+    _, err = process.communicate(timeout=150)
+    return process.returncode, err
+
+
+@pytest.mark.parametrize(
+    "meddle", [_commits, _switches, _rebases, _cleans, _collects, _edits_plan, _breaks_plan, _removes_plan]
+)
+def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
+    tmp_path: Path, meddle: Callable[[World], None]
+) -> None:
+    with machine(tmp_path) as (world, _):
+        tree = expected_tree(world)
+        code, err = _run_and_meddle(world, meddle, 60)
+        assert code == 0, err
+        assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
+        if meddle is _edits_plan:
+            assert "My own words.\n" in (world.repository / "plan.md").read_text()
+        if meddle is _breaks_plan:
+            assert "- [?] **T1**" in (world.repository / "plan.md").read_text(), (
+                "an edit under way is never written over"
+            )
+
+
+def test_a_run_whose_state_is_deleted_under_it_ends_in_one_error(tmp_path: Path) -> None:
+    with machine(tmp_path) as (world, _):
+        head, index = world.git("rev-parse", "HEAD"), (world.repository / ".git" / "index").read_bytes()
+        code, err = _run_and_meddle(world, lambda w: shutil.rmtree(w.state), 60)
+        assert code in {6, 7}, err
+        assert err.count("error: ") == 1, err
+        assert "unexpected" not in err
+        assert world.git("rev-parse", "HEAD") == head
+        assert (world.repository / ".git" / "index").read_bytes() == index
+        again = world.run("run", twelve_tasks.GOAL)
+        assert again.code == 0, again.err
+
+
+def test_a_second_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
+    second: list[tuple[int, str]] = []
+
+    def start_another(world: World) -> None:
+        for words in (("run", "another goal"), ("resume",)):
+            ended = world.run(*words)
+            second.append((ended.code, ended.err))
+
+    with machine(tmp_path) as (world, _):
+        tree = expected_tree(world)
+        code, err = _run_and_meddle(world, start_another, 40)
+        assert code == 0, err
+        assert [ended[0] for ended in second] == [6, 6], second
+        assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
