@@ -126,7 +126,7 @@ def _holds(text: str) -> str:
     require(done, f"every mark is shown: {shown!r}")
     for node in document.nodes:
         for line in node.lines if isinstance(node, Raw) else ():
-            kept = line in shown or line.startswith("<!-- codexteam run ")
+            kept = line.replace("\ufeff", "") in shown or line.startswith("<!-- codexteam run ")
             require(kept, f"the user's own text is kept: {line!r} is not in {shown!r}")
     require(is_ours(shown) == is_ours(text), "it stays ours, or somebody else's")
     return "read"
