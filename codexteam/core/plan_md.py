@@ -100,8 +100,8 @@ class PlanDocument:
 
 
 def is_ours(text: str) -> bool:
-    """Say whether a plan.md was written by codexteam."""
-    return MARKER in text
+    """Say whether a plan.md was written by codexteam: a line of it begins with the marker."""
+    return any(line.startswith(MARKER) for line in lines_of(text.removeprefix("\ufeff")))
 
 
 def parse(text: str) -> PlanDocument:

@@ -124,9 +124,11 @@ def _holds(text: str) -> str:
     require(set(known) == {task.id for task in (*tasks, new)}, f"every task is shown: {shown!r}")
     done = all(task.status is TaskStatus.DONE for name, task in known.items() if name != new.id)
     require(done, f"every mark is shown: {shown!r}")
+    # the byte order mark at a file's head is no text
+    unmarked = shown.replace("\ufeff", "")
     for node in document.nodes:
         for line in node.lines if isinstance(node, Raw) else ():
-            kept = line.replace("\ufeff", "") in shown or line.startswith("<!-- codexteam run ")
+            kept = line.replace("\ufeff", "") in unmarked or line.startswith("<!-- codexteam run ")
             require(kept, f"the user's own text is kept: {line!r} is not in {shown!r}")
     require(is_ours(shown) == is_ours(text), "it stays ours, or somebody else's")
     return "read"
