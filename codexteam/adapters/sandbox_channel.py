@@ -24,6 +24,7 @@ from codexteam.adapters.sandbox_channel_protocol import (
 from codexteam.adapters.sandbox_server import FRAME_LIMIT, PROTOCOL
 from codexteam.core.ids import CommitId
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import BaseSource, Command, CommandResult, Snapshot
 
 #: What a file is sent in.
@@ -201,7 +202,9 @@ class Channel:
         if not (isinstance(tip, str) and len(tip) in (40, 64) and set(tip) <= set("0123456789abcdef")):
             temporary.unlink()
             raise GitInSandboxError("the snapshot's name is no object id")
+        reach("snapshot.replace.before")
         temporary.replace(destination)
+        reach("snapshot.replace.after")
         return Snapshot(tip=tip, base=base, pack=destination, pack_bytes=written)
 
     async def _take_pack(self, args: JSONObject, file_path: Path) -> tuple[JSONObject, int]:

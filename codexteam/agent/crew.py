@@ -301,7 +301,9 @@ async def _close(starting: "asyncio.Future[Sandbox]") -> None:
         sandbox = await starting
     except (asyncio.CancelledError, CodexteamError):
         return  # it never came to be; whoever waited for it was told
+    reach("sandbox.close.before")
     await sandbox.close()
+    reach("sandbox.close.after")
 
 
 def network_of(role: RoleSettings) -> NetworkPolicy:

@@ -27,6 +27,7 @@ from codexteam.driver.loop import Driver, load_state
 from codexteam.driver.performer import TeamPerformer
 from codexteam.errors import CodexteamError, ConfigError
 from codexteam.ports.clock import Clock
+from codexteam.ports.fault_points import reach
 from codexteam.ports.model import Model
 from codexteam.ports.reporter import Reporter, RunEvent
 from codexteam.ports.sandbox import SandboxEngine
@@ -148,6 +149,7 @@ class Table:
                 code: JSONObject = {"exit_code": finish.exit_code}
                 self.tell("run.finished", {"result": finish.result.value, "reason": finish.reason, **code})
             await self._store.set_run_state(run_id, finish.result.value)
+            reach("effect.Finish.after")
             return Ended(finish, driver.state, office.files.folder)
 
     def _also(self, event: Event) -> None:
@@ -265,7 +267,9 @@ class Table:
 
 async def _sweep(engine: SandboxEngine, run_id: RunId) -> None:
     """Leave nothing of ours behind, however the sitting ended."""
+    reach("sandbox.sweep.before")
     await engine.sweep(run_id)
+    reach("sandbox.sweep.after")
 
 
 class _Signals:

@@ -142,6 +142,7 @@ class Driver:
             else:
                 self._hand_out(effect)
         if finish is not None:
+            reach("effect.Finish.before")
             await self._finish_notes()
         return finish
 

@@ -17,6 +17,7 @@ from codexteam.core.plan_answer import plan_of
 from codexteam.core.state import RunState
 from codexteam.driver.code_index import CodeIndex
 from codexteam.errors import PlanError
+from codexteam.ports.fault_points import reach
 
 #: What the orchestrator gets to read of the scouts' reports.
 _SCOUT_CHARS = 40_000
@@ -28,7 +29,9 @@ async def prepare(office: Office, base: CommitId) -> Event:
     if await office.repo.branch_tip(office.run_id) is None:
         await office.repo.update_branch(office.run_id, base, None)
     source = await office.repo.base_source(office.run_id, base)
+    reach("sandbox.prepare.before")
     await office.engine.prepare(source, on_progress=lambda line: office.tell("sandbox.progress", {"line": line}))
+    reach("sandbox.prepare.after")
     return RunPrepared(base)
 
 

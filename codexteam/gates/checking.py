@@ -6,6 +6,7 @@ from codexteam.agent.office import Office
 from codexteam.config.settings import NetworkPolicy, SandboxMode
 from codexteam.core.ids import AgentKey, CommitId, Purpose
 from codexteam.gates.commands import CommandOutcome, run_commands
+from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import SandboxSpec
 
 
@@ -33,8 +34,12 @@ async def check_commit(
         limits=team.sandbox.role_limits.get("ci_runner", team.sandbox.limits),
         environment={"CI": "1"},
     )
+    reach("check.start.before")
     sandbox = await office.engine.start(spec)
+    reach("check.start.after")
     try:
-        return await run_commands(sandbox, commands, timeout_seconds=timeout_seconds or team.gates.timeout_seconds)
+        outcomes = await run_commands(sandbox, commands, timeout_seconds=timeout_seconds or team.gates.timeout_seconds)
+        reach("check.commands.after")
+        return outcomes
     finally:
         await sandbox.close()

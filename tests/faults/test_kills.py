@@ -42,7 +42,7 @@ def test_a_run_that_nobody_kills_holds_to_every_invariant(tmp_path: Path) -> Non
         places = recorded_places(world, tmp_path / "places")
         evidence = Evidence(world, before, api.requests, canaries=(CANARY,), expected_tree=tree)
         assert violations(evidence) == []
-    assert places["store.commit.before"] == places["store.commit.after"] > 100
+    assert places["store.append.before"] == places["store.append.after"] > 30
     assert {name for name in places if name.startswith("effect.")} >= {"effect.Land.after", "effect.Work.before"}
 
 
@@ -52,7 +52,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(tmp_pa
         AtPlace("effect.Prepare.after"),
         AtPlace("model.answer", 3),
         AtPlace("sandbox.snapshot.after", 3),
-        AtPlace("store.commit.before", 60),
+        AtPlace("store.put.before", 12),
         AtPlace("git.update-ref.after", 3),
         AtPlace("effect.RunGate.before"),
         AtPlace("effect.Land.after"),

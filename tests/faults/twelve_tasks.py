@@ -3,6 +3,9 @@
 T1 to T11 are the plan; T2 says that it is done and is not; T5 and T6 write the same file without having said so; the
 reviewer finds a flaw in what T3 wrote, and T12 is its fix. Whatever order things happen in, the last tree is
 `EXPECTED`.
+
+`play_everything` with `EVERYTHING` is the same run with every kind of effect in it: the plan waits for a person, an agent
+asks, a call is refused, QA and the documentation writer leave work, all four gates judge. It ends with `EXPECTED_OF_EVERYTHING`.
 """
 
 import shlex
@@ -10,6 +13,7 @@ from pathlib import Path
 
 from codexteam.core.json_types import JSONObject
 from tests.demo.script import report, run
+from tests.scripted_api import HttpError
 from tests.scripted_api.script import Call, Played, message
 
 GOAL = "Write the twelve files."
@@ -38,6 +42,22 @@ enabled = ["ci_runner", "reviewer"]
 max_scouts = 1
 max_threads = 4
 """
+#: For a run with every kind of effect.
+EVERYTHING = """\
+[codexteam]
+approve = ["plan"]
+
+[codexteam.sandbox]
+kind = "bubblewrap"
+
+[codexteam.gates]
+commands = ["sh check.sh"]
+
+[codexteam.limits]
+max_scouts = 1
+max_threads = 4
+"""
+EXPECTED_OF_EVERYTHING = {**EXPECTED, "tests/qa.txt": "tried\n", "docs/notes.md": "# Notes\n"}
 
 
 def _task(number: int, *, deps: tuple[int, ...] = (), paths: tuple[str, ...] | None = None) -> JSONObject:
@@ -135,3 +155,40 @@ def _review(call: Call) -> Played:
     if call.attempt == 1:
         return [message({"verdict": "block", "summary": "A word is missing.", "findings": [FINDING], "risks": []})]
     return [message({"verdict": "ship", "summary": "As asked.", "findings": [], "risks": []})]
+
+
+def play_everything(call: Call) -> Played:  # noqa: PLR0911 - one a kind of call
+    """Answer one call of the run with every kind of effect."""
+    if is_refused(call):
+        return HttpError(400, code="invalid_value", message="This call is refused.")
+    match call.purpose:
+        case "implement" if call.task_id == "T4" and call.attempt == 1:
+            return [message({**_REPORT, "status": "needs_clarification", "question": "Which file?"})]
+        case "clarify":
+            return [message({"answer": "The one of the task.", "ask_user": False})]
+        case "security":
+            return [message({"verdict": "ship", "summary": "Nothing.", "findings": [], "risks": []})]
+        case "qa" if call.turn == 1:
+            return [run(_put("tests/qa.txt", "tried\n"))]
+        case "qa":
+            return [message(_QA)]
+        case "document" if call.turn == 1:
+            return [run(_put("docs/notes.md", "# Notes\n"))]
+        case _:
+            return play(call)
+
+
+def is_refused(call: Call) -> bool:
+    """Say whether the service turns a call away, whenever it is made."""
+    return (call.purpose, call.task_id, call.attempt) == ("implement", "T8", 1)
+
+
+_REPORT: JSONObject = {"status": "done", "summary": "", "commands": [], "question": None, "later": [], "risks": []}
+_QA: JSONObject = {
+    "summary": "As asked.",
+    "tests_changed": [],
+    "commands": [],
+    "confidence": "high",
+    "findings": [],
+    "risks": [],
+}

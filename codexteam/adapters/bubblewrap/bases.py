@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codexteam.adapters.bubblewrap.launching import SANDBOX_UID
+from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import BaseSource
 
 #: Bases that no process uses are kept up to this number, the last used ones.
@@ -44,7 +45,9 @@ class Bases:
             try:
                 await build(new / "tree")
                 (new / "lock").touch()
+                reach("checkout.rename.before")
                 new.rename(home)
+                reach("checkout.rename.after")
             except OSError:
                 if not home.exists():  # else another process was quicker
                     raise

@@ -14,6 +14,7 @@ from codexteam.adapters.git.places import Places
 from codexteam.adapters.git.runner import Deadline
 from codexteam.core.ids import CommitId, RunId
 from codexteam.errors import RepoError
+from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import BaseSource
 
 _SECONDS = 1800.0
@@ -170,4 +171,6 @@ def _finish(fresh: Path, path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    reach("base.replace.before")
     fresh.replace(path)
+    reach("base.replace.after")

@@ -13,6 +13,7 @@ from codexteam.adapters.git.objects import ObjectReader
 from codexteam.adapters.git.runner import Call, Deadline, GitResult, GitRunner, GitTimeout
 from codexteam.core.ids import CommitId, RunId, TreeId, branch_name
 from codexteam.errors import RepoError
+from codexteam.ports.fault_points import reach
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 #: A tree or commit larger than this is none that people made.
@@ -111,7 +112,9 @@ class Hub:
             fresh.mkdir(mode=0o700)
             write_bare_repository(fresh, self.object_format)
             shutil.rmtree(self.path, ignore_errors=True)
+            reach("hub.make.before")
             fresh.rename(self.path)
+            reach("hub.make.after")
         (self.path / "info" / "attributes").write_bytes(ATTRIBUTES)
         is_sha256 = b"sha256" in (self.path / "config").read_bytes()
         if is_sha256 != (self.object_format == "sha256"):

@@ -14,6 +14,7 @@ from codexteam.adapters.git.walk import TreeRefusal, TreeSizes, TreeWalk, walk_t
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.paths import MAX_DEPTH
 from codexteam.errors import RepoError
+from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import Snapshot
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -148,7 +149,9 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(reading, writing, 1 << 20)
         writing.flush()
         os.fsync(writing.fileno())
+    reach("kept.pack.before")
     fresh.replace(target)
+    reach("kept.pack.after")
 
 
 def _write(target: Path, data: bytes) -> None:
@@ -157,4 +160,6 @@ def _write(target: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    reach("kept.facts.before")
     fresh.replace(target)
+    reach("kept.facts.after")

@@ -20,6 +20,7 @@ from codexteam.adapters.git.runner import Deadline, GitTimeout
 from codexteam.core.ids import CommitId, RunId, TreeId
 from codexteam.core.paths import show
 from codexteam.errors import RepoError
+from codexteam.ports.fault_points import reach
 from codexteam.ports.repo import Conflict, Identity, Intake, IntakePolicy, Merged, RepositoryFacts, TreeChange
 from codexteam.ports.sandbox import BaseSource, Snapshot
 
@@ -134,7 +135,9 @@ class GitRepo:
             data = hub.output(
                 "pack-objects", "--thin", "--revs", "--stdout", "--delta-base-offset", "-q", stdin=request
             )
+            reach("snapshot.write.before")
             destination.write_bytes(data)
+            reach("snapshot.write.after")
             return Snapshot(commit, base, destination, len(data))
 
         return await self._do(work)

@@ -303,6 +303,7 @@ def pipe(runner: GitRunner, source: Call, sink: Call, what: str) -> bytes:
     """
     deadline = source.deadline or Deadline.after(DEADLINE_SECONDS)
     errors: list[bytes] = []
+    reach(f"git.pipe.{source.args[0]}.before")
     with runner.start(source, stdin=subprocess.PIPE) as first:
         if first.stdin is None or first.stdout is None or first.stderr is None or not isinstance(source.stdin, bytes):
             raise RepoError(f"{what}: git could not be started")
@@ -319,6 +320,7 @@ def pipe(runner: GitRunner, source: Call, sink: Call, what: str) -> bytes:
         finally:
             _kill(first)
             reader.join()
+    reach(f"git.pipe.{source.args[0]}.after")
     if code != 0 or not taken.ok:
         reason = _message(b"".join(errors)) or taken.err
         raise RepoError(f"{what}: git {source.args[0]} failed: {reason}")

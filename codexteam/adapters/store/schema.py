@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from codexteam.errors import StoreError, StoreVersionError
+from codexteam.ports.fault_points import reach
 
 #: Says that a SQLite file is codexteam's ("cxtm"); https://www.sqlite.org/pragma.html#pragma_application_id
 APPLICATION_ID = 0x6378746D
@@ -89,7 +90,9 @@ def _open(path: Path) -> sqlite3.Connection:
             migrate(db)
             db.execute(f"PRAGMA user_version = {number}")
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            reach("store.migrate.before")
             db.execute("COMMIT")
+            reach("store.migrate.after")
     except BaseException:
         db.close()
         raise

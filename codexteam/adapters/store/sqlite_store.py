@@ -34,6 +34,8 @@ class _Job(Generic[T]):
     future: "asyncio.Future[T]"
     result: T | None = None
     error: Exception | None = None
+    writes: str = ""
+    """The method that writes; empty for one that reads."""
 
 
 class SqliteStore:
@@ -56,11 +58,15 @@ class SqliteStore:
     async def create_run(self, run: RunRecord) -> None:
         """Add a run; repeating it changes nothing."""
         row = (run.run_id, run.goal, run.base, run.state, run.created_at_seconds, _dump(run.settings))
-        await self._do(lambda db: db.execute("INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?, ?, ?)", row))
+        await self._do(
+            lambda db: db.execute("INSERT OR IGNORE INTO run VALUES (?, ?, ?, ?, ?, ?)", row), writes="create_run"
+        )
 
     async def set_run_state(self, run_id: RunId, state: str) -> None:
         """Change a run's state."""
-        await self._do(lambda db: db.execute("UPDATE run SET state = ? WHERE run_id = ?", (state, run_id)))
+        await self._do(
+            lambda db: db.execute("UPDATE run SET state = ? WHERE run_id = ?", (state, run_id)), writes="set_run_state"
+        )
 
     async def runs(self) -> list[RunRecord]:
         """Give all runs, newest first."""
@@ -78,7 +84,7 @@ class SqliteStore:
             db.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?)", numbered)
             return int(last) + len(rows)
 
-        return await self._do(work)
+        return await self._do(work, writes="append")
 
     async def events(self, run_id: RunId, *, after: int = 0) -> list[StoredEvent]:
         """Give events in order."""
@@ -90,7 +96,7 @@ class SqliteStore:
         """Keep a state; an older one is replaced, a newer one stays."""
         sql = """INSERT INTO checkpoint VALUES (?, ?, ?) ON CONFLICT (run_id) DO UPDATE
                  SET sequence = excluded.sequence, state = excluded.state WHERE excluded.sequence >= sequence"""
-        await self._do(lambda db: db.execute(sql, (run_id, sequence, _dump(state))))
+        await self._do(lambda db: db.execute(sql, (run_id, sequence, _dump(state))), writes="save_checkpoint")
 
     async def checkpoint(self, run_id: RunId) -> tuple[int, JSONObject] | None:
         """Give the newest checkpoint."""
@@ -107,12 +113,12 @@ class SqliteStore:
                   ON CONFLICT DO UPDATE SET request_hash = excluded.request_hash,
                   reserved_tokens = excluded.reserved_tokens, reserved_usd = excluded.reserved_usd,
                   reserved_credits = excluded.reserved_credits WHERE answer IS NULL"""  # noqa: S608 - only placeholders
-        await self._do(lambda db: db.execute(sql, row))
+        await self._do(lambda db: db.execute(sql, row), writes="open_call")
 
     async def close_call(self, key: CallKey) -> None:
         """Note that a call will not be billed."""
         sql = f"DELETE FROM call WHERE {_CALL_KEY} AND answer IS NULL"  # noqa: S608 - a constant
-        await self._do(lambda db: db.execute(sql, _call_row(key)))
+        await self._do(lambda db: db.execute(sql, _call_row(key)), writes="close_call")
 
     async def record_answer(self, answer: StoredAnswer) -> None:
         """Store an answer; the first one stays."""
@@ -125,7 +131,7 @@ class SqliteStore:
                   input_tokens = excluded.input_tokens, cached_input_tokens = excluded.cached_input_tokens,
                   output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens
                   WHERE answer IS NULL"""  # noqa: S608 - only placeholders
-        await self._do(lambda db: db.execute(sql, row))
+        await self._do(lambda db: db.execute(sql, row), writes="record_answer")
 
     async def answer(self, key: CallKey) -> StoredAnswer | None:
         """Give the stored answer of a call."""
@@ -151,7 +157,7 @@ class SqliteStore:
         snapshot = None if turn.snapshot is None else _dump(turn.snapshot)
         row = (*_agent_row(turn.agent), turn.turn, _dump({"outputs": list(turn.outputs)}), snapshot)
         sql = "INSERT OR REPLACE INTO turn VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        await self._do(lambda db: db.execute(sql, row))
+        await self._do(lambda db: db.execute(sql, row), writes="record_turn")
 
     async def turns(self, agent: AgentKey) -> list[StoredTurn]:
         """Give an agent's finished turns, in order."""
@@ -168,7 +174,7 @@ class SqliteStore:
     async def put(self, space: str, key: str, value: JSONObject) -> None:
         """Store a value under a name."""
         row = (space, key, _dump(value))
-        await self._do(lambda db: db.execute("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", row))
+        await self._do(lambda db: db.execute("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", row), writes="put")
 
     async def get(self, space: str, key: str) -> JSONObject | None:
         """Give the value under a name."""
@@ -190,12 +196,12 @@ class SqliteStore:
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: str = "") -> T:
         if self._closed:
             raise StoreError(f"{self._path}: the store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(cast("_Job[object]", _Job(work, loop, future)))
+        self._jobs.put(cast("_Job[object]", _Job(work, loop, future, writes=writes)))
         # a task that is cancelled while it waits does not take its write back: what was asked for is written
         return await asyncio.shield(future)
 
@@ -220,9 +226,10 @@ class SqliteStore:
             self._db.execute(self._begin)
             for job in group:
                 self._run_job(job)
-            reach("store.commit.before")
+            writes = [job.writes for job in group if job.writes]
+            _reach_each(writes, "before")
             self._db.execute("COMMIT")
-            reach("store.commit.after")
+            _reach_each(writes, "after")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -242,6 +249,11 @@ class SqliteStore:
             self._db.execute("ROLLBACK TO job")
             job.error = error
         self._db.execute("RELEASE job")
+
+
+def _reach_each(writes: Sequence[str], when: str) -> None:
+    for name in writes:
+        reach(f"store.{name}.{when}")
 
 
 def _settle(job: _Job[object], path: Path) -> None:
