@@ -35,6 +35,8 @@ class CallRetried:
 
     reason: str
     wait_seconds: float
+    tries: int
+    """The number of the try that follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,8 +149,8 @@ class Caller:
                     case TextDelta(text=text):
                         call.heard = True
                         self._tell(TextStreamed(text))
-                    case StreamRestarted(reason=reason, wait_seconds=wait_seconds):
-                        self._tell(CallRetried(reason, wait_seconds))
+                    case StreamRestarted(reason, wait_seconds, tries):
+                        self._tell(CallRetried(reason, wait_seconds, tries))
                         if calls is not None:
                             calls.restarted()
                         refused = await self._reserve_again(call)

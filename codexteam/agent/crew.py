@@ -78,6 +78,8 @@ class SandboxCrew:
     """What commands see of the host's environment: only what the user named."""
     servers: ToolServers | None = None
     server_tools: Sequence[ServerTool] = ()
+    patience: Callable[[str], str] = lambda _: ""
+    """Says of a provider when a call to it is given up."""
     _threads: asyncio.Semaphore = field(init=False)
     _mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     _skills: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
@@ -261,8 +263,10 @@ class SandboxCrew:
                     self.tell("agent.turn", {**fields, "turn": turn, "usage": usage_json(usage), "usd": usd})
                 case ToolStarted(name=name, what=what):
                     self.tell("agent.acted", {**fields, "action": action_words(name, what)})
-                case CallRetried(reason, wait_seconds):
-                    self.tell("agent.waiting", {**fields, "reason": reason, "wait_seconds": wait_seconds})
+                case CallRetried(reason, wait_seconds, tries):
+                    again: JSONObject = {"reason": reason, "wait_seconds": wait_seconds, "tries": tries}
+                    limit = self.patience(role.model.provider_id)
+                    self.tell("agent.waiting", {**fields, **again, "limit": limit})
                 case Compacted(turn, before, after):
                     sizes: JSONObject = {"bytes_before": before, "bytes_after": after}
                     self.tell("agent.compacted", {**fields, "turn": turn, **sizes})

@@ -1,11 +1,12 @@
 """Which sandbox engine a run uses: what the settings say, else docker where one answers, else bubblewrap."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codexteam.config.settings import SandboxSettings
+from codexteam.core.json_types import JSONObject
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import EngineReport, SandboxEngine
 
@@ -34,18 +35,19 @@ async def choose_engine(
     environment: Mapping[str, str],
     files: "RepositoryFiles | None" = None,
     trusted: bool = False,
+    on_denied: Callable[[JSONObject], None] | None = None,
 ) -> Chosen:
     """Give an engine that really started something. Owned by the caller, who closes it.
 
     `files` are the repository's at the base commit, for the choice of an image; a `trusted` repository's own
-    devcontainer may be used.
+    devcontainer may be used. `on_denied` gets every connection that a sandbox was refused.
 
     Raises:
         SandboxUnavailable: none works; the bare host is never used in its place.
     """
     problems: list[str] = []
     for kind in ("docker", "bubblewrap") if settings.kind == "auto" else (settings.kind,):
-        engine = _make(kind, settings, state_dir, environment, files, trusted=trusted)
+        engine = _make(kind, settings, state_dir, environment, files, trusted=trusted, on_denied=on_denied)
         report = await engine.check()
         if report.usable:
             why = "configured" if settings.kind != "auto" else "; ".join(problems) or "a Docker engine answers"
@@ -53,6 +55,19 @@ async def choose_engine(
         problems.append(f"{kind}: {report.problem}")
         await engine.close()
     raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)
+
+
+def told_once(tell: Callable[[str, JSONObject], None]) -> Callable[[JSONObject], None]:
+    """Give what tells of each host once that sandboxes do not reach it; agents may ask for it hundreds of times."""
+    told: set[tuple[object, object]] = set()
+
+    def denied(denial: JSONObject) -> None:
+        where = (denial.get("host"), denial.get("port"))
+        if where not in told:
+            told.add(where)
+            tell("network.denied", denial)
+
+    return denied
 
 
 def possible_engines(
@@ -71,11 +86,20 @@ def _make(
     files: "RepositoryFiles | None",
     *,
     trusted: bool,
+    on_denied: Callable[[JSONObject], None] | None = None,
 ) -> SandboxEngine:
     if kind == "docker":
         from codexteam.adapters.docker.engine import DockerEngine
 
-        return DockerEngine(settings, environment=environment, owner=str(state_dir), files=files, trusted=trusted)
+        return DockerEngine(
+            settings,
+            environment=environment,
+            owner=str(state_dir),
+            files=files,
+            trusted=trusted,
+            on_denied=on_denied,
+        )
     from codexteam.adapters.bubblewrap.engine import BubblewrapEngine
 
-    return BubblewrapEngine(state_dir / "bubblewrap")
+    secrets = {host: environment[name] for host, name in settings.proxy_secrets.items() if name in environment}
+    return BubblewrapEngine(state_dir / "bubblewrap", proxy_secrets=secrets, on_denied=on_denied)

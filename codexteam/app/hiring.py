@@ -10,7 +10,7 @@ from codexteam.agent.budget_gate import BudgetGate, limits_of, restored_ledger
 from codexteam.agent.crew import SandboxCrew
 from codexteam.agent.file_source import CommitFiles
 from codexteam.agent.instructions import Sources, load_instructions
-from codexteam.config.settings import Settings
+from codexteam.config.settings import ProviderSettings, Settings
 from codexteam.core.budget import BudgetWarning
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.json_types import JSONObject
@@ -87,7 +87,21 @@ async def hire(around: Surroundings, stack: AsyncExitStack) -> SandboxCrew:
         environment=command_environment(settings, around.environment),
         servers=servers,
         server_tools=tools,
+        patience=lambda provider_id: patience_words(settings.providers.get(provider_id)),
     )
+
+
+def patience_words(provider: ProviderSettings | None) -> str:
+    """Say when a call that fails again and again is given up; empty where nobody knows the provider."""
+    from codexteam.adapters.responses.retries import RetryLimits
+
+    if provider is None:
+        return ""
+    limits = RetryLimits.of(provider)
+    outage, rate = limits.outage_seconds / 60, limits.rate_limit_seconds / 60
+    broken = "at the first broken stream" if not limits.streams else f"after {limits.streams + 1} broken streams"
+    told = f", or {rate:.0f} min of being told to wait" if limits.streams else ""
+    return f"given up {broken}, {limits.openings + 1} tries or {outage:.0f} min without a connection{told}"
 
 
 def command_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:

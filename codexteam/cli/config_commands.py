@@ -27,7 +27,7 @@ def show(
     origin: Annotated[bool, typer.Option("--origin", help="Say of each value which file and line set it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines for programs, origins included.")] = False,
 ) -> None:
-    """Show the values that count, one a line, as TOML; secrets are hidden."""
+    """Show the values that count, as TOML; secrets are hidden."""
     from codexteam.config.display import effective_values
     from codexteam.config.load import load_layers, load_settings
     from codexteam.core.text import clean_line
@@ -53,7 +53,10 @@ def check(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines for programs.")] = False,
 ) -> int:
-    """Check every file; name the keys that are unknown, or that Codex uses and codexteam does not."""
+    """Check every file, and name keys that are not used.
+
+    Those that nobody knows, and those that Codex uses and codexteam does not.
+    """
     from codexteam.config.display import unused_keys
     from codexteam.config.load import load_layers, load_settings
 

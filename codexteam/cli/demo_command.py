@@ -24,7 +24,10 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, the last one a terminal record.")] = False,  # noqa: FBT002
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the last screen.")] = False,  # noqa: FBT002
 ) -> int:
-    """See a run on a sample repository, its model a recording: no key, no network, no Docker."""
+    """See a run on a sample repository; no key, no network.
+
+    The model is a recording, all else is real: git, sandboxes (bubblewrap, no Docker), tests, gates.
+    """
     from codexteam.app.demo import DemoOptions, play
     from codexteam.cli.run_commands import view
     from codexteam.config.environment import read_environment

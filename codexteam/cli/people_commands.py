@@ -53,7 +53,10 @@ def answer(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Answer a question, send work back with what to change, or decline."""
+    """Answer a question, send work back, or decline.
+
+    Words beside a plan or a merge say what to change; --no alone declines it.
+    """
     from codexteam.app import people
     from codexteam.core.replies import Choice
 
@@ -120,7 +123,10 @@ def stop(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """End a run that goes on, once its agents have ended; resume goes on with it."""
+    """End a run so that resume goes on with it.
+
+    Its agents may end first, unless --now is said.
+    """
     from codexteam.app import people
 
     found = output(ctx, as_json=as_json)

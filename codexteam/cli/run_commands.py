@@ -62,7 +62,7 @@ def run(  # noqa: PLR0917 - the parser fills them by name
     quiet: Quiet = False,  # noqa: FBT002
     state_dir: StateDir = None,
 ) -> int:
-    """Plan a goal, implement it in parallel, merge and gate it, until it is green."""
+    """Plan a goal, implement, merge and gate it, until it is green."""
     from codexteam.app import running
 
     flags = {
@@ -89,7 +89,10 @@ def plan(  # noqa: PLR0917 - the parser fills them by name
     quiet: Quiet = False,  # noqa: FBT002
     state_dir: StateDir = None,
 ) -> int:
-    """Scout and plan only: write plan.md, print waves, write scopes, models and a forecast."""
+    """Scout and plan only: plan.md, waves, write scopes, a forecast.
+
+    In the work tree nothing is written but plan.md; codexteam resume works on it.
+    """
     from codexteam.app import running
 
     flags = {
@@ -113,7 +116,10 @@ def resume(  # noqa: PLR0917 - the parser fills them by name
     quiet: Quiet = False,  # noqa: FBT002
     state_dir: StateDir = None,
 ) -> int:
-    """Go on with a run from its last checkpoint; its flags need not be repeated."""
+    """Go on with a run from its last checkpoint.
+
+    Its flags need not be repeated; those given here count over them.
+    """
     from codexteam.app import running
     from codexteam.errors import UsageError
 

@@ -25,7 +25,10 @@ def apply(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Merge a run's branch into the branch that is checked out, with your own git and hooks."""
+    """Merge a run's branch into the branch that is checked out.
+
+    As you: with your own git, identity and hooks.
+    """
     from codexteam.app import tidying
 
     found = output(ctx, as_json=as_json)
@@ -41,7 +44,9 @@ def clean(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Remove what runs left behind; work that is nowhere else is archived first.
+    """Remove what runs left behind.
+
+    Work that is nowhere else is archived first.
 
     Without RUN and --all: sandboxes of all dead runs, and everything of runs that ended green.
     """

@@ -93,7 +93,7 @@ def show(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Show a task's story: what it is, each attempt, what was run, what came of it."""
+    """Show a task's story: each attempt, what was run, what came of it."""
     from codexteam.app import viewing
 
     found = output(ctx, as_json=as_json)
@@ -109,7 +109,10 @@ def logs(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Print a run's history, a line for each event; with TASK also what its agents did."""
+    """Print a run's history, a line for each event.
+
+    With TASK: that task's, and what its agents did.
+    """
     from codexteam.app import following
 
     found = output(ctx, as_json=as_json)
@@ -124,7 +127,10 @@ def events(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Print a run's events.jsonl as it is; --json adds a terminal record."""
+    """Print a run's events.jsonl as it is.
+
+    With --json a terminal record follows.
+    """
     from codexteam.app import following
 
     found = output(ctx, as_json=as_json)
@@ -144,7 +150,10 @@ def diff(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Show what a run changed, or one task's work against the base its agent saw."""
+    """Show what a run changed, or one task's work.
+
+    A task's work is shown against the base that its agent saw.
+    """
     from codexteam.app import diffing
 
     if stat and name_only:

@@ -93,6 +93,7 @@ KINDS = (
 REPORTED_KINDS = (
     "run.opened",
     "notice",
+    "network.denied",
     "sandbox.chosen",
     "sandbox.progress",
     "agent.started",

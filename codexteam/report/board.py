@@ -1,5 +1,6 @@
 """What a run looks like at a moment, followed from its events: what the live view, `status` and the last screen show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codexteam.core.json_types import JSONObject, JSONValue
@@ -27,6 +28,11 @@ class AgentRow:
     unknown_calls: int = 0
     """Calls whose usage the service did not say."""
     last_at_seconds: float = 0.0
+    tries: int = 0
+    """While a call is asked again: the number of the try, else 0."""
+    retry_at_seconds: float = 0.0
+    limit: str = ""
+    """When the call is given up, in words."""
     done: bool = False
 
 
@@ -106,6 +112,12 @@ class Board:
         usage = self.usage
         return usage.cached_input_tokens / usage.input_tokens if usage.input_tokens else None
 
+    @property
+    def retrying(self) -> list[AgentRow]:
+        """Give the agents whose call failed on its way and is asked again, the newest last."""
+        rows = [agent for agent in self.agents.values() if agent.tries and not agent.done]
+        return sorted(rows, key=lambda agent: agent.last_at_seconds)
+
     def take(self, event: RunEvent) -> None:
         """Follow one event."""
         self.now_seconds = event.at_seconds
@@ -152,6 +164,7 @@ class Board:
                 )
             self.agents[name] = row
         row.last_at_seconds = event.at_seconds
+        row.tries = 0
         match event.kind:
             case "agent.turn":
                 row.state = "working"
@@ -165,6 +178,9 @@ class Board:
             case "agent.waiting":
                 row.state = "waiting"
                 row.action = _text(fields, "reason")
+                row.tries = _number(fields, "tries")
+                row.retry_at_seconds = event.at_seconds + _number(fields, "wait_seconds")
+                row.limit = _text(fields, "limit")
             case "agent.finished":
                 row.done = True
                 row.state = _text(fields, "outcome")
@@ -254,6 +270,14 @@ _PHASES = {
 }
 
 
+def retry_words(waiting: Sequence[AgentRow]) -> str:
+    """Say that calls are asked again, why, and until when; `waiting` are their agents, the newest last."""
+    newest = waiting[-1]
+    count = "a call is" if len(waiting) == 1 else f"{len(waiting)} calls are"
+    limit = f"; {newest.limit}" if newest.limit else ""
+    return f"{count} asked again (try {newest.tries}): {newest.action}{limit}"
+
+
 def describe(event: RunEvent) -> str:
     """Say an event in one line, for the tail and the plain view; empty for what is not worth one."""
     fields = event.fields
@@ -314,6 +338,7 @@ _WORDS = {
     "model.waiting": "{model}: {reason}, waits {wait_seconds} s",
     "policy.warned": "{task}: {message}",
     "notice": "{text}",
+    "network.denied": "{host}:{port} cannot be reached from sandboxes: {reason}",
 }
 
 

@@ -24,6 +24,7 @@ from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, GitI
 from codexteam.adapters.sandbox_channel_sandbox import ChannelSandbox
 from codexteam.config.settings import NetworkKind, SandboxLimits, SandboxMode
 from codexteam.core.ids import AgentKey
+from codexteam.core.json_types import JSONObject
 from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import (
@@ -46,7 +47,8 @@ class BubblewrapEngine:
 
     `binaries` are the programs to try, in order; None is what the machine has. `plain` says whether bubblewrap alone
     makes namespaces; None is whatever works best here. `proxy_secrets` are host names with the tokens that the proxy
-    adds on the way out.
+    adds on the way out. `on_denied` gets every connection that a sandbox's proxy refused: `host`, `port`, `reason`,
+    `sandbox`, `agent`.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class BubblewrapEngine:
         binaries: Sequence[Binary] | None = None,
         plain: bool | None = None,
         proxy_secrets: Mapping[str, str] | None = None,
+        on_denied: Callable[[JSONObject], None] | None = None,
     ) -> None:
         self._plain = plain
         self._proxy_secrets = dict(proxy_secrets or {})
+        self._on_denied = on_denied
         self._owner = owner_of(folder)
         self._bases = Bases(folder / "bases")
         self._binaries = binaries
@@ -87,7 +91,7 @@ class BubblewrapEngine:
         way = await self._find_way()
         tree = await self._read_only_tree(way, spec) if way.plain else await self._tree(spec.base, None)
         name = group_name(self._owner, spec.agent)
-        start = _Start(way, spec, tree, name, _proxy(spec, self._proxy_secrets))
+        start = _Start(way, spec, tree, name, self._proxy(spec, name))
         try:
             channel = await start.first()
         except (StartFailedError, ChannelClosedError, GitInSandboxError, OSError) as error:
@@ -107,6 +111,18 @@ class BubblewrapEngine:
             respawn=start.again,
             shut=start.shut,
         )
+
+    def _proxy(self, spec: SandboxSpec, name: str) -> Proxy | None:
+        if spec.network.kind is not NetworkKind.ALLOWLIST:
+            return None
+
+        def denied(denial: JSONObject) -> None:
+            told: JSONObject = {**denial, "sandbox": name, "agent": str(spec.agent)}
+            log_denial(told)
+            if self._on_denied is not None:
+                self._on_denied(told)
+
+        return Proxy(ProxyPolicy(spec.network.hosts, self._proxy_secrets), on_denied=denied)
 
     async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
         """Remove what a killed codexteam left: control groups with what is in them, half-made checkouts."""
@@ -253,12 +269,6 @@ class _Start:
             if self.group is not None:
                 await _remove(self.group)
                 self.group = None
-
-
-def _proxy(spec: SandboxSpec, secrets: Mapping[str, str]) -> Proxy | None:
-    if spec.network.kind is not NetworkKind.ALLOWLIST:
-        return None
-    return Proxy(ProxyPolicy(spec.network.hosts, secrets), on_denied=log_denial)
 
 
 def owner_of(folder: Path) -> str:

@@ -94,5 +94,5 @@ def _namespaces(pid: int) -> tuple[int, ...]:
 
 
 def log_denial(denial: JSONObject) -> None:
-    """Count a denial where events are kept."""
-    _LOG.warning("%s", json.dumps({"event": "network.denied", **denial}))
+    """Log a denial as a line of JSON."""
+    _LOG.info("%s", json.dumps({"event": "network.denied", **denial}))

@@ -69,7 +69,11 @@ class Images:
         async with self._locks.setdefault(node.client.settings.name, asyncio.Lock()):
             if key not in self._found:
                 choice = await self.choose(base.root_commit)
-                self.notices = list(choice.notices)
+                for notice in choice.notices:
+                    if notice not in self.notices:
+                        self.notices.append(notice)
+                        if on_progress is not None:
+                            on_progress(notice)
                 image = await self._bring(node.client, choice, base.root_commit, on_progress)
                 if self._settings.setup is not None:
                     image = await self._set_up(node, image, base, self._settings.setup, on_progress)

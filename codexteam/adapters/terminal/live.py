@@ -7,9 +7,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from codexteam.adapters.terminal.words import elapsed, foreign, money, share, tokens
+from codexteam.adapters.terminal.words import answers_to, elapsed, foreign, money, share, tokens
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.board import AgentRow, Board, TaskRow
+from codexteam.report.board import AgentRow, Board, TaskRow, retry_words
 
 #: How often the view is drawn anew at most; ages move, so it is also drawn when nothing happens.
 DRAWS_PER_SECOND = 4
@@ -55,10 +55,12 @@ class BoardView:
         for item, question in board.waiting.items():
             line = Text("waits for you: ", style="bold yellow")
             line.append_text(foreign(f"{item}: {question}"))
-            line.append("\n  codexteam answer " + item, style="dim")
+            line.append("\n  ").append_text(foreign(answers_to(item)[0], style="dim"))
             parts.append(line)
+        if board.retrying:
+            parts.append(foreign(retry_words(board.retrying), style="yellow"))
         at_work = [agent for agent in board.agents.values() if not agent.done]
-        room = max(3, height - 12 - 2 * len(board.waiting))
+        room = max(3, height - 12 - bool(board.retrying) - 2 * len(board.waiting))
         if at_work:
             parts.append(self._agents(at_work[:room], width))
             if len(at_work) > room:
@@ -113,12 +115,18 @@ class BoardView:
                 foreign(agent.role),
                 foreign(what),
                 str(agent.turn),
-                foreign(agent.action or agent.state),
+                foreign(self._doing(agent)),
                 tokens(agent.usage.total_tokens),
             ]
             row += [money(agent.usd)] if wide else []
             table.add_row(*row, elapsed(self._now() - agent.started_at_seconds))
         return table
+
+    def _doing(self, agent: AgentRow) -> str:
+        if agent.tries:
+            left = int(agent.retry_at_seconds - self._now())
+            return f"try {agent.tries}" + (f" in {left} s" if left > 0 else "") + f": {agent.action}"
+        return agent.action or agent.state
 
     def _tasks(self) -> Text:
         counts: dict[str, int] = {}

@@ -5,7 +5,10 @@ from typing import TextIO
 
 from codexteam.core.text import clean_line
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.board import Board, describe
+from codexteam.report.board import Board, describe, retry_words
+
+#: How often it is said at most that calls are asked again.
+RETRIES_SAID_EVERY_SECONDS = 10.0
 
 
 class PlainLines:
@@ -15,15 +18,26 @@ class PlainLines:
         """Print to `out`, which stays open, and fill `board`."""
         self._out = out
         self._board = board
+        self._retries_said_at_seconds = 0.0
 
     def report(self, event: RunEvent) -> None:
         """Print an event that is worth a line."""
         self._board.take(event)
-        words = describe(event)
+        words = describe(event) or self._retries(event)
         if words:
             at = datetime.fromtimestamp(event.at_seconds, UTC)
             self._out.write(f"{at:%H:%M:%S} {clean_line(words)}\n")
             self._out.flush()
+
+    def _retries(self, event: RunEvent) -> str:
+        """Say now and then that calls are asked again: where the service is away, all agents ask in turn."""
+        waiting = self._board.retrying
+        if event.kind != "agent.waiting" or not waiting:
+            return ""
+        if event.at_seconds - self._retries_said_at_seconds < RETRIES_SAID_EVERY_SECONDS:
+            return ""
+        self._retries_said_at_seconds = event.at_seconds
+        return retry_words(waiting)
 
     def close(self) -> None:
         """Leave the stream as it is."""

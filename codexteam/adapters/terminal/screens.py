@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codexteam.adapters.terminal.words import elapsed, foreign, money, usage_words
+from codexteam.adapters.terminal.ragged import Ragged
+from codexteam.adapters.terminal.words import answers_to, elapsed, foreign, money, next_answers, usage_words
 from codexteam.core.state import TaskPhase
 from codexteam.core.text import clean_line
-from codexteam.report.overview import PHASE_WORDS, RunOverview
+from codexteam.report.overview import RunOverview, task_word
 from codexteam.report.task_story import AttemptStory, TaskStory
 
 STATE_STYLES = {
@@ -31,13 +32,17 @@ _TASK_STYLES = {
     "accepted": "cyan",
     "waits": "yellow",
     "asking": "yellow",
+    "interrupted": "yellow",
     "failed": "red",
     "blocked": "red",
     "dropped": "dim",
 }
 _VERDICT_STYLES = {"ship": "green", "block": "red", "unanswered": "yellow"}
 #: What waits, works or failed is shown before what is done.
-_ORDER = ("waits", "asking", "failed", "blocked", "working", "merging", "accepted", "todo", "merged", "dropped")
+_ORDER = (
+    *("waits", "asking", "failed", "blocked", "interrupted"),
+    *("working", "merging", "accepted", "todo", "merged", "dropped"),
+)
 #: Tool calls of an attempt that are shown; all of them are in `logs` and `--json`.
 _ACTIONS = 8
 #: Lines of what a failed acceptance said; the end is where tests say what failed.
@@ -70,7 +75,7 @@ def print_runs(console: Console, runs: Sequence[RunOverview], *, now_seconds: fl
             money(run.board.usd),
             foreign(_one_line(run.record.goal)),
         )
-    console.print(table)
+    console.print(Ragged(table))
 
 
 def print_status(console: Console, run: RunOverview, *, now_seconds: float, room: int | None) -> None:
@@ -84,6 +89,8 @@ def print_status(console: Console, run: RunOverview, *, now_seconds: float, room
     reason = run.state.result_reason or (run.state.stop.reason if run.state.stop else "")
     if reason and not run.live:
         _line(console, foreign(f"reason  {_one_line(reason)}"))
+    elif run.broken_off:
+        _line(console, foreign(f"reason  {_one_line(run.broken_off)}"))
     work = elapsed(run.board.now_seconds - run.board.started_at_seconds)
     _line(
         console, Text(f"time    began {age(now_seconds - run.record.created_at_seconds)} ago, {work} from first event")
@@ -123,13 +130,14 @@ def _phase(run: RunOverview) -> str:
 
 def _tasks(console: Console, run: RunOverview, room: int | None) -> None:
     _line(console, Text(f"tasks   {run.merged} of {len(run.counted)} merged"))
-    ordered = sorted(run.state.tasks.values(), key=lambda known: _ORDER.index(PHASE_WORDS[known.phase]))
+    ordered = sorted(run.state.tasks.values(), key=lambda known: _ORDER.index(task_word(known, live=run.live)))
     shown = ordered if room is None else ordered[: max(room, 3)]
     wide = max((len(known.task.id) for known in shown), default=0)
+    words = max([8, *(len(task_word(known, live=run.live)) for known in shown)])
     for known in shown:
-        word = PHASE_WORDS[known.phase]
+        word = task_word(known, live=run.live)
         line = Text("  ").append_text(foreign(known.task.id.ljust(wide)))
-        line.append(f"  {word:8} ", style=_TASK_STYLES.get(word, ""))
+        line.append(f"  {word:{words}} ", style=_TASK_STYLES.get(word, ""))
         line.append(f"{known.attempt or '-':>2}  ", style="dim")
         line.append_text(foreign(_one_line(known.task.title)))
         if known.reason and known.phase is not TaskPhase.MERGED:
@@ -156,12 +164,12 @@ def _findings(console: Console, run: RunOverview) -> None:
 def next_commands(run: RunOverview) -> list[str]:
     """Give what a user would type next."""
     if run.live:
-        return [f"codexteam answer {item} ..." for item in run.state.holds] or ["codexteam logs -f"]
+        return next_answers(run.state.holds) or ["codexteam logs -f"]
     match run.word:
         case "green":
             return ["codexteam diff", "codexteam apply"]
         case "waiting":
-            return [f"codexteam answer {item} ..." for item in run.state.holds] + ["codexteam resume"]
+            return [*next_answers(run.state.holds), "codexteam resume"]
         case "limit":
             return ["codexteam resume --budget ..."]
         case "cleaned":
@@ -173,7 +181,7 @@ def next_commands(run: RunOverview) -> list[str]:
 def print_task(console: Console, story: TaskStory) -> None:
     """Print a task's story."""
     known, task = story.known, story.known.task
-    word = PHASE_WORDS[known.phase]
+    word = story.word
     head = foreign(f"{task.id} {_one_line(task.title)}", style="bold")
     head.append(f"  {word}", style=_TASK_STYLES.get(word, ""))
     _line(console, head)
@@ -255,19 +263,6 @@ def print_inbox(console: Console, runs: Sequence[RunOverview]) -> None:
                 console.print(Text("    ").append(command, style="bold"), soft_wrap=True)
 
 
-def answers_to(item: str) -> tuple[str, ...]:
-    """Give how an item may be answered."""
-    if item == "plan" or item.startswith("merge."):
-        return (
-            f"codexteam approve {item}",
-            f'codexteam answer {item} "what to change"',
-            f"codexteam answer {item} --no",
-        )
-    if item.startswith("rounds."):
-        return (f"codexteam approve {item}", f"codexteam answer {item} waive F1 ...", f"codexteam answer {item} --no")
-    return (f'codexteam answer {item} "TEXT"',)
-
-
 def print_work(console: Console, rows: Sequence[tuple[str, str, str, str]]) -> None:
     """Print pieces of work: run, kind, name, and where it is. A path is never cut: it is there to be copied."""
     cells = [("run", "kind", "name", "where"), *(tuple(clean_line(cell) for cell in row) for row in rows)]
@@ -281,6 +276,7 @@ def _line(console: Console, *parts: Text) -> None:
     line = Text()
     for part in parts:
         line.append_text(part)
+    line.rstrip()
     if console.is_terminal:
         console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
     else:

@@ -6,7 +6,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from codexteam.adapters.terminal.words import elapsed, foreign, money, tokens, usage_words
+from codexteam.adapters.terminal.ragged import Ragged
+from codexteam.adapters.terminal.words import elapsed, foreign, money, next_answers, tokens, usage_words
 from codexteam.core.usage import Usage
 from codexteam.report.board import AgentRow, Board
 
@@ -28,7 +29,7 @@ def print_summary(console: Console, board: Board, *, folder: str) -> None:
     result.append_text(foreign(board.reason, style="none"))
     console.print(result)
     for part in _parts(board):
-        console.print(part)
+        console.print(part if isinstance(part, Text) else Ragged(part))
     console.print(Text(f"files   {folder}"), soft_wrap=True)
     for line in next_commands(board):
         console.print(Text("next    ").append(line, style="bold"), soft_wrap=True)
@@ -105,7 +106,7 @@ def next_commands(board: Board) -> list[str]:
         case "green":
             return [f"git diff HEAD...{board.branch}", "codexteam apply"] if board.branch else []
         case "waiting":
-            return [f"codexteam answer {item}" for item in board.waiting] + ["codexteam resume"]
+            return [*next_answers(board.waiting), "codexteam resume"]
         case "limit":
             return ["codexteam resume --budget ..."]
         case "interrupted":

@@ -1,5 +1,7 @@
 """Foreign text and numbers as they are shown."""
 
+from collections.abc import Iterable
+
 from rich.text import Text
 
 from codexteam.core.text import clean_line
@@ -44,3 +46,23 @@ def usage_words(usage: Usage) -> str:
     """Give usage in words: input with its cached part, output with its reasoning part."""
     cached = f" ({usage.cached_input_tokens / usage.input_tokens:.0%} cached)" if usage.input_tokens else ""
     return f"{tokens(usage.input_tokens)} in{cached}, {tokens(usage.output_tokens)} out"
+
+
+def answers_to(item: str) -> tuple[str, ...]:
+    """Give how an item that waits for a person may be answered, the likeliest first."""
+    if item == "plan" or item.startswith("merge."):
+        return (
+            f"codexteam approve {item}",
+            f'codexteam answer {item} "what to change"',
+            f"codexteam answer {item} --no",
+        )
+    if item.startswith("rounds."):
+        return (f"codexteam approve {item}", f"codexteam answer {item} waive F1 ...", f"codexteam answer {item} --no")
+    return (f'codexteam answer {item} "TEXT"',)
+
+
+def next_answers(items: Iterable[str]) -> list[str]:
+    """Give what to type next for what waits: of each item the likeliest answer, and where the others are."""
+    known = [answers_to(item) for item in items]
+    others = ["codexteam inbox  # other answers"] if any(len(answers) > 1 for answers in known) else []
+    return [answers[0] for answers in known] + others

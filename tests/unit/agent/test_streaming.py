@@ -96,7 +96,7 @@ async def test_what_was_read_before_a_stream_broke_is_not_read_again(tmp_path: P
     assert isinstance(await world.work(), Submitted)
     assert world.ran.count("ls") == 1
     assert len(outputs_in(world.asked[1])) == 1
-    assert CallRetried("reset", 0.1) in world.events
+    assert CallRetried("reset", 0.1, 1) in world.events
 
 
 async def test_nothing_of_a_broken_stream_is_done_that_writes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from codexteam.adapters.terminal.live import BoardView
 from codexteam.adapters.terminal.plain import PlainLines
-from codexteam.adapters.terminal.summary import print_summary
+from codexteam.adapters.terminal.summary import next_commands, print_summary
 from codexteam.adapters.terminal.words import elapsed, money, share, tokens
 from codexteam.core.json_types import JSONObject
 from codexteam.core.story import KINDS
@@ -164,6 +164,64 @@ def test_every_decision_is_told_in_words_or_left_out_on_purpose() -> None:
         "release.completed",
         "branch.landing",
     }
+
+
+def retry(agent_name: str, *, tries: int) -> JSONObject:
+    more: JSONObject = {"reason": f"the connection dropped {HOSTILE}", "wait_seconds": 12.0, "tries": tries}
+    return {**agent(), "agent": agent_name, **more, "limit": "given up after 6 broken streams"}
+
+
+def test_the_view_says_that_calls_are_asked_again_why_and_until_when(board: Board) -> None:
+    board.take(RunEvent("agent.waiting", board.started_at_seconds + 70, retry("implementer T1.1", tries=3)))
+    board.take(RunEvent("agent.waiting", board.started_at_seconds + 71, retry("reviewer", tries=2)))
+
+    text = shown(board, width=200)
+    assert "2 calls are asked again (try 2): the connection dropped" in text
+    assert "; given up after 6 broken streams" in text
+    assert "try 3 in 7 s: the connection dropped" in text
+    assert "\x1b" not in text
+
+    for name in ("implementer T1.1", "reviewer"):
+        board.take(RunEvent("agent.turn", board.now_seconds, {**agent(), "agent": name, "turn": 3}))
+    assert "asked again" not in shown(board, width=200)
+
+
+def test_plain_lines_say_now_and_then_that_calls_are_asked_again() -> None:
+    out = io.StringIO()
+    lines = PlainLines(out, Board())
+    for second in range(25):
+        lines.report(RunEvent("agent.waiting", 1_795_000_000.0 + second, retry(f"implementer T{second}.1", tries=2)))
+
+    said = out.getvalue().splitlines()
+    assert [line.split()[0] for line in said] == ["11:06:40", "11:06:50", "11:07:00"]
+    assert said[0].startswith("11:06:40 a call is asked again (try 2): the connection dropped ")
+    assert said[2].startswith("11:07:00 21 calls are asked again")
+    assert said[2].endswith("; given up after 6 broken streams")
+
+
+@pytest.mark.parametrize(
+    ("item", "commands"),
+    [
+        ("plan", ["codexteam approve plan", "codexteam inbox  # other answers"]),
+        ("merge.T1.2", ["codexteam approve merge.T1.2", "codexteam inbox  # other answers"]),
+        ("question.T1.1", ['codexteam answer question.T1.1 "TEXT"']),
+    ],
+)
+def test_the_next_command_fits_what_waits(item: str, commands: list[str]) -> None:
+    board = Board(result="waiting", waiting={item: "?"})
+
+    assert next_commands(board) == [*commands, "codexteam resume"]
+
+
+def test_a_table_in_a_file_has_no_spaces_at_the_ends_of_lines(board: Board) -> None:
+    board.waiting["plan"], board.reason = "Work on this plan?", "a person is asked"
+    console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        print_summary(console, board, folder="/somewhere")
+    lines = capture.get().splitlines()
+
+    assert any(line.lstrip().startswith("role") for line in lines)
+    assert [line for line in lines if line.endswith(" ")] == []
 
 
 def test_numbers_are_short_and_unknown_is_said() -> None:

@@ -1,0 +1,95 @@
+"""What the settings say about the network reaches the engine that a run uses, and what it refuses reaches the user."""
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codexteam.app.engines import choose_engine, told_once
+from codexteam.app.hiring import patience_words
+from codexteam.config.settings import (
+    NetworkKind,
+    NetworkPolicy,
+    ProviderSettings,
+    SandboxLimits,
+    SandboxMode,
+    SandboxSettings,
+)
+from codexteam.core.ids import AgentKey, Purpose, RunId
+from codexteam.core.json_types import JSONObject
+from codexteam.ports.reporter import RunEvent
+from codexteam.ports.sandbox import Command, SandboxSpec
+from codexteam.report.board import describe
+from tests.support_base_source import base_source, make_repository
+
+FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
+
+
+@pytest.mark.bubblewrap
+async def test_bubblewrap_s_proxy_adds_the_secrets_of_the_settings_and_tells_what_it_refuses(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    told: list[tuple[str, JSONObject]] = []
+    chosen = await choose_engine(
+        SandboxSettings(kind="bubblewrap", proxy_secrets={"localhost": "REGISTRY"}),
+        state_dir=tmp_path / "state",
+        environment={"REGISTRY": "of-no-use-elsewhere"},
+        on_denied=told_once(lambda kind, fields: told.append((kind, fields))),
+    )
+    make_repository(tmp_path / "repository", {"a.txt": b"one\n"})
+    agent = AgentKey(RunId(f"app-{os.getpid()}"), "implementer", Purpose.IMPLEMENT, "T1", 1)
+    base = base_source(tmp_path / "repository", tmp_path / "base")
+    policy = NetworkPolicy(NetworkKind.ALLOWLIST, (f"localhost:{port}",))
+    spec = SandboxSpec(agent, base, SandboxMode.WORKSPACE_WRITE, policy, SandboxLimits(memory_bytes=1 << 30))
+    sandbox = await chosen.engine.start(spec)
+    try:
+        got = await sandbox.run(Command(("python3", "-c", FETCH, f"http://localhost:{port}/")))
+        assert got.output == b"b'hello'\n", got
+        for _ in range(2):
+            refused = await sandbox.run(Command(("python3", "-c", FETCH, "http://elsewhere.invalid/")))
+            assert b"403" in refused.output, refused
+        seen = await sandbox.run(Command(("bash", "-c", "env; cat /proc/*/environ | tr '\\0' '\\n'")))
+    finally:
+        await sandbox.close()
+        await chosen.engine.close()
+        server.close()
+    assert b"of-no-use-elsewhere" in heads[0]
+    assert b"of-no-use-elsewhere" not in seen.output
+    assert [(kind, fields["host"], fields["agent"]) for kind, fields in told] == [
+        ("network.denied", "elsewhere.invalid", str(agent))
+    ]
+
+
+def test_a_refused_host_is_told_once_and_in_words() -> None:
+    told: list[tuple[str, JSONObject]] = []
+    denied = told_once(lambda kind, fields: told.append((kind, fields)))
+
+    for host in ("a.invalid", "b.invalid", "a.invalid"):
+        denied({"host": host, "port": 443, "reason": "it is not in the list of allowed hosts"})
+
+    assert [describe(RunEvent(kind, 0.0, fields)) for kind, fields in told] == [
+        "a.invalid:443 cannot be reached from sandboxes: it is not in the list of allowed hosts",
+        "b.invalid:443 cannot be reached from sandboxes: it is not in the list of allowed hosts",
+    ]
+
+
+def test_it_is_said_when_a_call_is_given_up() -> None:
+    provider = ProviderSettings("p", "P", "http://localhost/v1", request_max_retries=4, stream_max_retries=5)
+
+    assert patience_words(provider) == (
+        "given up after 6 broken streams, 30 tries or 5 min without a connection, or 30 min of being told to wait"
+    )
+    assert patience_words(replace(provider, stream_max_retries=0)) == (
+        "given up at the first broken stream, 5 tries or 5 min without a connection"
+    )
+    assert not patience_words(None)
