@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from codexteam.agent.office import Office
 from codexteam.app import requests
-from codexteam.app.engines import choose_engine
+from codexteam.app.engines import choose_engine, told_once
 from codexteam.app.start import Ground
 from codexteam.config.settings import Settings
 from codexteam.core.codec import encode_state
@@ -184,6 +184,7 @@ class Table:
             environment=sitting.environment,
             files=repo,
             trusted=settings.trusted is True,
+            on_denied=told_once(self.tell),
         )
         stack.push_async_callback(chosen.engine.close)
         self.tell("sandbox.chosen", {"engine": chosen.report.name, "detail": chosen.report.version, "why": chosen.why})
