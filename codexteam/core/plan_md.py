@@ -100,8 +100,26 @@ class PlanDocument:
 
 
 def is_ours(text: str) -> bool:
-    """Say whether a plan.md was written by codexteam: a line of it begins with the marker."""
-    return any(line.startswith(MARKER) for line in lines_of(text.removeprefix("\ufeff")))
+    """Say whether a plan.md was written by codexteam: a line of it, outside of tasks, begins with the marker."""
+    if MARKER not in text:
+        return False
+    try:
+        lines = [line for node in parse(text).nodes for line in _own_lines(node)]
+    except PlanError:
+        # in the middle of an edit: what could be ours is not written over
+        lines = list(lines_of(text.removeprefix("\ufeff")))
+    return any(line.startswith(MARKER) for line in lines)
+
+
+def _own_lines(node: Node) -> Sequence[str]:
+    match node:
+        case Raw(lines):
+            return lines
+        case GoalText(text):
+            return lines_of(text)
+        case _:
+            # a task's command may hold any line, and is written with an indent
+            return ()
 
 
 def parse(text: str) -> PlanDocument:

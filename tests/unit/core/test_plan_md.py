@@ -80,6 +80,14 @@ def test_a_fresh_document_is_the_file_of_the_design() -> None:
     assert is_ours(text)
 
 
+def test_a_command_that_prints_the_marker_makes_a_file_no_ours() -> None:
+    foreign = "## Tasks\n\n- [ ] **T1** Print it\n  - accept: it is said:\n    ```\n<!-- codexteam run \n    ```\n"
+
+    assert not is_ours(foreign)
+    assert is_ours(foreign + "\n## Notes\n\n" + HEADER.render())
+    assert is_ours(HEADER.render() + "\n- [?] **T1**\n"), "also in the middle of an edit"
+
+
 def test_a_user_s_own_text_stays_where_it_was() -> None:
     edited = EXAMPLE.replace("- [ ] **T2**", "Talk to Ana before this one!\n\n- [ ] **T2**")
     edited = edited.replace("## Later", "## Notes\n\n1. mine\n\n```\n## no heading\n```\n\n## Later\n\nSome day:")
