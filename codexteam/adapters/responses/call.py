@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from codexteam.adapters.responses.answer import MAX_EVENT_BYTES, AnswerEnd, AnswerReader
-from codexteam.adapters.responses.clients import ClientPool
+from codexteam.adapters.responses.clients import ProviderClient
 from codexteam.adapters.responses.deadline import Deadline, DeadlineError
 from codexteam.adapters.responses.event_stream import EventStream, EventTooLongError
 from codexteam.adapters.responses.failures import Phase, TryAgain, from_status, unreadable
@@ -37,7 +37,9 @@ Piece: TypeAlias = ItemDone | TextDelta
 class Call:
     """One call over its tries."""
 
-    def __init__(self, body: bytes, idempotency_key: str, pool: ClientPool, clock: Clock, call_seconds: float) -> None:
+    def __init__(
+        self, body: bytes, idempotency_key: str, client: ProviderClient, clock: Clock, call_seconds: float
+    ) -> None:
         self.end: AnswerEnd = TryAgain(Phase.OPENING, "not tried yet")
         """How the last try ended."""
         self.billed: Usage | None = None
@@ -45,7 +47,7 @@ class Call:
         self._body = body
         self._idempotency_key = idempotency_key
         self._clock = clock
-        self._pool = pool
+        self._client = client
         self._left_seconds = call_seconds
 
     @property
@@ -55,7 +57,7 @@ class Call:
 
     def settled(self, end: Answered | CutShort | ContextExceeded | CallFailed) -> CallEnd:
         """Give the call's end: without secrets, and with what its failed tries were billed."""
-        redact = self._pool.credentials.redact
+        redact = self._client.credentials.redact
         match end:
             case Answered():
                 return Answered(end.items, self._with_billed(end.usage), end.response_id, end.refusal)
@@ -72,12 +74,14 @@ class Call:
         import openai
 
         deadline = Deadline(
-            self._clock, idle_seconds=self._pool.provider.stream_idle_timeout_seconds, total_seconds=self._left_seconds
+            self._clock,
+            idle_seconds=self._client.provider.stream_idle_timeout_seconds,
+            total_seconds=self._left_seconds,
         )
         phase = Phase.OPENING
         try:
-            async with deadline, self._pool.client() as client:
-                response = await deadline.wait(self._pool.open(client, self._body, self._idempotency_key))
+            async with deadline:
+                response = await deadline.wait(self._client.open(self._body, self._idempotency_key))
                 phase = Phase.STREAM
                 try:
                     passage.let_in(*quotas(response.headers))

@@ -1,59 +1,35 @@
-"""Connections: many clients of the `openai` package, each for few streams, since its pools get slow as they grow."""
+"""The connection to one provider: the `openai` package's client over its aiohttp transport."""
 
-import asyncio
-import ssl
 import warnings
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from codexteam.adapters.responses.access import Credentials
+from codexteam.adapters.responses.pace import Pace
 from codexteam.config.settings import ProviderSettings
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
-#: A pool looks at all its connections with each request. Measured with 64 calls at once: 4.2 ms of CPU a call over pools
-#: of 25, 3.3 over pools of 2. A client takes 4 KB and 0.3 ms.
-STREAMS_PER_CLIENT = 2
 _CONNECT_SECONDS = 15.0
 #: An agent's tools may run this long between two turns and find their connection open.
 _KEEP_ALIVE_SECONDS = 90.0
+#: How many calls run at once is the gate's to say; aiohttp's own limit of 100 would make calls wait unseen.
+_MOST_CONNECTIONS = 100_000
 
 
-@dataclass(slots=True)
-class _Pooled:
-    client: "openai.AsyncOpenAI"
-    streams: int = 0
-
-
-class ClientPool:
-    """The clients of one provider."""
+class ProviderClient:
+    """One provider's client, its headers and its connections. Made at the first call; owned by who closes it."""
 
     def __init__(self, provider: ProviderSettings, credentials: Credentials, environment: Mapping[str, str]) -> None:
         self.credentials = credentials
         self.provider = provider
         self._left_out = _names_set_by(environment.get("OPENAI_CUSTOM_HEADERS", ""))
-        self._tls: ssl.SSLContext | None = None
-        self._clients: list[_Pooled] = []
+        self._client: openai.AsyncOpenAI | None = None
+        self._pace = Pace()
 
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator["openai.AsyncOpenAI"]:
-        """Lend a client that has room for one more stream."""
-        # the fullest that has room, so that the last ones stay empty
-        pooled = next((pooled for pooled in self._clients if pooled.streams < STREAMS_PER_CLIENT), None)
-        if pooled is None:
-            pooled = _Pooled(self._new_client())
-            self._clients.append(pooled)
-        pooled.streams += 1
-        try:
-            yield pooled.client
-        finally:
-            pooled.streams -= 1
-
-    async def open(self, client: "openai.AsyncOpenAI", body: bytes, idempotency_key: str) -> "httpx2.Response":
+    async def open(self, body: bytes, idempotency_key: str) -> "httpx2.Response":
         """Send a request; give the response with its stream unread. The caller closes it.
 
         Raises:
@@ -62,9 +38,12 @@ class ClientPool:
         import httpx2
         import openai
 
+        if self._client is None:
+            self._client = self._new_client()
+        await self._pace.turn()
         # `responses.create` walks the whole input to apply its types: 100 ms of CPU for 100 items, measured. The
         # package's documented way for bodies of one's own does not.
-        return await client.post(
+        return await self._client.post(
             "/responses",
             cast_to=httpx2.Response,
             content=body,
@@ -75,8 +54,9 @@ class ClientPool:
 
     async def close(self) -> None:
         """Close all connections."""
-        clients, self._clients = self._clients, []
-        await asyncio.gather(*(pooled.client.close() for pooled in clients))
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     def _headers(self, idempotency_key: str) -> "dict[str, str | openai.Omit]":
         import openai
@@ -97,19 +77,13 @@ class ClientPool:
         import httpx2
         import openai
 
-        if self._tls is None:
-            # made once: loading the certificates takes 50 ms
-            self._tls = httpx2.create_ssl_context()
-        http = openai.DefaultAsyncHttpx2Client(
-            verify=self._tls,
+        # its own transport takes 6.5 ms of CPU a call with 64 at once, and more the more there are; this one 3.9
+        http = openai.DefaultAioHttpClient(
+            verify=httpx2.create_ssl_context(),
             follow_redirects=False,
             # only the connection has a deadline of its own here; a stream's are the reader's
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(
-                max_connections=None,
-                max_keepalive_connections=STREAMS_PER_CLIENT,
-                keepalive_expiry=_KEEP_ALIVE_SECONDS,
-            ),
+            limits=httpx2.Limits(max_connections=_MOST_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_SECONDS),
         )
         with warnings.catch_warnings():
             # what it warns of are variables in the environment that are overridden in each request

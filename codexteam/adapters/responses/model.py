@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from codexteam.adapters.responses.access import credentials_of, denial_error
 from codexteam.adapters.responses.call import Call
-from codexteam.adapters.responses.clients import ClientPool
+from codexteam.adapters.responses.clients import ProviderClient
 from codexteam.adapters.responses.failures import Denied, Phase, TryAgain
 from codexteam.adapters.responses.gate import Gate
 from codexteam.adapters.responses.request_body import request_body
@@ -58,7 +58,7 @@ class ResponsesModel:
         self._clock = clock
         self._jitter = jitter
         self._options = options or ModelOptions()
-        self._pools: dict[str, ClientPool] = {}
+        self._clients: dict[str, ProviderClient] = {}
         self._gates: dict[tuple[str, str], Gate] = {}
         self._warming: asyncio.Future[None] | None = None
 
@@ -80,13 +80,13 @@ class ResponsesModel:
         """Ask; see `Model.stream`."""
         provider = self._provider(request.settings.provider_id)
         await self.warm()
-        pool = self._pool(provider)
+        client = self._client(provider)
         gate = self._gate(provider.id, request.settings.model)
         call = Call(
             request_body(request, send_metadata=self._options.send_metadata),
             # header values are ASCII; names of roles need not be
             quote(request.key.idempotency_key(), safe="-_.~:"),
-            pool,
+            client,
             self._clock,
             self._options.call_seconds,
         )
@@ -104,12 +104,12 @@ class ResponsesModel:
                     if gate_seconds <= limits.rate_limit_seconds:
                         gate_seconds = passage.slowed_down(end.wait_seconds)
             if isinstance(end, Denied):
-                said = Denied(end.denial, pool.credentials.redact(end.message))
+                said = Denied(end.denial, client.credentials.redact(end.message))
                 raise denial_error(said, provider, request.settings.model)
             if not isinstance(end, TryAgain):
                 yield call.settled(end)
                 return
-            reason = pool.credentials.redact(end.reason)
+            reason = client.credentials.redact(end.reason)
             wait_seconds = retries.wait_seconds(end, gate_seconds=gate_seconds)
             if wait_seconds is None or call.out_of_time:
                 if gate_seconds > limits.rate_limit_seconds:
@@ -125,8 +125,10 @@ class ResponsesModel:
     async def close(self) -> None:
         """Close all connections."""
         gates, self._gates = self._gates, {}
-        pools, self._pools = self._pools, {}
-        await asyncio.gather(*(gate.close() for gate in gates.values()), *(pool.close() for pool in pools.values()))
+        clients, self._clients = self._clients, {}
+        await asyncio.gather(
+            *(gate.close() for gate in gates.values()), *(client.close() for client in clients.values())
+        )
 
     def _provider(self, provider_id: str) -> ProviderSettings:
         provider = self._providers.get(provider_id)
@@ -137,12 +139,12 @@ class ResponsesModel:
             )
         return provider
 
-    def _pool(self, provider: ProviderSettings) -> ClientPool:
-        pool = self._pools.get(provider.id)
-        if pool is None:
+    def _client(self, provider: ProviderSettings) -> ProviderClient:
+        client = self._clients.get(provider.id)
+        if client is None:
             credentials = credentials_of(provider, self._environment)
-            pool = self._pools[provider.id] = ClientPool(provider, credentials, self._environment)
-        return pool
+            client = self._clients[provider.id] = ProviderClient(provider, credentials, self._environment)
+        return client
 
     def _gate(self, provider_id: str, model: str) -> Gate:
         gate = self._gates.get((provider_id, model))
@@ -154,5 +156,5 @@ class ResponsesModel:
 
 
 def _import_client() -> None:
-    for module in ("httpx2", "openai", "openai.lib._client_auth"):
+    for module in ("httpx2", "aiohttp", "openai", "openai.lib._client_auth"):
         importlib.import_module(module)
