@@ -138,7 +138,7 @@ async def _growing(ground: Ground, run_id: RunId) -> AsyncIterator[bytes]:
     offset, rest, wait = 0, b"", _SOONEST_SECONDS
     while True:
         # asked before the file is read: what a run wrote before it ended is then in what is read
-        over = not await _goes_on(ground, run_id)
+        over = live_run(ground) != run_id
         data = await asyncio.to_thread(_read_from, path, offset)
         offset += len(data)
         *lines, rest = (rest + data).split(b"\n")
@@ -157,15 +157,3 @@ def _read_from(path: Path, offset: int) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-async def _goes_on(ground: Ground, run_id: RunId) -> bool:
-    from codexteam.adapters.lock import find_holder
-
-    holder = find_holder(ground.state_dir, ground.places.common_dir)
-    if holder is None or (holder.run_id and holder.run_id != run_id):
-        return False
-    if holder.run_id:
-        return True
-    async with reading_store(ground) as store:
-        return live_run(ground, await store.runs()) == run_id

@@ -52,17 +52,12 @@ async def reading_store(ground: Ground) -> AsyncIterator[Store]:
         await store.close()
 
 
-def live_run(ground: Ground, runs: list[RunRecord]) -> RunId | None:
-    """Give the run that a process works on at this moment."""
+def live_run(ground: Ground) -> RunId | None:
+    """Give the run that a process works on at this moment; a process that only tidies up works on none."""
     from codexteam.adapters.lock import find_holder
 
     holder = find_holder(ground.state_dir, ground.places.common_dir)
-    if holder is None:
-        return None
-    if holder.run_id:
-        return RunId(holder.run_id)
-    # it has not said yet which one; a run that begins is the newest that is marked so
-    return next((record.run_id for record in runs if record.state == "running"), None)
+    return RunId(holder.run_id) if holder is not None and holder.run_id else None
 
 
 async def state_of(store: Store, record: RunRecord) -> RunState:
@@ -79,7 +74,8 @@ async def overview(ground: Ground, store: Store, record: RunRecord, *, live: boo
     board = Board()
     for event in read_events(events_path(ground, record.run_id)):
         board.take(event)
-    return RunOverview(record, await state_of(store, record), board, live)
+    sittings = tuple(await store.sittings(record.run_id))
+    return RunOverview(record, await state_of(store, record), board, live, sittings)
 
 
 async def picked(ground: Ground, store: Store, name: str | None) -> RunOverview:
@@ -89,8 +85,7 @@ async def picked(ground: Ground, store: Store, name: str | None) -> RunOverview:
         UsageError: there is none, or several begin so.
     """
     record = await pick_run(store, name)
-    live = live_run(ground, await store.runs())
-    return await overview(ground, store, record, live=live == record.run_id)
+    return await overview(ground, store, record, live=live_run(ground) == record.run_id)
 
 
 def events_path(ground: Ground, run_id: RunId) -> Path:

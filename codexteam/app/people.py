@@ -102,7 +102,7 @@ async def _find_item(ground: Ground, name: str, run: str | None) -> tuple[Item, 
     """Find what waits under a name, or under the start of one, in the runs that are not over."""
     async with reading_store(ground) as store:
         records = [await pick_run(store, run)] if run else await store.runs()
-        live = live_run(ground, await store.runs())
+        live = live_run(ground)
         waiting: list[Item] = []
         for record in records:
             if record.state not in OVER:
@@ -133,7 +133,7 @@ async def _ask_live(ground: Ground, run_id: RunId, asked: requests.Asked) -> Hea
             result = await requests.result_of(store, run_id, key)
             if result is not None:
                 return Fate.TAKEN if result == "taken" else Refusal(result)
-            if live_run(ground, await store.runs()) != run_id:
+            if live_run(ground) != run_id:
                 return await _withdrawn(store, run_id, key)
         return Fate.LEFT
 
@@ -190,7 +190,7 @@ async def _say(where: Where, output: Output, task: str, text: str, run: str | No
     async with reading_store(ground) as store:
         record = await pick_run(store, run)
         known = task_of(await state_of(store, record), task)
-        live = live_run(ground, await store.runs())
+        live = live_run(ground)
     task_id = known.task.id
     if live == record.run_id:
         match await _ask_live(ground, record.run_id, requests.SayTo(task_id, text)):
@@ -252,8 +252,7 @@ async def _steer(
 ) -> int:
     ground = where.ground()
     async with reading_store(ground) as store:
-        records = await store.runs()
-        live = live_run(ground, records)
+        live = live_run(ground)
         # without a name it is the run that goes on that is meant, be it the newest or not
         record = await pick_run(store, run or live)
     run_id = record.run_id
@@ -290,8 +289,7 @@ def _interrupt(ground: Ground, run_id: RunId) -> bool:
 
 async def _ended(ground: Ground, run_id: RunId) -> bool:
     for seconds in _STOP_LOOKS_SECONDS:
-        async with reading_store(ground) as store:
-            if live_run(ground, await store.runs()) != run_id:
-                return True
+        if live_run(ground) != run_id:
+            return True
         await asyncio.sleep(seconds)
     return False

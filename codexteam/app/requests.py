@@ -31,24 +31,25 @@ def _space(run_id: RunId) -> str:
 
 
 async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float) -> str:
-    """Put a request where the run finds it; give its key."""
+    """Put a request where the run's sitting finds it; give its key."""
     taken = await store.list(_space(run_id))
+    sitting = len(await store.sittings(run_id))
     # two commands may count the same number of requests before theirs
     key = f"{len(taken) + 1:06}.{os.getpid()}"
-    await store.put(_space(run_id), key, {"at": at_seconds, **_encode(asked)})
+    await store.put(_space(run_id), key, {"at": at_seconds, "sitting": sitting, **_encode(asked)})
     return key
 
 
-async def pending(store: Store, run_id: RunId, *, since_seconds: float = 0.0) -> list[tuple[str, Asked]]:
+async def pending(store: Store, run_id: RunId, *, sitting: int = 0) -> list[tuple[str, Asked]]:
     """Give the requests that nobody has taken, oldest first.
 
-    Those from before `since_seconds` were meant for a sitting that is over, and are left out.
+    Those for a sitting before this one are left out: it is over. Clocks go back, numbers do not.
     """
     found = []
     for key, value in await store.list(_space(run_id)):
         asked = _decode(value)
-        at = value.get("at")
-        late = isinstance(at, int | float) and at < since_seconds
+        meant = value.get("sitting")
+        late = (meant if isinstance(meant, int) else 0) < sitting
         if asked is not None and "result" not in value and not late:
             found.append((key, asked))
     return found

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.access import check_access
-from codexteam.app.looking import Where
+from codexteam.app.looking import Where, state_of
+from codexteam.app.signals import Signals, run_guarded_by_signals
 from codexteam.app.sitting import Ended, Sitting, Table, opened_store
 from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned
 from codexteam.config.load import load_settings
@@ -25,7 +26,7 @@ from codexteam.core.plan_graph import graph_of
 from codexteam.core.plan_md import is_ours, parse
 from codexteam.errors import PlanError, UsageError
 from codexteam.ports.reporter import Reporter, RunEvent
-from codexteam.ports.store import RunRecord, Store
+from codexteam.ports.store import RunRecord, Store, StoredSitting
 from codexteam.report.board import Board
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(goal: str | None, options: RunOptions) -> int:
     Raises:
         CodexteamError: it cannot begin, or cannot go on.
     """
-    return asyncio.run(_begin(goal, options, plan_only=False))
+    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=False))
 
 
 def plan(goal: str, options: RunOptions) -> int:
@@ -74,7 +75,7 @@ def plan(goal: str, options: RunOptions) -> int:
     Raises:
         CodexteamError: there can be no plan.
     """
-    return asyncio.run(_begin(goal, options, plan_only=True))
+    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=True))
 
 
 def resume(name: str | None, options: RunOptions) -> int:
@@ -83,10 +84,10 @@ def resume(name: str | None, options: RunOptions) -> int:
     Raises:
         CodexteamError: there is no such run, or it cannot go on.
     """
-    return asyncio.run(_go_on(name, options))
+    return run_guarded_by_signals(lambda signals: _go_on(name, options, signals))
 
 
-async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> int:
+async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, plan_only: bool) -> int:
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
     settings = load_settings(options.load)
     check_access(settings, options.load.environment)
@@ -116,7 +117,7 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
                 folder=_folder(options.load.cwd, ground),
                 plan_only=plan_only,
             )
-            ended, board, console = await _sit(sitting, store, clock, options.view)
+            ended, board, console = await _sit(sitting, store, clock, options.view, signals)
             if plan_only:
                 from codexteam.app.planning_view import show_plan
 
@@ -124,7 +125,7 @@ async def _begin(goal: str | None, options: RunOptions, *, plan_only: bool) -> i
             return finish(ended, board, console, options.view)
 
 
-async def _go_on(name: str | None, options: RunOptions) -> int:
+async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int:
     from codexteam.app.offline import approve_planned, take_edited_plan
 
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
@@ -140,6 +141,7 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
             load = with_remembered(options.load, record.settings)
             settings = load_settings(load)
             check_access(settings, load.environment)
+            await state_of(store, record)  # one that cannot be read is refused before anything is changed
             await store.set_run_state(record.run_id, "running")
             where = Where(load.cwd, load.environment, options.state_dir)
             await take_edited_plan(ground, where, store, record)
@@ -154,7 +156,7 @@ async def _go_on(name: str | None, options: RunOptions) -> int:
                 document=record.settings.get("document") is not False,
                 release=record.settings.get("release") is not False,
             )
-            ended, board, console = await _sit(sitting, store, clock, options.view)
+            ended, board, console = await _sit(sitting, store, clock, options.view, signals)
             return finish(ended, board, console, options.view)
 
 
@@ -164,23 +166,40 @@ def _folder(cwd: Path, ground: Ground) -> str:
     return here.relative_to(root).as_posix().removeprefix(".") if here.is_relative_to(root) else ""
 
 
-async def _sit(sitting: Sitting, store: Store, clock: SystemClock, view: View) -> tuple[Ended, Board, "Console"]:
+async def _sit(
+    sitting: Sitting, store: Store, clock: SystemClock, view: View, signals: Signals
+) -> tuple[Ended, Board, "Console"]:
     run_id = sitting.run.run_id
+    sitting = replace(sitting, number=await _begin_sitting(store, run_id, clock))
     board = Board()
     events = EventsFile(sitting.ground.run_folder(run_id) / "events.jsonl", run_id)
     console = make_console(view)
     await _replay(sitting.ground.run_folder(run_id) / "events.jsonl", board)
     shown = _reporter(view, board, console, clock, run_id)
-    table = Table(sitting, store, clock, (events, shown))
+    table = Table(sitting, store, clock, (events, shown), signals)
+    ending = "interrupted while it was being opened"
     try:
-        return await table.sit(), board, console
-    except BaseException:
+        ended = await table.sit()
+        ending = f"{ended.finish.result.value}: {table.redactor.redact(ended.finish.reason)}".rstrip(": ")
+        return ended, board, console
+    except BaseException as error:
+        if not isinstance(error, asyncio.CancelledError):
+            ending = f"error: {table.redactor.redact(str(error) or type(error).__name__)}"
         await store.set_run_state(run_id, "interrupted")
         raise
     finally:
         with contextlib.ExitStack() as stack:
             stack.callback(events.close)
             stack.callback(shown.close)
+        await store.end_sitting(run_id, sitting.number, at_seconds=clock.wall_seconds(), ending=ending)
+
+
+async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int:
+    from codexteam import __version__
+    from codexteam.adapters.process import this_process
+
+    sitting = StoredSitting(run_id, 0, __version__, *this_process(), clock.wall_seconds())
+    return await store.begin_sitting(sitting)
 
 
 async def _replay(path: Path, board: Board) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from codexteam.agent.office import Office
 from codexteam.app import requests
 from codexteam.app.engines import choose_engine, told_once
+from codexteam.app.signals import Signals
 from codexteam.app.start import Ground
 from codexteam.config.settings import Settings
 from codexteam.core.codec import encode_state
@@ -55,6 +56,8 @@ class Sitting:
     release: bool = True
     folder: str = ""
     """The folder that the command was started in, relative to the repository's root."""
+    number: int = 1
+    """Counted from 1, per run."""
     plan_only: bool = False
     """End once there is a plan: `codexteam plan`."""
 
@@ -91,13 +94,15 @@ def rules_of(sitting: Sitting) -> Rules:
 class Table:
     """A sitting under way: the adapters, and the loop that uses them."""
 
-    def __init__(self, sitting: Sitting, store: Store, clock: Clock, reporters: Sequence[Reporter]) -> None:
+    def __init__(
+        self, sitting: Sitting, store: Store, clock: Clock, reporters: Sequence[Reporter], signals: Signals
+    ) -> None:
         """Take what is open already; `reporters` get every event in order and are closed by their owner."""
         self._sitting = sitting
         self._store = store
         self._clock = clock
         self._reporters = reporters
-        self._began_seconds = clock.wall_seconds()
+        self._signals = signals
         self._taking = asyncio.Lock()
         self._driver: Driver | None = None
         self._crew: SandboxCrew | None = None
@@ -140,7 +145,7 @@ class Table:
             performer = TeamPerformer(office, sitting.base, also=self._also)
             driver = Driver(run_id, store=self._store, performer=performer, clock=self._clock, state=state)
             self._driver = driver
-            with self._signals(asyncio.get_running_loop()):
+            with self._signals.driving(self._on_signal, self._on_request):
                 self._on_request()  # what was asked while everything was being opened
                 if not begun and sitting.plan is not None:
                     driver.post(Planned(sitting.plan))
@@ -187,6 +192,8 @@ class Table:
             on_denied=told_once(self.tell),
         )
         stack.push_async_callback(chosen.engine.close)
+        # before anybody is hired, so that an end in the middle of it leaves nothing either
+        stack.push_async_callback(_sweep, chosen.engine, sitting.run.run_id)
         self.tell("sandbox.chosen", {"engine": chosen.report.name, "detail": chosen.report.version, "why": chosen.why})
         around = Surroundings(
             run_id=sitting.run.run_id,
@@ -205,7 +212,7 @@ class Table:
             tell=self.tell,
         )
         crew = await hire(around, stack)
-        office = Office(
+        return Office(
             sitting.run.run_id,
             settings,
             crew,
@@ -216,12 +223,7 @@ class Table:
             files,
             self.tell,
             self._secrets,
-        )
-        stack.push_async_callback(_sweep, chosen.engine, sitting.run.run_id)
-        return office, crew
-
-    def _signals(self, loop: asyncio.AbstractEventLoop) -> "_Signals":
-        return _Signals(loop, self._on_signal, self._on_request)
+        ), crew
 
     def _on_signal(self, number: int, times: int) -> None:
         driver = self._driver
@@ -246,7 +248,7 @@ class Table:
         if driver is None:
             return
         async with self._taking:  # signals may come faster than requests are taken
-            for key, asked in await requests.pending(self._store, run_id, since_seconds=self._began_seconds):
+            for key, asked in await requests.pending(self._store, run_id, sitting=self._sitting.number):
                 try:
                     await self._take(driver, asked)
                 except CodexteamError as error:
@@ -271,31 +273,6 @@ async def _sweep(engine: SandboxEngine, run_id: RunId) -> None:
     reach("sandbox.sweep.before")
     await engine.sweep(run_id)
     reach("sandbox.sweep.after")
-
-
-class _Signals:
-    """Signal handlers for the time of a sitting; the ones before come back after it."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, stop: Callable[[int, int], None], look: Callable[[], None]
-    ) -> None:
-        self._loop = loop
-        self._stop = stop
-        self._look = look
-        self._times = 0
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self._stopped, number)
-        self._loop.add_signal_handler(signal.SIGUSR1, self._look)
-
-    def _stopped(self, number: int) -> None:
-        self._times += 1
-        self._stop(number, self._times)
-
-    def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-            self._loop.remove_signal_handler(number)
 
 
 def secret_values(settings: Settings, environment: Mapping[str, str]) -> tuple[str, ...]:

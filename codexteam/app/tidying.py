@@ -43,7 +43,7 @@ async def _apply(where: Where, output: Output, name: str | None, *, not_green: b
     async with reading_store(ground) as store:
         record = await pick_run(store, name)
         state = await state_of(store, record)
-        live = live_run(ground, await store.runs()) == record.run_id
+        live = live_run(ground) == record.run_id
     if live:
         raise LandingError(f"run {record.run_id} goes on", hint="codexteam status; codexteam stop ends it")
     commit = state.landed
@@ -143,7 +143,7 @@ async def _look(ground: Ground, where: Where, name: str | None, *, every: bool) 
     try:
         async with reading_store(ground) as store:
             records = await store.runs()
-            live = live_run(ground, records)
+            live = live_run(ground)
             named = await pick_run(store, name) if name else None
             found: list[Removed] = []
             for record in chosen(records, named, every=every):

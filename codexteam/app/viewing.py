@@ -44,7 +44,7 @@ def runs(where: Where, output: Output, *, limit: int) -> int:
 async def _runs(ground: Ground, limit: int) -> tuple[list[RunOverview], int]:
     async with reading_store(ground) as store:
         records = await store.runs()
-        live = live_run(ground, records)
+        live = live_run(ground)
         chosen = records[:limit] if limit else records
         found = [await overview(ground, store, record, live=record.run_id == live) for record in chosen]
         return found, len(records) - len(chosen)
@@ -105,6 +105,7 @@ async def _story(where: Where, name: str, run: str | None) -> TaskStory:
             accepted=dict(await store.list(f"{record.run_id}/accepted")),
             receipts=dict(await store.list(f"{record.run_id}/receipts")),
             merged_as=await merged_as(store, record, known.task.id),
+            live=live_run(ground) == record.run_id,
         )
     folder = ground.run_folder(record.run_id) / "tasks" / known.task.id
     return replace(story, attempts=tuple(_with_folder(attempt, folder) for attempt in story.attempts))
@@ -175,7 +176,7 @@ def _items(run: RunOverview) -> list[JSONObject]:
 async def _waiting(ground: Ground, name: str | None) -> list[RunOverview]:
     async with reading_store(ground) as store:
         records = [await pick_run(store, name)] if name else await store.runs()
-        live = live_run(ground, await store.runs())
+        live = live_run(ground)
         found = [
             await overview(ground, store, record, live=record.run_id == live)
             for record in records

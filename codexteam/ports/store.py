@@ -24,6 +24,26 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredSitting:
+    """One process's time at a run: from `run` or `resume` to its end."""
+
+    run_id: RunId
+    number: int
+    """Counted from 1, per run."""
+    version: str
+    """The codexteam that sat."""
+    host: str
+    pid: int
+    process: str
+    """Tells this process from every other that ever had its pid on this host; empty where the system does not say."""
+    started_at_seconds: float
+    ended_at_seconds: float | None = None
+    """None while it goes on, and for ever when its process was killed."""
+    ending: str = ""
+    """How it ended, in words for people: a result and its reason, or an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """One event of a run, in order."""
 
@@ -81,6 +101,18 @@ class Store(Protocol):
 
     async def runs(self) -> list[RunRecord]:
         """Give all runs, newest first."""
+        ...
+
+    async def begin_sitting(self, sitting: StoredSitting) -> int:
+        """Add a sitting and give its number, the next one of its run; the one in `sitting` does not count."""
+        ...
+
+    async def end_sitting(self, run_id: RunId, number: int, *, at_seconds: float, ending: str) -> None:
+        """Note that a sitting has ended, and how."""
+        ...
+
+    async def sittings(self, run_id: RunId) -> list[StoredSitting]:
+        """Give a run's sittings in order; runs of versions that did not count them have none."""
         ...
 
     async def append(self, run_id: RunId, events: Sequence[tuple[float, str, JSONObject]]) -> int:

@@ -6,7 +6,7 @@ from codexteam.core.ids import branch_name
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.state import FindingStatus, RunState, TaskPhase, TaskState
 from codexteam.core.usage import Usage
-from codexteam.ports.store import RunRecord
+from codexteam.ports.store import RunRecord, StoredSitting
 from codexteam.report.board import Board
 
 #: How a task's phase is called.
@@ -22,6 +22,8 @@ PHASE_WORDS = {
     TaskPhase.BLOCKED: "blocked",
     TaskPhase.DROPPED: "dropped",
 }
+#: Phases in which somebody is at it; in a run that nobody drives, it goes on at `resume`.
+_AT_WORK = frozenset({TaskPhase.WORKING, TaskPhase.ASKING, TaskPhase.INTEGRATING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class RunOverview:
     board: Board
     live: bool
     """A process works on it at this moment."""
+    sittings: tuple[StoredSitting, ...] = ()
 
     @property
     def word(self) -> str:
@@ -45,6 +48,16 @@ class RunOverview:
         if self.record.state == "waiting" and not self.state.holds and not self.state.paused:
             return "interrupted"
         return self.record.state
+
+    @property
+    def broken_off(self) -> str:
+        """Say how the last sitting of an interrupted run ended; empty for others, and where nobody noted it."""
+        if self.word != "interrupted" or not self.sittings:
+            return ""
+        last = self.sittings[-1]
+        if last.ended_at_seconds is None:
+            return f"process {last.pid} on {last.host} was killed, or its machine went down"
+        return last.ending
 
     @property
     def counted(self) -> list[TaskState]:
@@ -91,7 +104,7 @@ class RunOverview:
             "branch": self.branch,
             "branch_commit": state.landed,
             "budget": self.board.budget,
-            "tasks": [task_json(known) for known in state.tasks.values()],
+            "tasks": [task_json(known, live=self.live) for known in state.tasks.values()],
             "gates": [
                 {"gate": gate.value, "verdict": record.verdict.value, "commit": record.commit}
                 for gate, record in state.gates.items()
@@ -113,6 +126,7 @@ class RunOverview:
             "waiting": [
                 {"item": item, "question": hold.question, "task": hold.task_id} for item, hold in state.holds.items()
             ],
+            "sittings": [_sitting_json(sitting) for sitting in self.sittings],
             "agents": [self._agent(name) for name in self.at_work],
         }
 
@@ -141,18 +155,35 @@ class RunOverview:
         return [str(i) for i, known in self.state.findings.items() if known.status is FindingStatus.OPEN]
 
 
-def task_json(known: TaskState) -> JSONObject:
+def task_word(known: TaskState, *, live: bool) -> str:
+    """Give where a task is in a word; `live` is whether a process works on its run."""
+    return PHASE_WORDS[known.phase] if live or known.phase not in _AT_WORK else "interrupted"
+
+
+def task_json(known: TaskState, *, live: bool) -> JSONObject:
     """Give a task for programs."""
     deps: list[JSONValue] = [str(dep) for dep in known.task.deps]
     return {
         "task": known.task.id,
         "title": known.task.title,
         "role": known.task.role,
-        "status": PHASE_WORDS[known.phase],
+        "status": task_word(known, live=live),
         "attempt": known.attempt,
         "reason": known.reason,
         "deps": deps,
         "commit": known.commit,
+    }
+
+
+def _sitting_json(sitting: StoredSitting) -> JSONObject:
+    return {
+        "sitting": sitting.number,
+        "version": sitting.version,
+        "host": sitting.host,
+        "pid": sitting.pid,
+        "started_at": sitting.started_at_seconds,
+        "ended_at": sitting.ended_at_seconds,
+        "ending": sitting.ending,
     }
 
 

@@ -8,7 +8,7 @@ from codexteam.core.state import RunState, TaskState
 from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.board import usage_of
-from codexteam.report.overview import task_json, usage_json
+from codexteam.report.overview import task_json, task_word, usage_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,20 @@ class TaskStory:
     """Findings it fixes: id, status, title."""
     attempts: tuple[AttemptStory, ...]
     merged_as: str = ""
+    live: bool = True
+    """A process works on its run at this moment."""
+
+    @property
+    def word(self) -> str:
+        """Give where it is in a word."""
+        return task_word(self.known, live=self.live)
 
     def as_json(self) -> JSONObject:
         """Give it for programs."""
         task = self.known.task
         attempts: list[JSONValue] = [_attempt_json(attempt) for attempt in self.attempts]
         return {
-            **task_json(self.known),
+            **task_json(self.known, live=self.live),
             "type": "task",
             "description": task.description,
             "paths": list(task.paths),
@@ -107,6 +114,7 @@ def task_story(
     accepted: Mapping[str, JSONObject],
     receipts: Mapping[str, JSONObject],
     merged_as: str = "",
+    live: bool = True,
 ) -> TaskStory:
     """Put a task's story together.
 
@@ -117,6 +125,7 @@ def task_story(
         accepted: `<task>.<attempt>` to the accepted commit and its base.
         receipts: `<role>/<purpose>/<task>/<attempt>` to the receipt of an agent's start.
         merged_as: the commit on the integration branch; empty before.
+        live: a process works on the run at this moment.
     """
     task_id = str(known.task.id)
     attempts: dict[int, AttemptStory] = {}
@@ -145,7 +154,7 @@ def task_story(
         for finding_id in known.task.fixes
         if (found := state.findings.get(finding_id)) is not None
     )
-    return TaskStory(known, fixes, tuple(attempts[number] for number in sorted(attempts)), merged_as)
+    return TaskStory(known, fixes, tuple(attempts[number] for number in sorted(attempts)), merged_as, live)
 
 
 def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR0912 - one arm for each kind

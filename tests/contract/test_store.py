@@ -9,7 +9,7 @@ import pytest
 from codexteam.adapters.store.sqlite_store import SqliteStore
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from codexteam.core.usage import Usage
-from codexteam.ports.store import OpenCall, RunRecord, Store, StoredAnswer, StoredTurn
+from codexteam.ports.store import OpenCall, RunRecord, Store, StoredAnswer, StoredSitting, StoredTurn
 from tests.fakes.memory_store import MemoryStore
 
 RUN = RunId("20261121-0231-7f3a")
@@ -38,6 +38,23 @@ async def test_runs_come_newest_first_and_making_one_again_changes_nothing(store
 
     assert [record.run_id for record in found] == ["two", "one"]
     assert found[1] == RunRecord(RunId("one"), "goal of one", "base", "green", 1.0, {"a": [1, None, "\udce4"]})
+
+
+async def test_sittings_are_counted_per_run_and_one_that_was_killed_never_ends(store: Store) -> None:
+    def sitting(run_id: str, at: float) -> StoredSitting:
+        return StoredSitting(RunId(run_id), 0, "0.1.0", "host", 4711, "boot:1", at)
+
+    assert await store.sittings(RunId("one")) == []
+    assert await store.begin_sitting(sitting("one", 1.0)) == 1
+    assert await store.begin_sitting(sitting("other", 2.0)) == 1
+    assert await store.begin_sitting(sitting("one", 3.0)) == 2
+    await store.end_sitting(RunId("one"), 2, at_seconds=4.0, ending="green")
+
+    first, second = await store.sittings(RunId("one"))
+
+    assert first == StoredSitting(RunId("one"), 1, "0.1.0", "host", 4711, "boot:1", 1.0)
+    assert (second.number, second.started_at_seconds) == (2, 3.0)
+    assert (second.ended_at_seconds, second.ending) == (4.0, "green")
 
 
 async def test_events_are_numbered_without_gaps_per_run(store: Store) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from codexteam.core.ids import AgentKey, CallKey, RunId
 from codexteam.core.json_types import JSONObject
-from codexteam.ports.store import OpenCall, RunRecord, StoredAnswer, StoredEvent, StoredTurn
+from codexteam.ports.store import OpenCall, RunRecord, StoredAnswer, StoredEvent, StoredSitting, StoredTurn
 
 
 def _copy(value: JSONObject) -> JSONObject:
@@ -19,6 +19,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._runs: dict[RunId, RunRecord] = {}
+        self._sittings: dict[RunId, list[StoredSitting]] = {}
         self._events: dict[RunId, list[tuple[float, str, JSONObject]]] = {}
         self._checkpoints: dict[RunId, tuple[int, JSONObject]] = {}
         self._open: dict[CallKey, OpenCall] = {}
@@ -39,6 +40,18 @@ class MemoryStore:
 
     async def runs(self) -> list[RunRecord]:
         return sorted(self._runs.values(), key=lambda run: (run.created_at_seconds, run.run_id), reverse=True)
+
+    async def begin_sitting(self, sitting: StoredSitting) -> int:
+        kept = self._sittings.setdefault(sitting.run_id, [])
+        kept.append(replace(sitting, number=len(kept) + 1))
+        return len(kept)
+
+    async def end_sitting(self, run_id: RunId, number: int, *, at_seconds: float, ending: str) -> None:
+        kept = self._sittings[run_id]
+        kept[number - 1] = replace(kept[number - 1], ended_at_seconds=at_seconds, ending=ending)
+
+    async def sittings(self, run_id: RunId) -> list[StoredSitting]:
+        return list(self._sittings.get(run_id, []))
 
     async def append(self, run_id: RunId, events: Sequence[tuple[float, str, JSONObject]]) -> int:
         kept = self._events.setdefault(run_id, [])

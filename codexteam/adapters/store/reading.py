@@ -4,8 +4,8 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from codexteam.adapters.store.schema import APPLICATION_ID, MIGRATIONS
-from codexteam.errors import StoreError, StoreVersionError
+from codexteam.adapters.store.schema import MIGRATIONS, readable_version
+from codexteam.errors import StoreError
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -33,26 +33,13 @@ def _open(path: Path) -> sqlite3.Connection:
     )
     try:
         db.execute("PRAGMA busy_timeout = 10000")
-        version = _readable_version(db, path)
+        version = readable_version(db, path)
         if version == len(MIGRATIONS):
             return db
         return _migrated(db, version)
     except BaseException:
         db.close()
         raise
-
-
-def _readable_version(db: sqlite3.Connection, path: Path) -> int:
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    found = int(db.execute("PRAGMA application_id").fetchone()[0])
-    if version and found != APPLICATION_ID:
-        raise StoreError(f"{path}: this is no state file of codexteam")
-    if version > len(MIGRATIONS):
-        raise StoreVersionError(
-            f"{path}: schema {version}; this version reads up to {len(MIGRATIONS)}",
-            hint="use the codexteam that wrote it, or a newer one",
-        )
-    return version
 
 
 def _migrated(db: sqlite3.Connection, version: int) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from codexteam.errors import StoreError, StoreVersionError
 from codexteam.ports.fault_points import reach
@@ -49,8 +50,17 @@ def _m001_first(db: sqlite3.Connection) -> None:
     )
 
 
+def _m002_sittings(db: sqlite3.Connection) -> None:
+    db.execute(
+        """CREATE TABLE sitting (
+            run_id TEXT NOT NULL, number INTEGER NOT NULL, version TEXT NOT NULL, host TEXT NOT NULL,
+            pid INTEGER NOT NULL, process TEXT NOT NULL, started_at REAL NOT NULL, ended_at REAL, ending TEXT NOT NULL,
+            PRIMARY KEY (run_id, number)) STRICT, WITHOUT ROWID"""
+    )
+
+
 #: In the order in which they are applied; the file's `user_version` counts those that were.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_first,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_first, _m002_sittings)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -72,7 +82,9 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
+    if path.is_file():
+        _refuse_newer(path)
+    elif not path.exists():
         path.touch(mode=0o600)
     # the connection lives on the store's own thread, but is opened where errors reach the user first
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -99,7 +111,30 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+def _refuse_newer(path: Path) -> None:
+    """Look at the version through a connection that cannot write: closing another would tidy up the file's log."""
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db:
+        db.execute("PRAGMA busy_timeout = 10000")
+        readable_version(db, path)
+
+
+def _apply(db: sqlite3.Connection, number: int, migrate: Callable[[sqlite3.Connection], None]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    # another command may have opened the same older file at the same moment
+    if int(db.execute("PRAGMA user_version").fetchone()[0]) < number:
+        migrate(db)
+        db.execute(f"PRAGMA user_version = {number}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("COMMIT")
+
+
+def readable_version(db: sqlite3.Connection, path: Path) -> int:
+    """Give the version of a state file; 0 for an empty one.
+
+    Raises:
+        StoreVersionError: a newer codexteam wrote it.
+        StoreError: it is no state file.
+    """
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     found = int(db.execute("PRAGMA application_id").fetchone()[0])
     if version and found != APPLICATION_ID:
@@ -109,11 +144,17 @@ def _checked_version(db: sqlite3.Connection, path: Path) -> int:
             f"{path}: schema {version}; this version reads up to {len(MIGRATIONS)}",
             hint="use the codexteam that wrote it, or a newer one",
         )
+    return version
+
+
+def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+    version = readable_version(db, path)
     if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise StoreError(f"{path}: the file is damaged", hint="restore it from a copy beside it, or move it away")
     return version
 
 
 def _keep_copy(db: sqlite3.Connection, to: Path) -> None:
+    to.touch(mode=0o600)
     with closing(sqlite3.connect(to)) as copy:
         db.backup(copy)

@@ -6,7 +6,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -17,7 +17,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
 from codexteam.errors import StoreError
 from codexteam.ports.fault_points import reach
-from codexteam.ports.store import OpenCall, RunRecord, StoredAnswer, StoredEvent, StoredTurn
+from codexteam.ports.store import OpenCall, RunRecord, StoredAnswer, StoredEvent, StoredSitting, StoredTurn
 
 T = TypeVar("T")
 
@@ -73,6 +73,32 @@ class SqliteStore:
         sql = "SELECT run_id, goal, base, state, created_at, settings FROM run ORDER BY created_at DESC, run_id DESC"
         rows = await self._do(lambda db: db.execute(sql).fetchall())
         return [RunRecord(RunId(r[0]), r[1], r[2], r[3], r[4], _load(r[5])) for r in rows]
+
+    async def begin_sitting(self, sitting: StoredSitting) -> int:
+        """Add a sitting; give its number."""
+
+        def work(db: sqlite3.Connection) -> int:
+            last = db.execute("SELECT max(number) FROM sitting WHERE run_id = ?", (sitting.run_id,)).fetchone()[0]
+            number = int(last or 0) + 1
+            db.execute(
+                "INSERT INTO sitting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(replace(sitting, number=number))
+            )
+            return number
+
+        return await self._do(work, writes="begin_sitting")
+
+    async def end_sitting(self, run_id: RunId, number: int, *, at_seconds: float, ending: str) -> None:
+        """Note how a sitting ended."""
+        sql = "UPDATE sitting SET ended_at = ?, ending = ? WHERE run_id = ? AND number = ?"
+        row = (at_seconds, _as_text(ending), run_id, number)
+        await self._do(lambda db: db.execute(sql, row), writes="end_sitting")
+
+    async def sittings(self, run_id: RunId) -> "list[StoredSitting]":
+        """Give a run's sittings in order."""
+        sql = """SELECT run_id, number, version, host, pid, process, started_at, ended_at, ending
+                 FROM sitting WHERE run_id = ? ORDER BY number"""
+        rows = await self._do(lambda db: db.execute(sql, (run_id,)).fetchall())
+        return [StoredSitting(*row) for row in rows]
 
     async def append(self, run_id: RunId, events: Sequence[tuple[float, str, JSONObject]]) -> int:
         """Append events; give the last sequence number."""
@@ -272,6 +298,11 @@ def _settle(job: _Job[object], path: Path) -> None:
 def _dump(value: JSONObject) -> str:
     # ASCII only: a lone surrogate (a file name that is no UTF-8) cannot be stored as SQLite text
     return json.dumps(value, separators=(",", ":"))
+
+
+def _as_text(text: str) -> str:
+    """Give text that SQLite takes: a lone surrogate is written as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _load(text: str) -> JSONObject:

@@ -1,0 +1,84 @@
+"""Signals from a command's first moment to its last: nothing that it opened is left behind by one."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+#: From this one on nothing is waited for: the store is good at any moment.
+_LAST = 3
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Stage(Enum):
+    OPENING = "opening"
+    DRIVING = "driving"
+    CLOSING = "closing"
+
+
+class Signals:
+    """What a signal does, by how far the command is.
+
+    While things are opened it cancels the command, in a sitting the sitting decides, and while things are closed it
+    changes nothing. The third one ends the process wherever it is.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a running loop; nothing is installed yet."""
+        self._loop = loop
+        self._stage = _Stage.OPENING
+        self._times = 0
+        self._cancelled_by: int | None = None
+        self._work: asyncio.Future[int] | None = None
+        self._stop: Callable[[int, int], None] | None = None
+
+    async def guard(self, work: Awaitable[int]) -> int:
+        """Give the exit code of a command, or that of the signal which ended it before it had begun."""
+        for number in _ENDING:
+            self._loop.add_signal_handler(number, self._arrived, number)
+        self._work = asyncio.ensure_future(work)
+        try:
+            return await self._work
+        except asyncio.CancelledError:
+            if self._cancelled_by is None:
+                raise
+            sys.stderr.write("interrupted\n")
+            return 128 + self._cancelled_by
+        finally:
+            for number in _ENDING:
+                self._loop.remove_signal_handler(number)
+
+    @contextmanager
+    def driving(self, stop: Callable[[int, int], None], look: Callable[[], None]) -> Iterator[None]:
+        """Let a sitting decide: `stop` gets the signal and its count, `look` is called for SIGUSR1."""
+        self._stage, self._stop = _Stage.DRIVING, stop
+        self._loop.add_signal_handler(signal.SIGUSR1, look)
+        try:
+            yield
+        finally:
+            self._stage = _Stage.CLOSING
+            # not its default, which would end the process: another command may just have decided to send it
+            self._loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+
+    def _arrived(self, number: int) -> None:
+        self._times += 1
+        if self._stage is _Stage.DRIVING and self._stop is not None:
+            self._stop(number, self._times)
+        elif self._times >= _LAST:
+            os._exit(128 + number)
+        elif self._stage is _Stage.OPENING and self._work is not None and self._cancelled_by is None:
+            self._cancelled_by = number
+            self._work.cancel()
+
+
+def run_guarded_by_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
+    """Run a command in a loop of its own, and give its exit code."""
+
+    async def guarded() -> int:
+        signals = Signals(asyncio.get_running_loop())
+        return await signals.guard(command(signals))
+
+    return asyncio.run(guarded())
