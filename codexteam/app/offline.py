@@ -9,6 +9,7 @@ from codexteam.app.start import Ground
 from codexteam.app.telling import tell_offline
 from codexteam.core.codec import encode_event
 from codexteam.core.events import Answered, Event, PlanEdited
+from codexteam.core.people import DECLINED
 from codexteam.core.state import RunState
 from codexteam.core.step import step
 from codexteam.driver.loop import Seen
@@ -53,5 +54,6 @@ async def take_edited_plan(ground: Ground, where: Where, store: Store, record: R
 
 async def approve_planned(ground: Ground, where: Where, store: Store, record: RunRecord) -> None:
     """Going on with a run that was only planned is the approval of its plan. The caller holds the lock."""
-    if record.settings.get("plan_only") is True and "plan" in (await state_of(store, record)).holds:
+    state = await state_of(store, record)
+    if record.settings.get("plan_only") is True and "plan" in state.holds and state.plan_feedback != DECLINED:
         await apply_event(ground, where, store, record, Answered("plan", "", approved=True))

@@ -16,6 +16,7 @@ from codexteam.app.start import Ground, pick_run
 from codexteam.app.viewing import OVER, task_of
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
 from codexteam.core.ids import RunId
+from codexteam.core.people import DECLINED
 from codexteam.core.replies import Choice, read_reply
 from codexteam.core.state import RunState, TaskPhase
 from codexteam.core.text import clean_line
@@ -85,6 +86,8 @@ async def _answer(where: Where, output: Output, name: str, run: str | None, *, t
             waits = ", ".join(after.holds)
             if after.stop is not None and not waits:
                 words = f"taken; the run ends: {after.stop.reason}"
+                if after.plan_feedback == DECLINED:
+                    words += "; codexteam resume takes plan.md as you edit it, or asks again"
             else:
                 words = f"taken; it still waits for {waits}" if waits else "taken; codexteam resume goes on"
             return _said(output, run_id, item.name, words, "stored")

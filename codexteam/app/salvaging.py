@@ -13,7 +13,10 @@ from codexteam.agent.office import snapshot_of
 from codexteam.app.looking import Where, reading_store, state_of
 from codexteam.app.output import Output
 from codexteam.app.start import Ground, pick_run
-from codexteam.core.effects import AttemptKind, Work
+from codexteam.core.codec import decode_event
+from codexteam.core.effects import AttemptKind, Document, RunGate, Work
+from codexteam.core.events import ExtraIntegrated
+from codexteam.core.findings import GateName
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import RunState, TaskPhase
@@ -114,7 +117,10 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
     kept = commits.kept(run_id)
     pieces = [Piece(run_id, Kind.SNAPSHOT, each.name, str(each.pack), kept=each) for each in kept]
     cut_off = await unfinished(store, state, {each.tip for each in kept})
-    pieces += [Piece(run_id, Kind.SNAPSHOT, f"{each.name} (unfinished)", str(each.pack), kept=each) for each in cut_off]
+    at_work = {agent_name(agent) for agent in agents_in_flight(state)}
+    for each in cut_off:
+        name = f"{each.name} (unfinished)" if each.name in at_work else each.name
+        pieces.append(Piece(run_id, Kind.SNAPSHOT, name, str(each.pack), kept=each))
     for key, value in await store.list(f"{run_id}/accepted"):
         match value:
             case {"commit": str(commit)} if commits.has(commit):
@@ -129,28 +135,61 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
 
 
 async def unfinished(store: Store, state: RunState, known_tips: set[str]) -> "list[Kept]":
-    """Give the newest snapshots of agents that a stop or a crash cut off; those that were kept are left out."""
+    """Give the newest snapshots of agents that were cut off, or whose work was not taken as a task's is.
+
+    Those that were kept are left out, and the documentation that the branch has.
+    """
     from codexteam.adapters.git.kept import Kept
 
     found: list[Kept] = []
     for agent in await _agents(store, state):
+        if agent.purpose is Purpose.DOCUMENT and await _has_documentation(store, state):
+            continue
         turns = await store.turns(agent)
         snapshot = snapshot_of(turns[-1].snapshot) if turns else None
         if snapshot is not None and snapshot.tip not in known_tips and snapshot.pack.is_file():
             known_tips.add(snapshot.tip)
-            name = f"{agent.task_id or agent.purpose.value}.{agent.attempt}"
-            found.append(Kept(state.run_id, name, snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes))
+            found.append(
+                Kept(state.run_id, agent_name(agent), snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes)
+            )
     return found
+
+
+def agent_name(agent: AgentKey) -> str:
+    """Give what an agent's work is called: `T1.2`, `documentation.1`."""
+    return f"{agent.task_id or agent.purpose.value}.{agent.attempt}"
+
+
+def agents_in_flight(state: RunState) -> list[AgentKey]:
+    """Give the agents that were at work when the run was last heard of, as far as they write."""
+    found: list[AgentKey] = []
+    for effect in state.in_flight.values():
+        match effect:
+            case Work(task_id=task_id, attempt=attempt, kind=kind):
+                purpose = Purpose.RESOLVE if kind is AttemptKind.RESOLVE else Purpose.IMPLEMENT
+                found.append(AgentKey(state.run_id, state.tasks[task_id].task.role, purpose, task_id, attempt))
+            case RunGate(round=number, gate=GateName.QA as gate):
+                found.append(AgentKey(state.run_id, gate.value, Purpose.QA, "", number))
+            case Document():
+                found.append(AgentKey(state.run_id, "documentation", Purpose.DOCUMENT, "", 1))
+            case _:
+                continue
+    return found
+
+
+async def _has_documentation(store: Store, state: RunState) -> bool:
+    """Say whether the documentation that an agent wrote was merged."""
+    for stored in await store.events(state.run_id):
+        if stored.kind == ExtraIntegrated.__name__:
+            event = decode_event(stored.kind, stored.payload)
+            if isinstance(event, ExtraIntegrated) and event.name == "documentation":
+                return event.commit is not None
+    return False
 
 
 async def _agents(store: Store, state: RunState) -> list[AgentKey]:
     """Give the agents of a run that may have left something: those in flight, and all that have a receipt."""
-    agents: dict[AgentKey, None] = {}
-    for effect in state.in_flight.values():
-        if isinstance(effect, Work):
-            purpose = Purpose.RESOLVE if effect.kind is AttemptKind.RESOLVE else Purpose.IMPLEMENT
-            role = state.tasks[effect.task_id].task.role
-            agents[AgentKey(state.run_id, role, purpose, effect.task_id, effect.attempt)] = None
+    agents: dict[AgentKey, None] = dict.fromkeys(agents_in_flight(state))
     for key, _ in await store.list(f"{state.run_id}/receipts"):
         match key.split("/"):
             case [str(name), str(word), str(task_id), str(attempt)] if attempt.isdigit() and word in set(Purpose):

@@ -12,6 +12,9 @@ from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.state import TERMINAL, FindingStatus, Hold, RunPhase, TaskPhase
 from codexteam.errors import InvalidTransitionError
 
+#: Stands for what is to be planned anew, where the user wants none of it.
+DECLINED = "declined"
+
 
 def answer(draft: Draft, event: Answered) -> None:
     """Take in a person's answer to something that waits.
@@ -36,12 +39,25 @@ def answer(draft: Draft, event: Answered) -> None:
 
 def _answer_plan(draft: Draft, event: Answered) -> None:
     if event.item == "plan" and event.approved:
-        draft.set(phase=RunPhase.WORKING)
+        draft.set(phase=RunPhase.WORKING, plan_feedback="")
     elif event.approved or event.text:
         draft.set(phase=RunPhase.PLANNING, plan_feedback=f"The user says: {event.text}")
     else:
-        draft.set(phase=RunPhase.PLANNING)
-        draft.wind_down(Result.NOT_GREEN, "the plan was not approved")
+        reason = "the plan was declined" if event.item == "plan" else "the questions to the plan were declined"
+        draft.set(plan_feedback=DECLINED)
+        draft.wind_down(Result.NOT_GREEN, reason)
+        if draft.state.result is not None:  # nobody drives the run: this is how it ended
+            draft.set(result=Result.NOT_GREEN, result_reason=reason)
+
+
+def ask_again(draft: Draft) -> None:
+    """Put a plan that was declined before its user once more, when the run goes on all the same."""
+    if draft.state.phase is not RunPhase.APPROVING or draft.state.plan_feedback != DECLINED:
+        return
+    if draft.tasks:
+        draft.ask("plan", f"This plan of {len(draft.tasks)} tasks was declined. Work on it after all?")
+    else:  # its questions were declined: planning begins anew, and may ask again
+        draft.set(phase=RunPhase.PLANNING, plan_feedback="The user does not answer questions; decide, and say so.")
 
 
 def _answer_rounds(draft: Draft, event: Answered) -> None:
@@ -103,6 +119,9 @@ def edit_plan(draft: Draft, plan: Plan) -> None:
             draft.move(task.id, TaskPhase.PENDING, failures=0, resolves=0, reason="")
             draft.retry_blocked(task.id)
     draft.set(later=plan.later, risks=plan.risks)
+    if draft.state.phase is RunPhase.APPROVING and draft.state.plan_feedback == DECLINED:
+        draft.set(plan_feedback="")
+        draft.ask("plan", f"Work on this plan of {len(kept)} tasks, as you edited it?")
 
 
 _DROPPABLE = {TaskPhase.PENDING, TaskPhase.BLOCKED, TaskPhase.FAILED, TaskPhase.ON_HOLD}

@@ -40,7 +40,7 @@ from codexteam.core.events import (
 )
 from codexteam.core.findings import Category, Finding, Severity
 from codexteam.core.ids import TaskId
-from codexteam.core.people import answer, edit_plan
+from codexteam.core.people import answer, ask_again, edit_plan
 from codexteam.core.plan import Plan
 from codexteam.core.replanning import complete_replan
 from codexteam.core.state import GateRecord, RunPhase, RunState, TaskPhase, TaskState
@@ -174,7 +174,7 @@ def _planning_failed(draft: Draft, event: PlanningFailed) -> None:
     number = draft.state.plan_attempts + 1
     draft.take_back(f"plan.{number}", event)
     draft.set(plan_attempts=number, plan_feedback=event.reason)
-    if number >= draft.state.rules.plan_attempts:
+    if number % draft.state.rules.plan_attempts == 0:  # a run that goes on after this gets as many again
         draft.wind_down(Result.NOT_GREEN, f"no plan: {event.reason}")
 
 
@@ -339,7 +339,8 @@ def _continued(draft: Draft) -> None:
     draft.set(stop=None, paused=False, result=None, result_reason="")
     draft.effects.extend(draft.in_flight.values())
     draft.plan_changed = True
-    if state.phase is RunPhase.PLANNING and retry:
+    ask_again(draft)
+    if state.phase is RunPhase.PLANNING and state.result is Result.LIMIT:  # from where the budget cut planning off
         draft.set(plan_attempts=0)
     if retry:
         draft.set(gates={gate: replace(record, unanswered=0) for gate, record in state.gates.items()})

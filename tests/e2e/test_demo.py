@@ -33,7 +33,12 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def run_demo(world: World, *arguments: str, shield: Sequence[str] | None = None) -> Ended:
+def run_demo(
+    world: World,
+    *arguments: str,
+    shield: Sequence[str] | None = None,
+    program: Sequence[str] = ("-m", "codexteam", "demo"),
+) -> Ended:
     """Run the demo, without network where that can be taken away."""
     if shield is None:
         shield = ["unshare", "--net"] if os.getuid() == 0 else []
@@ -47,7 +52,7 @@ def run_demo(world: World, *arguments: str, shield: Sequence[str] | None = None)
         "COLUMNS": "80",
     }
     done = subprocess.run(
-        [*shield, sys.executable, "-m", "codexteam", "demo", *arguments],
+        [*shield, sys.executable, *program, *arguments],
         cwd=world.home,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -70,6 +75,23 @@ def test_without_bubblewrap_the_demo_says_what_to_install(world: World) -> None:
     assert ended.code == 6, ended.out + ended.err
     assert "the demo's agents work in bubblewrap sandboxes" in ended.err
     assert "pip install 'codexteam[local]'" in ended.err.splitlines()[-1]
+    assert list((world.home / ".cache" / "codexteam").iterdir()) == [], "nothing ran: nothing is left"
+
+
+@pytest.mark.bubblewrap
+def test_a_demo_that_fails_says_where_it_left_all(world: World) -> None:
+    """Its recording is one that ends before the plan."""
+    broken = world.home / "broken.jsonl"
+    broken.write_bytes(b"".join(demo.RECORDING.read_bytes().splitlines(keepends=True)[:2]))
+    program = (
+        "import sys; from codexteam.app import demo; from pathlib import Path; demo.RECORDING = Path(sys.argv.pop(1));"
+        "from codexteam.cli.main import run; sys.exit(run(['demo', *sys.argv[1:]]))"
+    )
+    ended = run_demo(world, "--speed", "0", program=("-c", program, str(broken)))
+
+    assert ended.code not in {0, 1}, ended.out + ended.err
+    [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
+    assert f"is in {folder}:\n  codexteam -C {folder} status\n" in ended.err
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`codexteam demo`: a run over a sample repository, its model a recording; everything else is real."""
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -47,7 +48,30 @@ def play(options: DemoOptions) -> int:
     from codexteam.adapters.git.sample import make_repository
 
     folder = copy_sample(options)
-    make_repository(folder, options.environment, message=MESSAGE)
+    try:
+        make_repository(folder, options.environment, message=MESSAGE)
+        code = _run(folder, options)
+    except SandboxUnavailable:
+        if options.folder is None:  # nothing ran, and the folder is ours alone
+            shutil.rmtree(folder.parent, ignore_errors=True)
+        raise
+    except BaseException:
+        options.view.err.write(_left_in(folder))
+        raise
+    if code != 0:
+        options.view.err.write(f"\nThe demo did not end green. {_left_in(folder)}")
+    return code
+
+
+def _left_in(folder: Path) -> str:
+    place = clean(shlex.quote(str(folder)))
+    return (
+        f"All it left, for a look at what went wrong, is in {place}:\n"
+        f"  codexteam -C {place} status\n  codexteam -C {place} logs\n"
+    )
+
+
+def _run(folder: Path, options: DemoOptions) -> int:
     out = options.view.err if options.view.json_lines else options.view.out
     if not options.view.quiet:
         out.write(f"A copy of the sample repository is in {clean(str(folder))}\nThe goal: {GOAL}\n\n")
@@ -63,7 +87,7 @@ def play(options: DemoOptions) -> int:
     if code == 0 and not options.view.quiet:
         out.write(
             f"\nThe model was a recording; git, sandboxes, tests and gates were real. Look at it:\n"
-            f"  cd {clean(str(folder))}\n  cat plan.md\n  git log --graph --oneline --all\n"
+            f"  cd {clean(shlex.quote(str(folder)))}\n  cat plan.md\n  git log --graph --oneline --all\n"
         )
     return code
 

@@ -15,7 +15,7 @@ from codexteam.adapters.git.repo import GitRepo, locate_repository
 from codexteam.adapters.lock import RepositoryLock
 from codexteam.core.effects import Integrate, IntegrateExtra, Land, Prepare, Work
 from codexteam.core.events import AttemptSucceeded, Event, Integrated, Landed, RunPrepared
-from codexteam.core.ids import CommitId, RunId
+from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import Rules
 from codexteam.ports.repo import Accepted, Identity, IntakePolicy, Merged
@@ -25,6 +25,7 @@ from tests.support_packs import Edit, snapshot_of
 from tests.unit.core.run_world import World, tasks
 
 RUN = RunId("20231114-2313-bbbb")
+WORKER = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1)
 WHO = Identity("codexteam implementer", "implementer@codexteam.invalid", 1_700_000_000)
 FREE = IntakePolicy(allowed=(), guarded=())
 
@@ -335,14 +336,42 @@ def test_work_of_an_attempt_that_was_cut_off_is_found_and_archived(project: Proj
     assert "was cleaned" in cli("resume").err
 
 
-async def _record_turn(project: Project, tip: str, base: CommitId, pack: Path) -> None:
+@pytest.mark.parametrize("merged", [True, False])
+def test_documentation_is_left_over_only_where_it_was_not_merged(
+    merged: bool, project: Project, tmp_path: Path, cli: Cli
+) -> None:
+    made = asyncio.run(_make(project, tmp_path, [], land=False, keep=False))
+    world = World(
+        tasks("T1"),
+        Rules(release=False, gates=()),
+        luck=lambda what, n: {"document": 1, "extra": 0 if merged else n - 1}.get(what, 0),
+    )
+    world.run()
+    receipt: tuple[str, str, JSONObject] = ("receipts", "documentation/document//1", {})
+    project.record(RUN, world.history, state="green", rules=world.rules, base=made.base, values=[receipt])
+    snapshot = snapshot_of(tmp_path / "packs", project.state / "hub.git", made.base, {b"README.md": b"more\n"})
+    writer = AgentKey(RUN, "documentation", Purpose.DOCUMENT, "", 1)
+    asyncio.run(_record_turn(project, snapshot.tip, made.base, snapshot.pack, writer))
+
+    rows = [line.split() for line in cli("salvage").out.splitlines()]
+
+    left = [row for row in rows if row[1:3] == ["snapshot", "document.1"]]
+    assert len(left) == (0 if merged else 1)
+    assert "unfinished" not in str(rows)
+
+
+async def _record_turn(
+    project: Project,
+    tip: str,
+    base: CommitId,
+    pack: Path,
+    agent: AgentKey = WORKER,
+) -> None:
     from codexteam.agent.office import snapshot_json
-    from codexteam.core.ids import AgentKey, Purpose
     from codexteam.ports.sandbox import Snapshot
     from codexteam.ports.store import StoredTurn
 
     store = project.store()
-    agent = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1)
     await store.record_turn(StoredTurn(agent, 3, (), snapshot_json(Snapshot(tip, base, pack, pack.stat().st_size))))
     await store.close()
 

@@ -171,9 +171,12 @@ def test_a_declined_plan_ends_its_run(project: Project, cli: Cli) -> None:
     world = approval_world()
     project.record(RUN, world.history, rules=world.rules, state="waiting")
     done = cli("answer", "plan", "--no")
-    assert done.out == "plan: taken; the run ends: the plan was not approved\n"
+    assert done.out == (
+        "plan: taken; the run ends: the plan was declined; codexteam resume takes plan.md as you edit it, or asks again\n"
+    )
     assert not project.stored_state(RUN).holds
     assert project.run_state(RUN) == "not_green"
+    assert "reason  the plan was declined\n" in cli("status").out
 
 
 def test_a_finding_is_waived_by_name(project: Project, cli: Cli) -> None:

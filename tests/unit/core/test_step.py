@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codexteam.core.effects import Finish, Integrate, Land, Replan, Result, RunGate, Work
+from codexteam.core.effects import Finish, Integrate, Land, MakePlan, Replan, Result, RunGate, Work
 from codexteam.core.events import (
     AcceptanceFailed,
     Answered,
@@ -23,6 +23,7 @@ from codexteam.core.events import (
     Planned,
     RunPrepared,
     RunStarted,
+    Scouted,
     StopRequested,
     Verdict,
 )
@@ -341,6 +342,61 @@ def test_a_plan_that_waits_for_approval_starts_nothing() -> None:
 
     assert (finish.result, list(world.state.holds)) == (Result.WAITING, ["plan"])
     assert world.go_on(person=approve).result is Result.GREEN
+
+
+def declined(world: World) -> None:
+    world.run()
+    world.send(Answered("plan", "", approved=False))
+    assert (world.state.result, world.state.result_reason) == (Result.NOT_GREEN, "the plan was declined")
+
+
+def test_a_declined_plan_is_not_made_anew_but_asked_about_again() -> None:
+    world = World(tasks("T1", "T2"), Rules(approve=("plan",)))
+    declined(world)
+
+    world.finished = None
+    finish = (world.send(Continued()), world.run())[1]
+
+    assert finish.result is Result.WAITING
+    assert list(world.state.holds) == ["plan"]
+    assert "was declined" in world.state.holds["plan"].question
+    assert not world.state.in_flight
+    assert sum(isinstance(effect, MakePlan) for effect in world.effects) == 1
+    assert world.go_on(person=approve).result is Result.GREEN
+
+
+def test_an_edit_of_a_declined_plan_is_asked_about_as_a_new_one() -> None:
+    world = World(tasks("T1", "T2"), Rules(approve=("plan",)))
+    declined(world)
+
+    world.send(PlanEdited(Plan("goal", "", tasks("T1"))))
+
+    assert world.state.holds["plan"].question == "Work on this plan of 1 tasks, as you edited it?"
+    assert world.go_on(person=approve).result is Result.GREEN
+    assert world.state.tasks[TaskId("T2")].phase is TaskPhase.DROPPED
+
+
+def test_declined_questions_let_planning_begin_anew() -> None:
+    world = World(tasks("T1"))
+    world.send(RunStarted())
+    world.send(RunPrepared(world.commit()))
+    world.send(Scouted())
+    world.send(Planned(Plan("goal", "", (), questions=("which?",))))
+    world.send(Answered("plan-questions", "", approved=False))
+
+    effects = world.send(Continued())
+
+    assert [effect.attempt for effect in effects if isinstance(effect, MakePlan)] == [2]
+
+
+def test_a_run_without_a_plan_that_goes_on_tries_anew_and_not_what_failed() -> None:
+    world = World(tasks("T1"), luck=lambda what, n: 3 if what == "plan" else 0)
+    assert world.run().result is Result.NOT_GREEN
+    tried = world.state.plan_attempts
+
+    effects = world.send(Continued())
+
+    assert [effect.attempt for effect in effects if isinstance(effect, MakePlan)] == [tried + 1]
 
 
 def test_a_merge_that_waits_for_approval_is_not_made() -> None:
