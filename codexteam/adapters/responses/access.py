@@ -75,6 +75,10 @@ def denial_error(denied: Denied, provider: ProviderSettings, model: str) -> Mode
             "has no quota left for us",
             "add credit or wait for the limit to reset, then `codexteam resume`",
         ),
+        Denial.METADATA: (
+            "takes no metadata with a request",
+            "set `send_metadata = false` in [codexteam], or use -c codexteam.send_metadata=false, then `codexteam resume`",
+        ),
         Denial.ADDRESS: ("has no Responses API at its address", f"check `base_url` of {section}"),
     }[denied.denial]
     # the message is the provider's own words

@@ -1,6 +1,7 @@
 """What a failure means: an end, a denial that stops the run, or something to try again. Pure."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -21,6 +22,10 @@ _QUOTA_CODES = frozenset(
 )
 _MODEL_CODES = frozenset({"model_not_found", "unknown_model", "model_not_available", "unsupported_model"})
 _KEY_CODES = frozenset({"invalid_api_key", "account_deactivated", "unsupported_country_region_territory"})
+_NO_METADATA = re.compile(
+    r"(?=.*\bmetadata\b).*(unknown|unsupported|not supported|unrecogni[sz]ed|unexpected|not (permitted|allowed)|extra)",
+    re.IGNORECASE,
+)
 _RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error", "slow_down"})
 #: Codes of a failed stream that will be the same again. All others are worth another try.
 _FINAL_PREFIXES = ("invalid_", "unsupported_", "content_policy", "cyber_policy", "image_", "string_", "array_", "bio_")
@@ -59,6 +64,8 @@ class Denial(Enum):
     MODEL = auto()
     QUOTA = auto()
     ADDRESS = auto()
+    METADATA = auto()
+    """It does not know `metadata`, which every request has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +86,10 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, *, wall_se
     wait_seconds = retry_after_seconds(headers, wall_seconds)
     if 300 <= status < 400:
         return Denied(Denial.ADDRESS, f"HTTP {status}: redirected to {_clip(headers.get('location', 'nowhere'))}")
-    if code in _QUOTA_CODES or status == 402:
-        return Denied(Denial.QUOTA, said)
-    if status == 401 or code in _KEY_CODES:
-        return Denied(Denial.KEY, said)
-    if code in _MODEL_CODES or _speaks_of_unknown_model(status, message):
-        return Denied(Denial.MODEL, said)
+    denial = _denial(status, code, message)
+    if denial is not None:
+        return Denied(denial, said)
     match status:
-        case 403:
-            return Denied(Denial.PERMISSION, said)
-        case 404:
-            return Denied(Denial.ADDRESS, said)
         case 429:
             return TryAgain(Phase.RATE, said, asked_for_seconds(message) if wait_seconds is None else wait_seconds)
         case 408 | 409 | 425:
@@ -102,6 +102,18 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes, *, wall_se
             return ContextExceeded(said)
         case _:
             return CallFailed(FailureKind.REJECTED, said)
+
+
+def _denial(status: int, code: str, message: str) -> Denial | None:
+    if code in _QUOTA_CODES or status == 402:
+        return Denial.QUOTA
+    if status == 401 or code in _KEY_CODES:
+        return Denial.KEY
+    if code in _MODEL_CODES or _speaks_of_unknown_model(status, message):
+        return Denial.MODEL
+    if status in (400, 422) and _NO_METADATA.search(message):
+        return Denial.METADATA
+    return {403: Denial.PERMISSION, 404: Denial.ADDRESS}.get(status)
 
 
 def from_error_object(error: JSONValue, *, usage: Usage | None = None) -> Failure:

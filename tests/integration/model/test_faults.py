@@ -381,6 +381,8 @@ async def test_a_stream_may_be_cut_anywhere(bench: Bench, chunk_bytes: int) -> N
         (HttpError(403, message="no access"), "permit", "LOCAL_KEY"),
         (HttpError(404, "model_not_found", "The model does not exist"), "test-model", "-m"),
         (HttpError(400, message="The model `test-model` does not exist"), "test-model", "-m"),
+        (HttpError(400, "unknown_parameter", "Unknown parameter: 'metadata'."), "metadata", "send_metadata = false"),
+        (HttpError(422, message="body.metadata: Extra inputs are not permitted"), "metadata", "send_metadata = false"),
         (HttpError(404, body=b"<h1>Not Found</h1>"), "address", "base_url"),
         (HttpError(302, headers={"Location": "http://other.example/v1"}), "http://other.example/v1", "base_url"),
         (HttpError(429, "insufficient_quota", "You exceeded your current quota"), "quota", "credit"),
