@@ -25,7 +25,7 @@ from codexteam.core.state import Rules, RunState
 from codexteam.core.step import step
 from codexteam.driver.performer import plan_of_state
 from tests.e2e.world import World, files_with, fingerprint, processes_of
-from tests.scripted_api import RecordedRequest
+from tests.scripted_api import Call, RecordedRequest
 
 #: Run, role, purpose, task, attempt, turn: what a call is, as its metadata says.
 CallName = tuple[str, ...]
@@ -47,6 +47,10 @@ class Evidence:
     canaries: Sequence[str] = ()
     finished: bool = True
     expected_tree: str = ""
+    usage_known: bool = True
+    """Whether the service told the usage of every answer as it was."""
+    faulted: frozenset[CallName] = frozenset()
+    """Calls that met a fault of the service: an error is no answer to be stored."""
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -135,7 +139,12 @@ def _states(evidence: Evidence) -> Iterator[str]:
 
 
 def _name(request: RecordedRequest) -> CallName:
-    metadata = cast("JSONObject", request.call.body.get("metadata", {}))
+    return name_of(request.call)
+
+
+def name_of(call: Call) -> CallName:
+    """Give what a call is."""
+    metadata = cast("JSONObject", call.body.get("metadata", {}))
     return tuple(str(metadata.get(name)) for name in ("run_id", "role", "purpose", "task_id", "attempt", "turn"))
 
 
@@ -154,13 +163,15 @@ def _calls(evidence: Evidence) -> Iterator[str]:
     again = by_key.total() - len(by_key)
     if again > evidence.kills * evidence.most_calls_per_kill:
         yield f"{again} requests again after {evidence.kills} kills"
-    unknown = {_name(request) for request in evidence.requests} - answered(evidence.world)
+    unknown = {_name(request) for request in evidence.requests} - answered(evidence.world) - evidence.faulted
     if evidence.finished and unknown:
         yield f"asked, and no answer stored: {sorted(unknown)}"
 
 
 def _ledger(evidence: Evidence) -> Iterator[str]:
     """What is stored as used is what the server counted, call by call; a try that failed may have been billed too."""
+    if not evidence.usage_known:
+        return
     tries: dict[CallName, list[int]] = {}
     for request in evidence.requests:
         tries.setdefault(_name(request), []).append(request.input_tokens)

@@ -64,7 +64,9 @@ class Killed:
 
 
 @contextmanager
-def machine(folder: Path, script: Script = twelve_tasks.play) -> Iterator[tuple[World, ScriptedApi]]:
+def machine(
+    folder: Path, script: Script = twelve_tasks.play, *, settings: str = twelve_tasks.SETTINGS
+) -> Iterator[tuple[World, ScriptedApi]]:
     """Make a user's machine whose repository is that of the twelve tasks, and its model."""
     sample = folder / "sample"
     (sample / "tally").mkdir(parents=True)
@@ -72,7 +74,7 @@ def machine(folder: Path, script: Script = twelve_tasks.play) -> Iterator[tuple[
         (sample / name).write_text(text)
     (sample / "tally" / "money.py").write_text("cents = 1\n")
     with serve_in_thread(with_key(script)) as api:
-        yield make_world(folder / "machine", sample, api.base_url, twelve_tasks.SETTINGS), api
+        yield make_world(folder / "machine", sample, api.base_url, settings), api
 
 
 def expected_tree(world: World) -> str:

@@ -130,6 +130,10 @@ class Reply:
     """The stream is cut into pieces of this size, whatever they cut; None sends each event whole."""
     extra_events: Sequence[bytes] = ()
     """Raw events that are put in before the end event."""
+    mangled: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
+    """Gets all events with the end event, each whole, and gives what is sent in their place."""
+    told_usage: JSONValue = None
+    """Sent as the last event's usage instead of what was counted."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """More headers of the answer, such as `x-ratelimit-*`."""
 

@@ -6,10 +6,10 @@ import inspect
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 from codexteam.core.json_types import JSONObject
 from tests.scripted_api.prompt_cache import PromptCache
@@ -65,6 +65,7 @@ class ScriptedApi:
         self._tries: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def base_url(self) -> str:
@@ -87,6 +88,7 @@ class ScriptedApi:
 
     async def listen(self) -> None:
         """Take connections, on the same port as before if there was one."""
+        self._loop = asyncio.get_running_loop()
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, backlog=2048)
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -98,6 +100,18 @@ class ScriptedApi:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take_down(self) -> None:
+        """As `stop_listening`, for another thread than the server's."""
+        self._from_outside(self.stop_listening())
+
+    def bring_back(self) -> None:
+        """As `listen`, for another thread than the server's."""
+        self._from_outside(self.listen())
+
+    def _from_outside(self, what: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
 
     async def no_open_streams(self) -> None:
         """Wait until no answer is being sent."""
@@ -204,7 +218,8 @@ class ScriptedApi:
                 self.stalled.set()
                 await _wait_for_hang_up(reader, writer, comment_seconds)
             case _:
-                await self._send_pieces(writer, reply, [*events, last])
+                whole = [*events, last]
+                await self._send_pieces(writer, reply, list(reply.mangled(whole) if reply.mangled else whole))
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 

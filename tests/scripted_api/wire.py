@@ -59,7 +59,7 @@ def last_event(reply: Reply, response_id: str, prompt: Prompt, model: JSONValue)
         "output": list(reply.items),
     }
     if reply.usage:
-        response["usage"] = _usage(reply, prompt)
+        response["usage"] = _usage(reply, prompt) if reply.told_usage is None else reply.told_usage
     if reply.end == "incomplete":
         response["incomplete_details"] = {"reason": reply.reason}
     if reply.end == "failed":

@@ -1,0 +1,115 @@
+"""A Docker engine of the test's own: stopped, stalled and filled up without anybody else's noticing."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+
+from tests.faults.strikes import wait_for
+
+IMAGE = os.environ.get("CODEXTEAM_TEST_SANDBOX_IMAGE", "codexteam-sandbox:test")
+
+
+@dataclass
+class OwnEngine:
+    """One dockerd with its own socket, data and containerd. Owned by `own_engine`."""
+
+    folder: Path
+    data: Path
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def host(self) -> str:
+        """What `DOCKER_HOST` is set to."""
+        return f"unix://{self.folder}/docker.sock"
+
+    def start(self) -> None:
+        """Start it and wait until it answers; nothing happens when it runs."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        options = {"data-root": self.data, "exec-root": self.folder / "exec", "pidfile": self.folder / "docker.pid"}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        flags += ["--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={self.host}"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(["dockerd", *flags], stdout=log, stderr=log, start_new_session=True)
+        wait_for(self._answers, f"an answer of dockerd; see {self.folder}/log")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"dockerd ended: {(self.folder / 'log').read_text()[-600:]}")
+        with contextlib.suppress(Exception), client_of(self.host) as client:
+            return bool(client.ping())
+        return False
+
+    def stop(self) -> None:
+        """Stop it with all its containers."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            self.process.wait(60)
+
+    def stall(self) -> None:
+        """Let it take connections and say nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End a stall."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def load(self) -> None:
+        """Take the image over from the machine's engine."""
+        with subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE) as saving:
+            subprocess.run(
+                ["docker", "--host", self.host, "load"], stdin=saving.stdout, check=True, stdout=subprocess.DEVNULL
+            )
+
+
+@contextlib.contextmanager
+def client_of(host: str | None) -> Iterator[docker.DockerClient]:
+    """Talk to an engine; None is the machine's."""
+    client = docker.DockerClient(base_url=host, timeout=30) if host else docker.from_env(timeout=30)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def problem() -> str:
+    """Say why there can be no engine of our own here; empty when there can."""
+    if os.geteuid() != 0:
+        return "only root can start an engine"
+    return "" if shutil.which("dockerd") else "dockerd is not installed"
+
+
+@contextlib.contextmanager
+def own_engine(folder: Path, data: Path | None = None) -> Iterator[OwnEngine]:
+    """Start an engine that has the sandbox image, and remove all of it in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = OwnEngine(folder, data or folder / "data")
+    try:
+        engine.start()
+        engine.load()
+        yield engine
+    finally:
+        engine.stop()
+        mounts = [line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in sorted((name for name in mounts if name.startswith(f"{folder}/")), reverse=True):
+            if mount != str(engine.data):
+                subprocess.run(["umount", "-l", mount], check=False)
+
+
+def left_on(client: docker.DockerClient, state: Path) -> list[str]:
+    """Give what runs of a state folder left on an engine: containers, and volumes but for the shared checkouts."""
+    ours: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={state}"}
+    containers = [str(found.name) for found in client.containers.list(all=True, filters=ours)]
+    volumes = [str(found.name) for found in client.volumes.list(filters=ours)]
+    return [name for name in (*containers, *volumes) if "codexteam-base-" not in name]
