@@ -14,8 +14,10 @@ def main() -> int:
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"codexteam {__version__}\n")
         return 0
-    from codexteam.cli.main import run
-
+    try:
+        from codexteam.cli.main import run
+    except KeyboardInterrupt:  # nothing has begun
+        return 130
     return run(arguments)
 
 

@@ -1,0 +1,131 @@
+"""SIGTERM, SIGINT and SIGHUP at every stage of a command: nothing is left behind, and the run can be resumed."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.e2e.world import World, fingerprint, processes_of
+from tests.faults import twelve_tasks
+from tests.faults.invariants import Evidence, rows, violations
+from tests.faults.killing import expected_tree, machine
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+IMAGE = os.environ.get("CODEXTEAM_TEST_SANDBOX_IMAGE", "codexteam-sandbox:test")
+
+
+def _handles(pid: int) -> bool:
+    """Say whether a process catches SIGTERM: before, there is nothing of ours that could be left."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def _has(pattern: str) -> Callable[[World], bool]:
+    return lambda world: any(world.state.glob(pattern))
+
+
+def _interrupt(world: World, reached: Callable[[World], bool], number: signal.Signals) -> tuple[int, str]:
+    """Begin or go on, and send a signal as soon as a state is reached."""
+    words = ("resume",) if _begun(world) else ("run", twelve_tasks.GOAL)
+    process = world.start(*words)
+    try:
+        while process.poll() is None and not (_handles(process.pid) and reached(world)):
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, err
+
+
+def _begun(world: World) -> bool:
+    try:
+        return bool(rows(world, "SELECT run_id FROM run"))
+    except Exception:  # noqa: BLE001 - no file, or one without tables: nothing was begun
+        return False
+
+
+#: What is there as a command gets on, from its first moment to the first sandbox at work.
+_STAGES = {
+    "handlers": lambda _: True,
+    "lock": _has("lock-*"),
+    "state file": _has("state.sqlite"),
+    "history": _has("runs/*/events.jsonl"),
+    "hub": _has("hub.git"),
+    "checkout": _has("bubblewrap/*/*"),
+    "transcript": _has("runs/*/tasks/*/*/*"),
+}
+
+
+@pytest.mark.bubblewrap
+def test_a_signal_at_any_stage_ends_the_command_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with machine(tmp_path) as (world, api):
+        before, tree = fingerprint(world), expected_tree(world)
+        numbers = itertools.cycle((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        for (name, reached), number in zip(_STAGES.items(), numbers, strict=False):
+            code, err = _interrupt(world, reached, number)
+            assert code == 128 + number, (name, number, code, err)
+            assert "Traceback" not in err
+            assert processes_of(world) == [], (name, number)
+        ended = world.run("resume")
+        assert ended.code == 0, ended.err
+        evidence = Evidence(world, before, api.requests, kills=len(_STAGES), expected_tree=tree)
+        assert violations(evidence) == []
+
+
+@pytest.mark.docker
+def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
+    client = docker.from_env()
+    settings = twelve_tasks.SETTINGS.replace('kind = "bubblewrap"', f'kind = "docker"\nimage = "{IMAGE}"')
+    with machine(tmp_path, settings=settings) as (world, _):
+        owned = {"label": f"codexteam.owner={world.state}"}
+        try:
+            for hundredths in range(0, 360, 30):
+                moment = time.monotonic() + hundredths / 100
+                code, err = _interrupt(world, lambda _, at=moment: time.monotonic() > at, signal.SIGTERM)  # type: ignore[misc]
+                assert code == 128 + signal.SIGTERM, (hundredths, code, err)
+                left = [container.name for container in client.containers.list(all=True, filters=owned)]
+                assert left == [], hundredths
+            assert world.run("clean", "--all").code == 0
+            assert client.volumes.list(filters=owned) == []
+        finally:
+            for container in client.containers.list(all=True, filters=owned):
+                container.remove(force=True)
+            for volume in client.volumes.list(filters=owned):
+                volume.remove(force=True)
+            client.close()
+
+
+def test_the_third_signal_ends_a_command_that_does_not_end(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from codexteam.app.signals import run_guarded_by_signals\n"
+        "async def command(signals):\n"
+        "    print('ready', flush=True)\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.sleep(60)\n"
+        "        except asyncio.CancelledError:\n"
+        "            print('goes on', flush=True)\n"
+        "sys.exit(run_guarded_by_signals(command))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "goes on\n"
+        for _ in range(2):
+            time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 128 + signal.SIGTERM
