@@ -38,6 +38,7 @@ async def check_commit(
     sandbox = await office.engine.start(spec)
     reach("check.start.after")
     try:
+        reach("check.commands.before")
         outcomes = await run_commands(sandbox, commands, timeout_seconds=timeout_seconds or team.gates.timeout_seconds)
         reach("check.commands.after")
         return outcomes

@@ -6,6 +6,7 @@ world with git, SQLite and the process table, and at the state with the program'
 
 import fcntl
 import json
+import re
 import sqlite3
 import subprocess
 from collections import Counter
@@ -17,11 +18,19 @@ from typing import cast
 
 from codexteam.core import invariants as of_states
 from codexteam.core.codec import decode_event, decode_state, encode_state
-from codexteam.core.events import AttemptSucceeded, ExtraIntegrated, Integrated
+from codexteam.core.events import (
+    AcceptanceFailed,
+    AttemptAsked,
+    AttemptFailed,
+    AttemptSucceeded,
+    ExtraIntegrated,
+    Integrated,
+    IntegrationConflicted,
+)
 from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.plan_md import normal_plan, parse
-from codexteam.core.state import Rules, RunState
+from codexteam.core.state import Rules, RunState, TaskPhase
 from codexteam.core.step import step
 from codexteam.driver.performer import plan_of_state
 from tests.e2e.world import World, files_with, fingerprint, processes_of
@@ -51,6 +60,14 @@ class Evidence:
     """Whether the service told the usage of every answer as it was."""
     faulted: frozenset[CallName] = frozenset()
     """Calls that met a fault of the service: an error is no answer to be stored."""
+    outputs: str = ""
+    """What all sittings printed."""
+    temporary: Path | None = None
+    """The folder for temporary files that the run was given, and nobody else."""
+    output_tokens: Mapping[CallName, Sequence[int]] | None = None
+    """What the service counted for its answers, by call and try, where it was counted."""
+    docker: bool = False
+    """Whether its sandboxes were containers."""
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -58,9 +75,10 @@ def violations(evidence: Evidence) -> list[str]:
     found = [*_user(evidence), *_database(evidence)]
     if not found:
         found = [*_states(evidence), *_calls(evidence), *_ledger(evidence), *_hub(evidence), *_left_over(evidence)]
-        found += _secrets(evidence)
+        found += [*_once(evidence), *_git_left_over(evidence), *_engine_left_over(evidence), *_secrets(evidence)]
         if evidence.finished:
-            found += [*_plan(evidence), *_result(evidence)]
+            found += [*_plan(evidence), *_result(evidence), *_accepted(evidence), *_totals(evidence)]
+            found += _places(evidence)
     return found
 
 
@@ -138,12 +156,8 @@ def _states(evidence: Evidence) -> Iterator[str]:
         yield "the events' numbers have a gap"
 
 
-def _name(request: RecordedRequest) -> CallName:
-    return name_of(request.call)
-
-
 def name_of(call: Call) -> CallName:
-    """Give what a call is."""
+    """Give a call's name, as `answered` has it."""
     metadata = cast("JSONObject", call.body.get("metadata", {}))
     return tuple(str(metadata.get(name)) for name in ("run_id", "role", "purpose", "task_id", "attempt", "turn"))
 
@@ -152,18 +166,18 @@ def _calls(evidence: Evidence) -> Iterator[str]:
     """No stored answer is asked for again, and a kill repeats no more than what was on its way."""
     for seen, stored in evidence.answered_at_kill:
         for request in evidence.requests[seen:]:
-            if _name(request) in stored:
-                yield f"asked again after its answer was stored: {_name(request)}"
+            if name_of(request.call) in stored:
+                yield f"asked again after its answer was stored: {name_of(request.call)}"
     by_key = Counter(request.call.headers.get("idempotency-key", "") for request in evidence.requests)
     if "" in by_key:
         yield "a request has no Idempotency-Key"
-    names = Counter(map(_name, evidence.requests))
+    names = Counter(name_of(request.call) for request in evidence.requests)
     if len(by_key) != len(names):
         yield f"{len(by_key)} keys for {len(names)} calls"
     again = by_key.total() - len(by_key)
     if again > evidence.kills * evidence.most_calls_per_kill:
         yield f"{again} requests again after {evidence.kills} kills"
-    unknown = {_name(request) for request in evidence.requests} - answered(evidence.world) - evidence.faulted
+    unknown = {name_of(request.call) for request in evidence.requests} - answered(evidence.world) - evidence.faulted
     if evidence.finished and unknown:
         yield f"asked, and no answer stored: {sorted(unknown)}"
 
@@ -174,12 +188,20 @@ def _ledger(evidence: Evidence) -> Iterator[str]:
         return
     tries: dict[CallName, list[int]] = {}
     for request in evidence.requests:
-        tries.setdefault(_name(request), []).append(request.input_tokens)
+        tries.setdefault(name_of(request.call), []).append(request.input_tokens)
     counted = {name: {sum(part) for part in _runs(counts)} for name, counts in tries.items()}
     sql = "SELECT run_id, role, purpose, task_id, attempt, turn, input_tokens FROM call WHERE answer IS NOT NULL"
     for *name, tokens in rows(evidence.world, sql):
         if tokens not in counted.get(tuple(map(str, name)), set()):
             yield f"{name} is stored with {tokens} tokens, the server counted {counted.get(tuple(map(str, name)))}"
+    for *name, tokens in rows(evidence.world, sql.replace("input_tokens", "output_tokens")):
+        said = (evidence.output_tokens or {}).get(tuple(map(str, name)))
+        if evidence.output_tokens is not None and tokens not in {sum(part) for part in _runs(said or ())}:
+            yield f"{name} is stored with {tokens} tokens of output, the service counted {said}"
+    sql = "SELECT run_id, role, purpose, task_id, attempt, turn FROM call WHERE answer IS NULL"
+    left_open = {tuple(map(str, row)) for row in rows(evidence.world, sql)} - evidence.faulted
+    if evidence.finished and left_open:
+        yield f"calls are open that nobody waits for: {sorted(left_open)}"
     if evidence.finished:
         total = rows(evidence.world, "SELECT sum(input_tokens), sum(output_tokens) FROM call WHERE answer IS NOT NULL")
         told = [0, 0]
@@ -257,8 +279,141 @@ def _left_over(evidence: Evidence) -> Iterator[str]:
         yield f"there is no branch {sorted(missing)}"
 
 
+def _once(evidence: Evidence) -> Iterator[str]:
+    """No task is tried again once it is merged, and none is merged twice."""
+    merged: set[str] = set()
+    for event in _replayed(evidence.world).events:
+        match event:
+            case AttemptSucceeded() | AttemptFailed() | AttemptAsked() | Integrated() if event.task_id in merged:
+                yield f"{event.task_id} was merged, and then came {type(event).__name__} of attempt {event.attempt}"
+            case Integrated():
+                merged.add(event.task_id)
+            case _:
+                pass
+
+
+_TRAILER = "%(trailers:key=Codexteam-{},valueonly,separator=%x2C)"
+
+
+def _accepted(evidence: Evidence) -> Iterator[str]:
+    """Every accepted attempt's commit is in the user's branch, once, or was sent back for a reason that is stored."""
+    world = evidence.world
+    history = _replayed(world)
+    if not world.git("for-each-ref", f"refs/heads/{world.branch}"):
+        return  # said already
+    form = f"--format=%H|{_TRAILER.format('Task')}|{_TRAILER.format('Attempt')}"
+    lines = world.git("log", form, f"{history.states[-1].base}..{world.branch}").split()
+    in_branch = Counter(tuple(line.split("|")) for line in lines)
+    merged = {(str(event.task_id), event.attempt): event for event in history.events if isinstance(event, Integrated)}
+    back = {
+        (str(event.task_id), event.attempt)
+        for event in history.events
+        if isinstance(event, IntegrationConflicted | AcceptanceFailed)
+    }
+    for event in history.events:
+        if isinstance(event, AttemptSucceeded) and event.commit is not None:
+            key = (str(event.task_id), event.attempt)
+            if key in merged:
+                if in_branch[str(merged[key].commit), *map(str, key)] != 1:
+                    yield f"the work of {key}, {merged[key].commit}, is not in the branch once: {in_branch}"
+            elif key not in back:
+                yield f"the work of {key}, {event.commit}, was accepted and nothing came of it"
+    commits = {event.commit for event in history.events if isinstance(event, Integrated | ExtraIntegrated)}
+    if strangers := {line.split("|")[0] for line in lines} - commits:
+        yield f"commits are in the branch that nothing accepted: {strangers}"
+    for task_id, known in history.states[-1].tasks.items():
+        if known.phase is not TaskPhase.MERGED:
+            yield f"{task_id} is {known.phase}"
+
+
+def _totals(evidence: Evidence) -> Iterator[str]:
+    """What `status` says was used is the sum of what is stored."""
+    ended = evidence.world.run("status", "--json")
+    if ended.code:
+        yield f"status fails: {ended.err}"
+        return
+    told = cast("JSONObject", ended.lines[0].get("usage"))
+    columns = ("input_tokens", "cached_input_tokens", "output_tokens")
+    [stored] = rows(evidence.world, f"SELECT {', '.join(f'sum({name})' for name in columns)} FROM call")
+    if tuple(told.get(name) for name in columns) != stored:
+        yield f"the store counts {stored}, status says {told}"
+
+
+def _git_left_over(evidence: Evidence) -> Iterator[str]:
+    """No lock and no half-written object in the user's repository; in the hub no ref but the run's."""
+    world = evidence.world
+    git = world.repository / ".git"
+    for path in git.rglob("*"):
+        ours = path.is_relative_to(world.state)
+        if not ours and (path.suffix == ".lock" or path.name.startswith(("tmp_", "incoming-"))):
+            yield f"left behind: .git/{path.relative_to(git)}"
+    for path in (world.state / "hub.git" / "objects").rglob("*"):
+        if path.name.startswith(("tmp_", "incoming-")):
+            yield f"left behind in the hub: {path.name}"
+    run_id = _run_id(world)
+    refs = set(_git(world, world.state / "hub.git", "for-each-ref", "--format=%(refname)").stdout.split())
+    known = {f"refs/codexteam/base/{run_id}", f"refs/codexteam/landed/{run_id}", f"refs/heads/codexteam/{run_id}"}
+    if refs - known:
+        yield f"the hub has refs that nobody needs: {sorted(refs - known)}"
+
+
+def _engine_left_over(evidence: Evidence) -> Iterator[str]:
+    """No container of this run, no network of ours, no volume of a workspace."""
+    if not evidence.docker:
+        return
+    run_id = _run_id(evidence.world)
+    for words, form in ((("ps", "-a"), "{{.Names}} {{.Labels}}"), (("volume", "ls"), "{{.Name}} {{.Labels}}")):
+        argv = ["docker", *words, "--filter", "label=codexteam=1", "--format", form]
+        listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        for line in listed.splitlines():
+            if run_id in line:
+                yield f"left on the engine: {line}"
+    networks = subprocess.run(["docker", "network", "ls", "--format", "{{.Name}}"], capture_output=True, check=True)
+    for name in networks.stdout.decode().split():
+        if "codexteam" in name:
+            yield f"a network is left: {name}"
+
+
+#: All that a finished run leaves in its state folder, beside the insides of its hub and of checkouts.
+_MAY_STAY = re.compile(
+    r"""state\.sqlite(-wal|-shm)? | lock-[0-9a-f]+-[0-9a-f]+ | hub\.git(/.*)? | quarantine | trees
+      | bubblewrap | bubblewrap/bases(/.*)?
+      | kept | kept/RUN | kept/RUN/[\w.-]+\.json | kept/RUN/[\w.-]+-[0-9a-f]{16}\.pack
+      | runs | runs/RUN | runs/RUN/(events\.jsonl|release-notes\.md)
+      | runs/RUN/base | runs/RUN/base/[0-9a-f]{40}(-[0-9a-f]{40}\.pack|\.tar|\.shallow|\.extra\.none|\.pack)
+      | runs/RUN/tasks(/\w+(/\d+(/(turn-\d+|start)\.pack|/[a-z]+(/turn-\d+\.pack)?)?)?)?""",
+    re.VERBOSE,
+)
+
+
+def _places(evidence: Evidence) -> Iterator[str]:
+    """The state folder has nothing but what a run leaves; the folder for temporary files has nothing."""
+    world = evidence.world
+    run_id = _run_id(world)
+    for path in sorted(world.state.rglob("*")):
+        name = path.relative_to(world.state).as_posix().replace(run_id, "RUN")
+        if not _MAY_STAY.fullmatch(name) or re.fullmatch(r"bubblewrap/bases/\.[^/]*", name):
+            yield f"left behind: {name}"
+    packs = Counter(path.parent for path in world.run_folder.rglob("turn-*.pack"))
+    for folder, count in packs.items():
+        if count > 1:
+            yield f"{count} packs of turns are in {folder.relative_to(world.run_folder)}, the newest would do"
+    for path in evidence.temporary.rglob("*") if evidence.temporary else ():
+        yield f"left behind: a temporary {path.name}"
+    allowed = {".codex", ".codex/config.toml", ".codex/codexteam.config.toml", ".gitconfig"}
+    for path in world.home.rglob("*"):
+        if path.relative_to(world.home).as_posix() not in allowed:
+            yield f"left in the user's home: {path.relative_to(world.home)}"
+
+
 def _secrets(evidence: Evidence) -> Iterator[str]:
     for canary in evidence.canaries:
+        if canary in evidence.outputs:
+            yield "a canary was printed"
+        for folder in filter(None, (evidence.temporary, evidence.world.home)):
+            for path in folder.rglob("*"):
+                if path.is_file() and canary.encode() in path.read_bytes():
+                    yield f"a canary is in {path}"
         for place in files_with(evidence.world, canary):
             yield f"a canary is in {place}"
         if canary in (evidence.world.repository / "plan.md").read_text():

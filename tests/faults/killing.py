@@ -1,12 +1,12 @@
 """Drives one run to its end through the real command, and kills it on the way as often as it is told to."""
 
+import json
 import random
-import re
 import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +15,25 @@ from codexteam.ports.fault_points import POINT_VARIABLE, RECORD_VARIABLE
 from tests.e2e.conftest import with_key
 from tests.e2e.world import KEY, World, fingerprint, make_world, tree_of
 from tests.faults import twelve_tasks
-from tests.faults.invariants import CallName, Evidence, answered, during, violations
-from tests.scripted_api import Script, ScriptedApi, serve_in_thread
+from tests.faults.invariants import CallName, Evidence, answered, during, name_of, rows, violations
+from tests.scripted_api import HttpError, Script, ScriptedApi, serve_in_thread
+from tests.scripted_api.script import Call, Played
 
 #: More sittings than this for one run means that it does not get on.
 _MAX_SITTINGS = 200
 _SITTING_SECONDS = 150.0
+#: Exit code of a sitting that ends because a person has to answer.
+_WAITS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class AtPlace:
-    """Kill at a named place, the n-th time it is reached in this sitting."""
+    """Kill at a named place, the n-th time it is reached in one sitting."""
 
     name: str
     time: int = 1
     latest: int | None = None
-    """The number of the place at which to kill when the named one was not reached."""
+    """The number of the place at which to kill when the named one was not reached before; None waits for it."""
 
     def __str__(self) -> str:
         return f"{self.name}#{self.time}" + (f",{self.latest}" if self.latest else "")
@@ -43,7 +46,7 @@ class AfterSeconds:
     seconds: float
 
     def __str__(self) -> str:
-        return f"after {self.seconds:.2f} s"
+        return f"random, {self.seconds:.2f} s"
 
 
 Kill = AtPlace | AfterSeconds
@@ -54,13 +57,33 @@ class Killed:
     """What became of a run that was killed again and again."""
 
     struck: list[str] = field(default_factory=list)
-    """The kills that hit, in order; at a place, or `random`."""
+    """The kills that hit, in order: the place, or the random moment."""
     missed: list[Kill] = field(default_factory=list)
     """Kills whose place was not reached before the run ended."""
     found: list[str] = field(default_factory=list)
     """What does not hold, with the kill after which it was seen."""
     requests: int = 0
     seconds: float = 0.0
+
+
+class CountingScript:
+    """A script that also counts what it said, as the service bills it."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.output_tokens: dict[CallName, list[int]] = {}
+        """Of each call that was answered, by tries."""
+        self.refused: set[CallName] = set()
+
+    def __call__(self, call: Call) -> Played:
+        """Answer, and count the answer."""
+        played = self._script(call)
+        assert isinstance(played, Sequence | HttpError)
+        if isinstance(played, Sequence):
+            self.output_tokens.setdefault(name_of(call), []).append(-(-len(json.dumps(list(played))) // 4))
+        else:
+            self.refused.add(name_of(call))
+        return played
 
 
 @contextmanager
@@ -77,47 +100,123 @@ def machine(
         yield make_world(folder / "machine", sample, api.base_url, settings), api
 
 
-def expected_tree(world: World) -> str:
+def expected_tree(world: World, files: Mapping[str, str] = twelve_tasks.EXPECTED) -> str:
     """Give the tree that every run of the twelve tasks ends with."""
-    return tree_of(world, {**twelve_tasks.EXPECTED, "tally/money.py": "cents = 1\n"})
+    return tree_of(world, {**files, "tally/money.py": "cents = 1\n"})
 
 
 def recorded_places(world: World, record: Path) -> Counter[str]:
     """Run to the end without a fault, and give how often each place was reached."""
-    ended = world.run("run", twelve_tasks.GOAL, **{RECORD_VARIABLE: str(record), **_environment()})
-    assert ended.code == 0, ended.out + ended.err
+    environment = _environment(world, record)
+    words: tuple[str, ...] = ("run", twelve_tasks.GOAL)
+    for _ in range(_MAX_SITTINGS):
+        ended = world.run(*words, **environment)
+        if ended.code == _WAITS:
+            assert world.run("approve", "plan", **environment).code == 0
+            words = ("resume",)
+            continue
+        assert ended.code == 0, ended.out + ended.err
+        break
     return Counter(line.split(" ")[1] for line in record.read_text().splitlines())
 
 
-def _environment() -> dict[str, str]:
-    return {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
+def _environment(world: World, record: Path) -> dict[str, str]:
+    temporary = temporary_folder(world)
+    temporary.mkdir(exist_ok=True)
+    return {
+        twelve_tasks.CANARY_NAME: twelve_tasks.CANARY,
+        "TMPDIR": str(temporary),
+        RECORD_VARIABLE: str(record),
+    }
 
 
-def drive(world: World, api: ScriptedApi, kills: Sequence[Kill], record: Path) -> Killed:
+def temporary_folder(world: World) -> Path:
+    """Give what the run has for temporary files."""
+    return world.folder / "tmp"
+
+
+@dataclass(slots=True)
+class _Armed:
+    """The kills of one run that have not hit yet."""
+
+    rare: list[AtPlace]
+    """All at once: each when its place is reached."""
+    others: list[Kill]
+    """One after the other."""
+
+    @property
+    def left(self) -> list[Kill]:
+        return [*self.rare, *self.others]
+
+    @property
+    def points(self) -> str:
+        """What goes into the environment."""
+        first = self.others[:1]
+        return ",".join(str(kill) for kill in [*self.rare, *first] if isinstance(kill, AtPlace))
+
+    @property
+    def seconds(self) -> float | None:
+        """When to kill, if one is for a moment."""
+        first = self.others[0] if self.others else None
+        return first.seconds if isinstance(first, AfterSeconds) else None
+
+    def struck(self, record: Path) -> str:
+        """Say which one it was, and take it out."""
+        lines = record.read_text().splitlines() if record.exists() else []
+        if lines and lines[-1].endswith(" *"):
+            name = lines[-1].split(" ")[1]
+            time = sum(line.split(" ")[1] == name for line in lines)
+            hit = next((kill for kill in self.rare if (kill.name, kill.time) == (name, time)), None)
+            if hit is not None:
+                self.rare.remove(hit)
+            else:
+                self.others.pop(0)
+            return name
+        return str(self.others.pop(0))
+
+
+def drive(
+    world: World,
+    api: ScriptedApi,
+    kills: Sequence[Kill],
+    record: Path,
+    *,
+    expected: Mapping[str, str] = twelve_tasks.EXPECTED,
+    script: CountingScript | None = None,
+    docker: bool = False,
+) -> Killed:
     """Run, kill, resume, kill ... until the run is over, and hold it against the invariants after each kill and at the end."""
     began = time.monotonic()
     result = Killed()
     before = fingerprint(world)
     seen: list[tuple[int, frozenset[CallName]]] = []
-    tree = expected_tree(world)
-    waiting = list(kills)
-    kill: Kill | None = None
+    tree = expected_tree(world, expected)
+    armed = _Armed(
+        [kill for kill in kills if isinstance(kill, AtPlace) and kill.latest is None],
+        [kill for kill in kills if isinstance(kill, AfterSeconds) or kill.latest is not None],
+    )
+    outputs = ""
+    canaries = (KEY, twelve_tasks.CANARY)
+    waits = False
     for _ in range(_MAX_SITTINGS):
-        kill = waiting.pop(0) if waiting else None
-        begun = (world.state / "state.sqlite").exists() and _has_run(world)
-        words = ("resume",) if begun else ("run", twelve_tasks.GOAL)
-        code, output = _sitting(world, words, kill, record)
-        if code != -signal.SIGKILL:
+        words: tuple[str, ...] = ("resume",) if _has_run(world) else ("run", twelve_tasks.GOAL)
+        code, output = _sitting(world, ("approve", "plan") if waits else words, armed, record)
+        outputs += output
+        if code == -signal.SIGKILL:
+            waits = False  # whether the answer was stored, the next sitting says
+            struck = armed.struck(record)
+            result.struck.append(struck)
+            evidence = Evidence(world, before, api.requests, canaries=canaries)
+            result.found += [f"after {struck}: {line}" for line in during(evidence)]
+            if _has_run(world):
+                seen.append((len(api.requests), answered(world)))
+        elif code == _WAITS or (waits and code == 0):
+            waits = not waits
+        else:
             break
-        struck = _struck(record, kill)
-        result.struck.append(struck)
-        evidence = Evidence(world, before, api.requests, canaries=(KEY, twelve_tasks.CANARY))
-        result.found += [f"after {struck}: {line}" for line in during(evidence)]
-        if _has_run(world):
-            seen.append((len(api.requests), answered(world)))
     else:
         code, output = 1, "it never ended"
-    result.missed = [kill, *waiting] if kill is not None else waiting
+    result.missed = armed.left
     result.requests = len(api.requests)
     result.seconds = time.monotonic() - began
     if code != 0:
@@ -129,72 +228,54 @@ def drive(world: World, api: ScriptedApi, kills: Sequence[Kill], record: Path) -
         api.requests,
         kills=len(result.struck),
         answered_at_kill=seen,
-        canaries=(KEY, twelve_tasks.CANARY),
+        canaries=canaries,
         expected_tree=tree,
+        outputs=outputs,
+        temporary=temporary_folder(world),
+        output_tokens=None if script is None else script.output_tokens,
+        faulted=frozenset() if script is None else frozenset(script.refused),
+        docker=docker,
     )
     result.found += [f"at the end: {line}" for line in violations(evidence)]
     return result
 
 
 def _has_run(world: World) -> bool:
-    from tests.faults.invariants import rows
-
+    if not (world.state / "state.sqlite").exists():
+        return False
     try:
         return bool(rows(world, "SELECT run_id FROM run"))
     except Exception:  # noqa: BLE001 - a file without tables, or none: nothing was begun
         return False
 
 
-def _sitting(world: World, words: Sequence[str], kill: Kill | None, record: Path) -> tuple[int, str]:
-    environment = {RECORD_VARIABLE: str(record), **_environment()}
-    if isinstance(kill, AtPlace):
-        environment[POINT_VARIABLE] = str(kill)
+def _sitting(world: World, words: Sequence[str], armed: _Armed, record: Path) -> tuple[int, str]:
+    environment = _environment(world, record)
+    if armed.points:
+        environment[POINT_VARIABLE] = armed.points
     record.unlink(missing_ok=True)
     process = world.start(*words, **environment)
+    seconds = armed.seconds
     try:
-        out, err = process.communicate(timeout=kill.seconds if isinstance(kill, AfterSeconds) else _SITTING_SECONDS)
+        out, err = process.communicate(timeout=_SITTING_SECONDS if seconds is None else seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        if not isinstance(kill, AfterSeconds):
+        if seconds is None:
             return 1, f"it hung: {out}{err}"
     return process.returncode, out + err
-
-
-def _struck(record: Path, kill: Kill | None) -> str:
-    lines = record.read_text().splitlines() if record.exists() else []
-    if isinstance(kill, AtPlace):
-        return next((line.split(" ")[1] for line in lines if line.endswith(" *")), str(kill))
-    return "random, at the start" if not lines else "random"
 
 
 def plan_of_kills(places: Counter[str], count: int, seed: int) -> list[Kill]:
     """Give so many kills: every place once, the rest at random places, times and moments; in no order."""
     rng = random.Random(seed)
-    kills: list[Kill] = [
-        # what is rare is waited for
-        AtPlace(name, 1 + rng.randrange(max(1, times // 8)), latest=rng.randint(60, 200) if times > 4 else None)
-        for name, times in places.items()
-    ]
+    # each sitting counts anew: what a run reaches often is hit somewhere in its first third
+    kills: list[Kill] = [AtPlace(name, 1 + rng.randrange(max(1, times // 3))) for name, times in places.items()]
     while len(kills) < count:
-        if rng.random() < 0.4:
-            kills.append(AfterSeconds(rng.uniform(1.0, 8.0)))
+        if rng.random() < 0.5:
+            kills.append(AfterSeconds(rng.uniform(0.3, 6.0)))
         else:
             name = rng.choice(sorted(places))
-            kills.append(AtPlace(name, 1 + rng.randrange(max(1, places[name] // 8)), latest=rng.randint(60, 200)))
+            kills.append(AtPlace(name, 1 + rng.randrange(max(1, places[name] // 3)), latest=rng.randint(60, 400)))
     rng.shuffle(kills)
     return kills
-
-
-#: Effects of which a run has one or a few, in their order, with the busy middle of a run as "".
-_ORDER = ("Prepare", "Scout", "MakePlan", "", "RunGate", "Replan", "Document", "Release", "Land")
-
-
-def in_order(kills: Sequence[Kill]) -> list[Kill]:
-    """Put those of rare effects where their turn comes, so that a run reaches them all."""
-
-    def rank(kill: Kill) -> int:
-        found = re.match(r"effect\.(\w+)\.", kill.name) if isinstance(kill, AtPlace) else None
-        return _ORDER.index(found[1] if found and found[1] in _ORDER else "")
-
-    return sorted(kills, key=rank)

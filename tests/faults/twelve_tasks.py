@@ -5,7 +5,8 @@ reviewer finds a flaw in what T3 wrote, and T12 is its fix. Whatever order thing
 `EXPECTED`.
 
 `play_everything` with `EVERYTHING` is the same run with every kind of effect in it: the plan waits for a person, an agent
-asks, a call is refused, QA and the documentation writer leave work, all four gates judge. It ends with `EXPECTED_OF_EVERYTHING`.
+asks, a call is refused, QA and the documentation writer leave work, all four gates judge.
+It ends with `EXPECTED_OF_EVERYTHING`.
 """
 
 import shlex
@@ -157,9 +158,9 @@ def _review(call: Call) -> Played:
     return [message({"verdict": "ship", "summary": "As asked.", "findings": [], "risks": []})]
 
 
-def play_everything(call: Call) -> Played:  # noqa: PLR0911 - one a kind of call
+def play_everything(call: Call) -> Played:
     """Answer one call of the run with every kind of effect."""
-    if is_refused(call):
+    if (call.purpose, call.task_id, call.attempt) == ("implement", "T8", 1):
         return HttpError(400, code="invalid_value", message="This call is refused.")
     match call.purpose:
         case "implement" if call.task_id == "T4" and call.attempt == 1:
@@ -176,11 +177,6 @@ def play_everything(call: Call) -> Played:  # noqa: PLR0911 - one a kind of call
             return [run(_put("docs/notes.md", "# Notes\n"))]
         case _:
             return play(call)
-
-
-def is_refused(call: Call) -> bool:
-    """Say whether the service turns a call away, whenever it is made."""
-    return (call.purpose, call.task_id, call.attempt) == ("implement", "T8", 1)
 
 
 _REPORT: JSONObject = {"status": "done", "summary": "", "commands": [], "question": None, "later": [], "risks": []}
