@@ -46,7 +46,7 @@ def answer(
     *,
     item: Item,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="What you say; - reads it from standard input.")
+        list[str] | None, typer.Argument(metavar="TEXT", help="What you say; - reads it from standard input.")
     ] = None,
     no: Annotated[bool, typer.Option("--no", help="Decline.")] = False,
     run: RunOption = None,
@@ -82,10 +82,8 @@ def approve(
 def say(
     ctx: typer.Context,
     *,
-    task: Annotated[str, typer.Argument(help="Such as T3.", autocompletion=complete_task)],
-    words: Annotated[
-        list[str], typer.Argument(metavar="TEXT...", help="What you say; - reads it from standard input.")
-    ],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Such as T3.", autocompletion=complete_task)],
+    words: Annotated[list[str], typer.Argument(metavar="TEXT", help="What you say; - reads it from standard input.")],
     run: RunOption = None,
     as_json: Json = False,
     state_dir: StateDir = None,

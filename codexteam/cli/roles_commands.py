@@ -40,7 +40,7 @@ def roles(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="Show this role's receipt.", show_default=False, autocompletion=_complete_role
+            metavar="NAME", help="Show this role's receipt.", show_default=False, autocompletion=_complete_role
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines for programs.")] = False,

@@ -39,7 +39,9 @@ def register(app: typer.Typer) -> None:
 
 def run(  # noqa: PLR0917 - the parser fills them by name
     ctx: typer.Context,
-    goal: Annotated[str | None, typer.Argument(help="What is to be reached; - reads it from standard input.")] = None,
+    goal: Annotated[
+        str | None, typer.Argument(metavar="GOAL", help="What is to be reached; - reads it from standard input.")
+    ] = None,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Work on this plan.md instead of planning.")
     ] = None,
@@ -78,7 +80,7 @@ def run(  # noqa: PLR0917 - the parser fills them by name
 
 def plan(  # noqa: PLR0917 - the parser fills them by name
     ctx: typer.Context,
-    goal: Annotated[str, typer.Argument(help="What is to be reached; - reads it from standard input.")],
+    goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached; - reads it from standard input.")],
     budget: Budget = None,
     max_threads: Threads = None,
     replay: Annotated[

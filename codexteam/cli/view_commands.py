@@ -39,7 +39,7 @@ def complete_item(ctx: typer.Context, incomplete: str) -> list[str]:
 RunName = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         help="A run, or the start of its id; else the newest.",
         show_default=False,
         autocompletion=complete_run,
@@ -53,7 +53,7 @@ RunOption = Annotated[
 ]
 TaskName = Annotated[
     str | None,
-    typer.Argument(metavar="[TASK]", help="Such as T3.", show_default=False, autocompletion=complete_task),
+    typer.Argument(metavar="TASK", help="Such as T3.", show_default=False, autocompletion=complete_task),
 ]
 
 
@@ -88,7 +88,7 @@ def status(ctx: typer.Context, *, name: RunName = None, as_json: Json = False, s
 def show(
     ctx: typer.Context,
     *,
-    task: Annotated[str, typer.Argument(help="Such as T3.", autocompletion=complete_task)],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Such as T3.", autocompletion=complete_task)],
     run: RunOption = None,
     as_json: Json = False,
     state_dir: StateDir = None,

@@ -66,8 +66,9 @@ class BoardView:
             if len(at_work) > room:
                 parts.append(Text(f"  and {len(at_work) - room} more agents at work", style="dim"))
         parts.append(self._tasks())
+        gates = self._gates()
         if board.gates:
-            parts.append(self._gates())
+            parts.append(gates)
         still_open = [finding for finding in board.findings.values() if finding.status == "open"]
         for finding in still_open[:4]:
             line = Text(f"{finding.id} ", style="red")
@@ -80,7 +81,7 @@ class BoardView:
             line.append_text(foreign(words, style="dim"))
             parts.append(line)
         for part in parts:
-            if isinstance(part, Text):
+            if isinstance(part, Text) and part is not gates:  # whose last one must not be cut off
                 part.no_wrap, part.overflow = True, "ellipsis"
         return Group(*parts)
 
@@ -146,6 +147,6 @@ class BoardView:
     def _gates(self) -> Text:
         line = Text("gates: ", style="bold")
         for gate in self._board.gates.values():
-            line.append(f"{gate.name} ")
-            line.append(f"{gate.state}  ", style=_STATES.get(gate.state, ""))
+            line.append(f"{gate.name}\u00a0")
+            line.append(f"{gate.state} ", style=_STATES.get(gate.state, ""))
         return line

@@ -28,14 +28,17 @@ def print_summary(console: Console, board: Board, *, folder: str) -> None:
     result.append(": ")
     result.append_text(foreign(board.reason, style="none"))
     console.print(result)
-    for part in _parts(board):
-        console.print(part if isinstance(part, Text) else Ragged(part))
+    for part in _parts(board, wrap=console.is_terminal):
+        if isinstance(part, Text):
+            console.print(part, soft_wrap=not console.is_terminal)
+        else:
+            console.print(Ragged(part))
     console.print(Text(f"files   {folder}"), soft_wrap=True)
     for line in next_commands(board):
         console.print(Text("next    ").append(line, style="bold"), soft_wrap=True)
 
 
-def _parts(board: Board) -> Iterable[RenderableType]:
+def _parts(board: Board, *, wrap: bool) -> Iterable[RenderableType]:
     done = sum(task.status == "merged" for task in board.tasks.values())
     counted = [task for task in board.tasks.values() if task.status != "dropped"]
     yield Text(f"tasks   {done} of {len(counted)} merged")
@@ -45,10 +48,10 @@ def _parts(board: Board) -> Iterable[RenderableType]:
             yield foreign(f"        {task.id} {task.status}: {task.title}{reason}")
     if board.gates:
         verdicts = ", ".join(f"{gate.name} {gate.state}" for gate in board.gates.values())
-        yield _labelled("gates", foreign(verdicts))
+        yield _labelled("gates", foreign(verdicts), wrap=wrap)
     yield from _findings(board)
     for item, question in board.waiting.items():
-        yield _labelled("waits", foreign(f"{item}: {question}", style="yellow"))
+        yield _labelled("waits", foreign(f"{item}: {question}", style="yellow"), wrap=wrap)
     if board.branch:
         yield foreign(f"branch  {board.branch} at {board.commit[:12]}")
     yield Text(f"time    {elapsed(board.now_seconds - board.started_at_seconds)}")
@@ -60,8 +63,10 @@ def _parts(board: Board) -> Iterable[RenderableType]:
         yield _costs(board)
 
 
-def _labelled(label: str, text: Text) -> Table:
-    """Put a word before a text whose further lines stay right of it."""
+def _labelled(label: str, text: Text, *, wrap: bool) -> RenderableType:
+    """Put a word before a text whose further lines stay right of it; where nothing wraps it has none."""
+    if not wrap:
+        return Text(label.ljust(8)).append_text(text)
     line = Table.grid()
     line.add_column(width=8)
     line.add_column(overflow="fold")

@@ -86,8 +86,8 @@ def _run(folder: Path, options: DemoOptions) -> int:
         ) from error
     if code == 0 and not options.view.quiet:
         out.write(
-            f"\nThe model was a recording; git, sandboxes, tests and gates were real. Look at it:\n"
-            f"  cd {clean(shlex.quote(str(folder)))}\n  cat plan.md\n  git log --graph --oneline --all\n"
+            "The model was a recording; git, sandboxes, tests and gates were real. Look:\n"
+            f"  cd {clean(shlex.quote(str(folder)))}\n  cat plan.md; git log --graph --oneline --all\n"
         )
     return code
 

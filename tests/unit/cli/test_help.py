@@ -44,3 +44,13 @@ def test_no_summary_is_cut(
     assert run([*path, "--help"]) == 0
     summaries = capsys.readouterr().out.split("Commands:")[1]
     assert [line for line in summaries.splitlines() if line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if not hasattr(ALL[path], "commands")], ids=" ".join)
+def test_usage_names_arguments_in_one_way(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*path, "--help"]) == 0
+    arguments = capsys.readouterr().out.splitlines()[0].partition("[OPTIONS]")[2]
+
+    assert arguments == arguments.upper()
+    assert "[[" not in arguments
+    assert "......" not in arguments
