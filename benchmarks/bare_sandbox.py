@@ -1,13 +1,25 @@
-"""A folder and bare processes behind the Sandbox port. It confines nothing: for measuring what everything else costs."""
+"""A folder and bare processes behind the Sandbox port. It confines nothing: for measuring what everything else costs.
+
+Commands are started by this process, or by a `BareStarter`: one long-lived process that starts those of many sandboxes,
+as the real adapters have one in each sandbox.
+"""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from codexteam.adapters import sandbox_server
+from codexteam.adapters.sandbox_channel import Channel
+from codexteam.adapters.sandbox_channel_sandbox import ChannelSession
 from codexteam.config.settings import NetworkPolicy, SandboxMode
 from codexteam.ports.sandbox import (
     WORKSPACE,
@@ -74,11 +86,47 @@ class BareSession:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
+class BareStarter:
+    """The program that runs inside real sandboxes, as a bare process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._environment = dict(os.environ)
+
+    def open(self, command: Command) -> Session:
+        """Start a command; its `cwd` is a path of this machine."""
+        return ChannelSession(self._channel, command, self._environment)
+
+
+@asynccontextmanager
+async def bare_starter() -> AsyncIterator[BareStarter]:
+    """Give a starter that lasts as long as the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"workspace": folder, "private": f"{folder}/private", "base_git": None, "alone": False}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            sandbox_server.__file__,
+            json.dumps(settings),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        channel = Channel(process.stdout, process.stdin)
+        try:
+            await channel.ready()
+            yield BareStarter(channel)
+        finally:
+            await channel.close()
+            await process.wait()
+
+
 class BareSandbox:
     """Runs commands in a folder, without any bounds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, starter: BareStarter | None = None) -> None:
         self.folder = folder
+        self._starter = starter
         self._sessions: list[BareSession] = []
 
     @property
@@ -99,6 +147,8 @@ class BareSandbox:
         )
 
     async def open(self, command: Command) -> Session:
+        if self._starter is not None:
+            return self._starter.open(replace(command, cwd=str(self._path(command.cwd))))
         process = await asyncio.create_subprocess_exec(
             *command.argv,
             cwd=self._path(command.cwd),

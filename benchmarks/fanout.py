@@ -24,9 +24,11 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from benchmarks.bare_sandbox import BareSandbox
+from benchmarks.bare_sandbox import BareSandbox, BareStarter, bare_starter
+from benchmarks.fixed_model import FixedModel
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.responses.model import ModelOptions, ResponsesModel
 from codexteam.adapters.store.sqlite_store import SqliteStore
@@ -75,6 +77,8 @@ class Load:
     """What each turn runs."""
     folder: str | None = None
     """Where the store and the workspaces are."""
+    cached: bool = False
+    """Whether the server counts cached input."""
 
     @property
     def critical_seconds(self) -> float:
@@ -105,7 +109,7 @@ def main() -> None:
     line = "seq 400" if arguments.cached else "true"
     agents = 32 if arguments.cached else arguments.agents
     turns = arguments.turns or (12 if arguments.cached else 4)
-    load = Load(agents, turns, arguments.turn_seconds, line, arguments.folder)
+    load = Load(agents, turns, arguments.turn_seconds, line, arguments.folder, arguments.cached)
     if arguments.serve:
         asyncio.run(_serve(load))
         return
@@ -153,6 +157,7 @@ def _missed(load: Load, measured: Measured, *, cached: bool) -> list[str]:
     return [f"missed: {name} is {value:.3f}, the bar is {bar}" for name, (value, bar) in bars.items() if value > bar]
 
 
+@cache
 def _instructions() -> str:
     return str(tomllib.loads(_ROLE.read_text(encoding="utf-8"))["developer_instructions"])
 
@@ -170,11 +175,17 @@ def _fixed_bytes() -> int:
 
 
 async def _serve(load: Load) -> None:
+    """Serve until the process is ended: the scripted server where cached input is counted, else the quickest one."""
+    if not load.cached:
+        calls = [_command_call(load, number) for number in range(load.turns)]
+        print(await FixedModel([*calls, message(_REPORT)], load.turn_seconds).listen(), flush=True)
+        await asyncio.Event().wait()
+
     def play(call: Call) -> Played:
         # other libraries send no metadata: the commands that were answered count the turns
         done = len(call.outputs)
         if done < load.turns:
-            return [function_call("exec_command", {"cmd": f"{load.line} # step {done}", "login": False})]
+            return [_command_call(load, done)]
         return [message(_REPORT)]
 
     async with ScriptedApi(play, latency_seconds=load.turn_seconds) as api:
@@ -182,10 +193,14 @@ async def _serve(load: Load) -> None:
         await asyncio.Event().wait()
 
 
+def _command_call(load: Load, step: int) -> JSONObject:
+    return function_call("exec_command", {"cmd": f"{load.line} # step {step}", "login": False})
+
+
 @contextmanager
 def _server(load: Load) -> Iterator[str]:
     argv = [sys.executable, "-m", "benchmarks.fanout", "--serve", "--turns", str(load.turns)]
-    argv += ["--turn-seconds", str(load.turn_seconds), *(["--cached"] if load.line != "true" else [])]
+    argv += ["--turn-seconds", str(load.turn_seconds), *(["--cached"] if load.cached else [])]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -203,25 +218,29 @@ async def _measure(base_url: str, load: Load, *, warm_first: bool) -> Measured:
     provider = ProviderSettings("bench", "Bench", base_url)
     model = ResponsesModel({"bench": provider}, {}, clock, random.random, ModelOptions(warm_first=warm_first))
     with tempfile.TemporaryDirectory(dir=load.folder) as name:
-        folder = Path(name)
-        store = SqliteStore(folder / "state.sqlite")
+        store = SqliteStore(Path(name) / "state.sqlite")
         gate = BudgetGate(Ledger(BudgetLimits(run_tokens=10**12)), {})
         try:
-            # imports, the client and its first parse: a run does that while its sandboxes start
-            await _agent(AgentKey(RunId("warm"), "warming", Purpose.IMPLEMENT, "T0", 1), folder, model, store, gate)
-            gc.collect()
-            instrument = Instrument()
-            memory_before = instrument.memory_bytes()
-            cpu_before, wall_before = instrument.cpu_seconds(), clock.monotonic_seconds()
-            keys = [
-                AgentKey(RunId("bench"), "implementer", Purpose.IMPLEMENT, f"T{number}", 1)
-                for number in range(1, load.agents + 1)
-            ]
-            outcomes = await asyncio.gather(*(_agent(key, folder, model, store, gate) for key in keys))
-            wall, cpu = clock.monotonic_seconds() - wall_before, instrument.cpu_seconds() - cpu_before
+            async with bare_starter() as starter:
+                return await _measure_team(_Team(Path(name), model, store, gate, starter), load)
         finally:
             await model.close()
             await store.close()
+
+
+async def _measure_team(team: "_Team", load: Load) -> Measured:
+    clock, instrument = SystemClock(), Instrument()
+    # imports, the client and its first parse: a run does that while its sandboxes start
+    await team.one(AgentKey(RunId("warm"), "warming", Purpose.IMPLEMENT, "T0", 1))
+    gc.collect()
+    memory_before = instrument.memory_bytes()
+    cpu_before, wall_before = instrument.cpu_seconds(), clock.monotonic_seconds()
+    keys = [
+        AgentKey(RunId("bench"), "implementer", Purpose.IMPLEMENT, f"T{number}", 1)
+        for number in range(1, load.agents + 1)
+    ]
+    outcomes = await asyncio.gather(*(team.one(key) for key in keys))
+    wall, cpu = clock.monotonic_seconds() - wall_before, instrument.cpu_seconds() - cpu_before
     usage = Usage()
     for outcome in outcomes:
         if not isinstance(outcome, Submitted):
@@ -230,24 +249,34 @@ async def _measure(base_url: str, load: Load, *, warm_first: bool) -> Measured:
     return Measured(wall, cpu, instrument.memory_bytes() - memory_before, usage)
 
 
-async def _agent(
-    key: AgentKey, folder: Path, model: ResponsesModel, store: SqliteStore, gate: BudgetGate
-) -> AgentOutcome:
-    work = folder / f"{key.run_id}-{key.task_id}"
-    work.mkdir()
-    sandbox = BareSandbox(work)
-    starting: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
-    starting.set_result(sandbox)
-    place = Workplace(starting, SandboxMode.WORKSPACE_WRITE, folder, SystemClock())
-    sessions = Sessions()
-    facts = (_DOCS, environment_fact(SandboxMode.WORKSPACE_WRITE, NetworkPolicy()))
-    prompt = Prompt(_instructions(), facts, f"Do task {key.task_id}: make it work.")
-    spec = AgentSpec(key, ModelSettings("bench", "bench-model"), prompt)
-    means = Means(model, store, SystemClock(), gate, _tools(place, sessions), place=place, sessions=sessions)
-    try:
-        return await run_agent(spec, means)
-    finally:
-        await sandbox.close()
+@dataclass(frozen=True, slots=True)
+class _Team:
+    """What the agents share."""
+
+    folder: Path
+    model: ResponsesModel
+    store: SqliteStore
+    gate: BudgetGate
+    starter: BareStarter
+
+    async def one(self, key: AgentKey) -> AgentOutcome:
+        work = self.folder / f"{key.run_id}-{key.task_id}"
+        work.mkdir()
+        sandbox = BareSandbox(work, self.starter)
+        starting: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
+        starting.set_result(sandbox)
+        place = Workplace(starting, SandboxMode.WORKSPACE_WRITE, self.folder, SystemClock())
+        sessions = Sessions()
+        facts = (_DOCS, environment_fact(SandboxMode.WORKSPACE_WRITE, NetworkPolicy()))
+        prompt = Prompt(_instructions(), facts, f"Do task {key.task_id}: make it work.")
+        spec = AgentSpec(key, ModelSettings("bench", "bench-model"), prompt)
+        means = Means(
+            self.model, self.store, SystemClock(), self.gate, _tools(place, sessions), place=place, sessions=sessions
+        )
+        try:
+            return await run_agent(spec, means)
+        finally:
+            await sandbox.close()
 
 
 class Instrument:
