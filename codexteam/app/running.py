@@ -24,7 +24,7 @@ from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.plan import Plan
 from codexteam.core.plan_graph import graph_of
 from codexteam.core.plan_md import is_ours, parse
-from codexteam.errors import PlanError, UsageError
+from codexteam.errors import CodexteamError, PlanError, StoreError, UsageError
 from codexteam.ports.reporter import Reporter, RunEvent
 from codexteam.ports.store import RunRecord, Store, StoredSitting
 from codexteam.report.board import Board
@@ -167,6 +167,21 @@ def _folder(cwd: Path, ground: Ground) -> str:
 
 
 async def _sit(
+    sitting: Sitting, store: Store, clock: SystemClock, view: View, signals: Signals
+) -> tuple[Ended, Board, "Console"]:
+    try:
+        return await _noted_sitting(sitting, store, clock, view, signals)
+    except CodexteamError as error:
+        if sitting.ground.store_path.exists():
+            raise
+        # whatever missed its files first: this is why
+        raise StoreError(
+            f"{sitting.ground.state_dir}: the state folder was removed while run {sitting.run.run_id} was at work",
+            hint="its work is gone with it; nothing else was touched; begin a new run",
+        ) from error
+
+
+async def _noted_sitting(
     sitting: Sitting, store: Store, clock: SystemClock, view: View, signals: Signals
 ) -> tuple[Ended, Board, "Console"]:
     run_id = sitting.run.run_id
