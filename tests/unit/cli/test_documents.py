@@ -1,5 +1,6 @@
 """What the documents say is what the program does."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -48,3 +49,38 @@ def test_the_readme_s_exit_codes_are_the_program_s() -> None:
 
     for result in Result:
         assert f"\n| {result.exit_code}" in table
+
+
+SAFETY = README.split("## Safety\n")[1].split("\n## ")[0]
+NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+
+
+def names_in(path: Path) -> set[str]:
+    """The names of a module's tests, read and not imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {node.name for node in found if node.name.startswith("test_")}
+
+
+def test_every_promise_names_its_tests_and_every_test_that_is_named_is_there() -> None:
+    rows = [line for line in SAFETY.splitlines() if line.startswith("| ") and not line.startswith(("| **", "| ---"))]
+    missing = []
+    for row in rows[1:]:
+        promise, _, held_by = row.strip("| ").partition(" | ")
+        named = NAMED.findall(held_by)
+        assert named, f"no test holds: {promise}"
+        assert not NAMED.sub("", held_by).strip(), f"not understood: {held_by}"
+        for file, name in named:
+            where = [path for path in (ROOT / "tests").rglob(Path(file).name) if path.as_posix().endswith(f"/{file}")]
+            if not any(name in names_in(path) for path in where):
+                missing.append(f"{file}::{name}")
+    assert len(rows) > 30
+    assert missing == []
+
+
+def test_the_readme_says_how_many_attacks_there_are_at_least() -> None:
+    table = ast.parse((ROOT / "tests/attacks/table.py").read_text(encoding="utf-8"))
+    made = [node for node in ast.walk(table) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Attack"]
+    [least] = re.findall(r"More than (\d+) attacks", SAFETY)
+
+    assert len(made) > int(least)
