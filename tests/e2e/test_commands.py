@@ -15,7 +15,7 @@ from tests.e2e.conftest import MakeWorld
 from tests.e2e.eight_tasks import SAMPLE
 from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint, processes_of, tree_of
-from tests.scripted_api.script import Call, Played
+from tests.scripted_api.script import Call, Played, Reset
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
 
@@ -76,6 +76,53 @@ def test_a_plan_that_waits_for_a_person_ends_with_5_and_goes_on_when_approved(ma
     assert "- [ ] **T1** Write a Markdown table" in (world.repository / "plan.md").read_text()
     assert world.run("approve", "plan").code == 0
     check_green(world, world.run("resume"))
+
+
+def test_a_plan_that_was_declined_costs_nothing_more_until_its_user_says_what_is_to_be(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    assert world.run("plan", GOAL).code == 0
+    declined = world.run("answer", "plan", "--no")
+    assert "codexteam resume takes plan.md as you edit it, or asks again" in declined.out
+    asked = len(api.requests)
+
+    again = world.run("resume")
+    assert again.code == 5, again.out + again.err
+    assert "waits   plan: This plan of 1 tasks was declined. Work on it after all?\n" in again.out
+    assert "next    codexteam approve plan\n" in again.out
+    assert world.run("resume").code == 5, "going on is no approval of what was declined"
+    assert len(api.requests) == asked
+
+    path = world.repository / "plan.md"
+    path.write_text(path.read_text().replace("Write a Markdown table", "Write a table in Markdown"))
+    approved = world.run("approve", "plan")
+    assert approved.code == 0, approved.err
+    check_green(world, world.run("resume"))
+    assert "**T1** Write a table in Markdown" in path.read_text()
+
+
+def test_an_edit_of_a_declined_plan_is_what_resume_works_on(make: MakeWorld) -> None:
+    world, _ = make(TEAM, one_task.play)
+    assert world.run("plan", GOAL).code == 0
+    assert world.run("answer", "plan", "--no").code == 0
+    path = world.repository / "plan.md"
+    path.write_text(path.read_text().replace("Write a Markdown table", "Write a table in Markdown"))
+    check_green(world, world.run("resume"))
+
+
+def test_it_is_said_that_calls_are_asked_again_and_until_when(make: MakeWorld) -> None:
+    resets = iter(range(2))
+
+    def play(call: Call) -> Played:
+        return Reset() if call.purpose == "plan" and next(resets, None) is not None else one_task.play(call)
+
+    world, _ = make(TEAM, play)
+    ended = world.run("run", GOAL)
+    check_green(world, ended)
+    [said] = [line for line in ended.err.splitlines() if "asked again" in line]
+    assert "a call is asked again (try 2): " in said
+    assert "; given up after 6 broken streams, 12 tries or 5 min without a connection" in said
+    waiting = [event for event in world.events() if event["kind"] == "agent.waiting"]
+    assert [event["tries"] for event in waiting] == [2, 3]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
