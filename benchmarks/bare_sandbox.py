@@ -91,7 +91,8 @@ class BareStarter:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._environment = dict(os.environ)
+        # as small as a sandbox's
+        self._environment = {"PATH": os.environ["PATH"], "HOME": "/tmp", "LANG": "C.UTF-8"}
 
     def open(self, command: Command) -> Session:
         """Start a command; its `cwd` is a path of this machine."""

@@ -5,11 +5,13 @@
     python -m benchmarks.fanout --cached                           32 implementers of one batch, 12 turns with 1.5 kB of
                                                                    output each, prompt cache counted
     python -m benchmarks.fanout --against openai-agents            the same script through another library
+    python -m benchmarks.fanout --against codex --codex BINARY     ... and through the Codex CLI's own sub-agents
 
 The model is a server in a process of its own that takes a fixed time for every answer. Everything else is real: the
-client, the loop, the ledger, the store on disk. Reported: wall time over the critical path (answers one after the
-other), CPU of this process (the server's and the commands' own not counted) per turn, peak memory per agent, and the
-bytes that are the same in every request of a role. Bars: 1.10, 10 ms, 2 MB, 6 KB; for the crowd 1.25.
+client, the loop, the ledger, the store on disk, the program that starts commands. Reported: wall time over the
+critical path (answers one after the other), CPU of this process (the server's and the commands' own not counted) per
+turn, peak memory per agent, and the bytes that are the same in every request of a role. Bars: 1.10, 10 ms, 2 MB,
+6 KB; for the crowd 1.25.
 """
 
 import argparse
@@ -101,7 +103,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, help="with a command each; 4, with --cached 12")
     parser.add_argument("--turn-seconds", type=float, default=0.5)
     parser.add_argument("--cached", action="store_true", help="count cached input over 32 implementers")
-    parser.add_argument("--against", choices=["openai-agents"], help="run the script through this library instead")
+    parser.add_argument("--against", choices=["openai-agents", "codex"], help="run the script through this instead")
+    parser.add_argument("--codex", default="codex", help="the native binary, for --against codex")
     parser.add_argument("--folder", help="where the store is written; the disk's sync time counts three times a turn")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -112,6 +115,11 @@ def main() -> None:
     load = Load(agents, turns, arguments.turn_seconds, line, arguments.folder, arguments.cached)
     if arguments.serve:
         asyncio.run(_serve(load))
+        return
+    if arguments.against == "codex":
+        from benchmarks.fanout_codex import measure as measure_codex
+
+        _print(load, measure_codex(arguments.codex, load), arguments.against)
         return
     with _server(load) as base_url:
         if arguments.against:
@@ -136,9 +144,12 @@ def _print(load: Load, measured: Measured, name: str) -> None:
     print(
         f"  memory   {measured.memory_bytes / 2**20:8.1f} MB  {measured.memory_bytes / load.agents / 2**20:.2f} MB an agent"
     )
+    if name != "codexteam":
+        return
     usage = measured.usage
     share = usage.cached_input_tokens / usage.input_tokens if usage.input_tokens else 0.0
-    print(f"  cached   {share:8.1%} of {usage.input_tokens:,} input tokens")
+    if load.cached:
+        print(f"  cached   {share:8.1%} of {usage.input_tokens:,} input tokens")
     print(f"  fixed    {_fixed_bytes():8,} bytes of each request")
 
 

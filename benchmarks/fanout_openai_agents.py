@@ -34,10 +34,9 @@ def measure(base_url: str, load: "Load", instrument: Instrument) -> "Measured":
     Raises:
         SystemExit: the package is not installed.
     """
-    try:
-        importlib.import_module("agents")
-    except ModuleNotFoundError:
-        raise SystemExit("openai-agents is not installed: pip install openai-agents") from None
+    # a folder of this name lies at the top of this repository, and Python takes it for an empty package
+    if not hasattr(importlib.import_module("agents"), "Runner"):
+        raise SystemExit("openai-agents is not installed: pip install openai-agents")
     return asyncio.run(_measure(base_url, load, instrument))
 
 

@@ -16,6 +16,8 @@ MAX_ITEM_BYTES: Final = 16 << 20
 #: The last event repeats all items.
 MAX_EVENT_BYTES: Final = 4 * MAX_ITEM_BYTES
 _MAX_ITEMS: Final = 1000
+#: A count that is larger counts nothing, and is more than can be stored.
+_MOST_TOKENS: Final = 1 << 53
 
 _DELTA = "response.output_text.delta"
 _ITEM_DONE = "response.output_item.done"
@@ -168,7 +170,7 @@ def _detail(usage: JSONObject, group: str, name: str) -> int:
 
 
 def _count(value: JSONValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
 
 
 def _scalar(value: JSONValue) -> JSONValue:

@@ -84,7 +84,8 @@ class Call:
                 response = await deadline.wait(self._client.open(self._body, self._idempotency_key))
                 phase = Phase.STREAM
                 try:
-                    passage.let_in(*quotas(response.headers))
+                    # a plain mapping: theirs looks each name up by decoding all of them
+                    passage.let_in(*quotas(dict(response.headers)))
                     async with aclosing(self._read(response, passage, deadline)) as pieces:
                         async for piece in pieces:
                             yield piece

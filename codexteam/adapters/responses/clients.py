@@ -49,7 +49,8 @@ class ProviderClient:
             content=body,
             stream=True,
             stream_cls=openai.AsyncStream[object],
-            options={"headers": self._headers(idempotency_key)},
+            # the key as an option too, or it makes up one first
+            options={"headers": self._headers(idempotency_key), "idempotency_key": idempotency_key},
         )  # type: ignore[return-value]  # asked for by cast_to; the declared type is that of parsed streams
 
     async def close(self) -> None:
