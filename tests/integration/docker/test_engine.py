@@ -297,6 +297,17 @@ async def test_an_allowlist_is_reached_through_the_proxy_alone(tmp_path: Path) -
         assert again == b"b'yes'\n"
 
 
+async def test_what_the_choice_of_the_image_passed_over_is_told_once(tmp_path: Path) -> None:
+    described = f'{{"image": "{SANDBOX_IMAGE}", "features": {{"x": {{}}}}}}'
+    files: dict[str | bytes, bytes | str] = {".devcontainer/devcontainer.json": described}
+    async with rig(tmp_path, image=None, files=files) as found:
+        said: list[str] = []
+        for _ in range(2):
+            await found.engine.prepare(found.base, on_progress=said.append)
+        assert said.count(".devcontainer/devcontainer.json: features not used") == 1
+        assert found.engine.notices == (".devcontainer/devcontainer.json: features not used",)
+
+
 async def test_an_image_that_cannot_be_had_is_said(tmp_path: Path) -> None:
     async with rig(tmp_path, image="127.0.0.1:9/no/such:image") as found:
         said: list[str] = []
