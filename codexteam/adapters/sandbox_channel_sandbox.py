@@ -73,7 +73,7 @@ class ChannelSandbox:
     async def open(self, command: Command) -> Session:
         """Start a command that is talked to later."""
         channel = await self._live()
-        return ChannelSession(channel, command, self._environment)
+        return ChannelSession(channel, command, self._environment, note=self._take_note())
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Give a regular file's bytes; None when there is none."""
@@ -153,8 +153,10 @@ class ChannelSandbox:
 class ChannelSession:
     """A command that outlives one tool call."""
 
-    def __init__(self, channel: Channel, command: Command, environment: Mapping[str, str]) -> None:
+    def __init__(self, channel: Channel, command: Command, environment: Mapping[str, str], *, note: str = "") -> None:
+        """Start it; `note` is what is said of the sandbox once it has ended."""
         self._channel = channel
+        self._note = note
         self._limit = command.output_limit_bytes
         self._output = Output(self._limit)
         self._number, self._end = channel.start_session(command, environment, self._take)
@@ -167,7 +169,8 @@ class ChannelSession:
         """Give what was printed since the last read; wait at most `wait_seconds`, less when the command ends."""
         await asyncio.wait([self._end], timeout=wait_seconds)
         if self._result is None and self._end.done():
-            self._result = self._ended(self._end)
+            result = self._ended(self._end)
+            self._result = _with_note(result, f"{self._note} {result.note}".strip())
         output, self._output = self._output, Output(self._limit)
         return SessionOutput(output=output.value(), output_bytes=output.total, result=self._result)
 

@@ -214,6 +214,8 @@ async def _told(place: Workplace, look: _Look) -> ToolOutput:
         else _ending(result, place.limits.command_seconds)
     )
     head = [f"Chunk ID: {chunk}", f"Wall time: {look.seconds:.4f} seconds", state, f"Original token count: {tokens}"]
+    if result is not None and result.note:
+        head.insert(3, result.note)
     return ToolOutput("\n".join([*head, "Output:", text]))
 
 

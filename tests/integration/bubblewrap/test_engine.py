@@ -60,6 +60,13 @@ def below(pid: int) -> list[int]:
     return [int(child) for child in children] + [deep for child in children for deep in below(int(child))]
 
 
+def kill_server() -> None:
+    for child in below(os.getpid()):
+        if b"server.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(child, signal.SIGKILL)
+            return
+
+
 async def test_a_killed_server_is_started_again_over_the_same_files(
     engine: BubblewrapEngine, spec: SandboxSpec
 ) -> None:
@@ -69,16 +76,23 @@ async def test_a_killed_server_is_started_again_over_the_same_files(
         up = asyncio.Event()
         task = asyncio.create_task(sandbox.run(sh("echo up; sleep 1000"), on_output=lambda _: up.set()))
         await up.wait()
-        for child in below(os.getpid()):
-            if b"server.py" in Path(f"/proc/{child}/cmdline").read_bytes():
-                os.kill(child, signal.SIGKILL)
-                break
+        kill_server()
         result = await task
         assert (result.exit_code, result.signal, result.timed_out) == (None, None, False)
         assert "unknown" in result.note
         after = await sandbox.run(sh("cat kept; ls folder | wc -l; git status --short"))
         assert after.output == b"kept\n0\n D folder/b.txt\n?? kept\n"
         assert not after.note
+        lost = await sandbox.open(sh("sleep 1000"))
+        kill_server()
+        ended = (await lost.read(wait_seconds=30.0)).result
+        assert ended is not None
+        assert "unknown" in ended.note
+        session = await sandbox.open(sh("cat kept"))
+        seen = await session.read(wait_seconds=30.0)
+        assert seen.output == b"kept\n"
+        assert seen.result is not None
+        assert "started again" in seen.result.note
     finally:
         await sandbox.close()
 
