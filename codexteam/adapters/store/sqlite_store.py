@@ -256,7 +256,7 @@ class SqliteStore:
             _reach_each(writes, "before")
             self._db.execute("COMMIT")
             _reach_each(writes, "after")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - those who wait for the jobs are told; without the thread they would wait for ever
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             for job in group:
@@ -269,7 +269,7 @@ class SqliteStore:
         self._db.execute("SAVEPOINT job")
         try:
             job.result = job.work(self._db)
-        except sqlite3.Error as error:
+        except Exception as error:
             if not self._db.in_transaction:
                 raise  # a full disk has rolled everything back already
             self._db.execute("ROLLBACK TO job")

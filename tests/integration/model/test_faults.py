@@ -4,10 +4,12 @@ import asyncio
 import json
 from contextlib import aclosing
 from email.utils import formatdate
+from typing import cast
 
 import pytest
 
 from codexteam.adapters.responses.model import ModelOptions
+from codexteam.core.json_types import JSONObject
 from codexteam.errors import ModelAccessError
 from codexteam.ports.model import (
     Answered,
@@ -323,6 +325,14 @@ async def test_an_item_that_is_said_twice_is_meant_once(bench: Bench) -> None:
 
 async def test_a_usage_that_is_missing_is_missing(bench: Bench) -> None:
     bench.play(Reply(items=OK, usage=False))
+    got = await collect(bench.model(), model_request())
+    assert got.answer.usage is None
+
+
+@pytest.mark.parametrize("count", [-1, 10**30, "7", 1.5, True, None])
+async def test_a_usage_that_cannot_be_counted_is_missing(bench: Bench, count: object) -> None:
+    usage = cast("JSONObject", {"input_tokens": count, "output_tokens": 1})
+    bench.play(Reply(items=OK, told_usage=usage))
     got = await collect(bench.model(), model_request())
     assert got.answer.usage is None
 

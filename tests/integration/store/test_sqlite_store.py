@@ -34,6 +34,17 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
         await again.events(RUN)
 
 
+async def test_what_sqlite_cannot_hold_is_an_error_and_the_next_write_works(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.sqlite")
+    with pytest.raises(StoreError, match="too large"):
+        await store.save_checkpoint(RUN, 10**30, {})
+
+    await store.append(RUN, [(1.0, "A", {})])
+
+    assert len(await store.events(RUN)) == 1
+    await store.close()
+
+
 def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
     with closing(sqlite3.connect(path)) as db:
