@@ -103,6 +103,10 @@ class Call:
     limits: ResourceLimits | None = None
 
 
+#: What `env` ends with when a program cannot be started, or is not there.
+_NOT_RUN = (126, 127)
+
+
 def find_git(search_path: str | None) -> str:
     """Give git's absolute path.
 
@@ -129,10 +133,15 @@ class GitRunner:
 
         Raises:
             GitTimeout: the deadline passed; everything the call started is killed.
+            RepoError: there is no git any more.
         """
         reach(f"git.{call.args[0]}.before")
         with self.start(call, stdin=subprocess.PIPE if isinstance(call.stdin, bytes) else call.stdin) as process:
             result = _pump(process, call)
+        if result.code in _NOT_RUN and not os.access(self._git, os.X_OK):
+            # git said nothing at all, and must not be taken to have said no
+            hint = "see that git 2.38 or newer is in PATH, then `codexteam resume`"
+            raise RepoError(f"git cannot be run: {self._git} is gone or no program", hint=hint)
         reach(f"git.{call.args[0]}.after")
         return result
 
