@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -114,13 +114,14 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
 
 
 @contextmanager
-def full(folder: Path, ballast: Path) -> Iterator[None]:
+def full(ballast: Path) -> Iterator[None]:
     """Fill a file system before anything begins."""
-    fill(folder, ballast)
+    fill(ballast)
     yield
 
 
-def fill(folder: Path, ballast: Path) -> None:
-    """Take all room that is left."""
-    state = os.statvfs(folder)
-    ballast.write_bytes(b"x" * (state.f_bavail * state.f_frsize))
+def fill(ballast: Path) -> None:
+    """Take all room that is left, whoever else takes some."""
+    with suppress(OSError), ballast.open("ab", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass

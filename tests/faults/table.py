@@ -106,7 +106,9 @@ class Fault:
     says: str = ""
     """What is in its error, in lower case."""
     begun: bool = True
-    """Whether there is a run to resume; otherwise the command is given again, and nothing was spent."""
+    """Whether there is a run to resume; otherwise the command is given again."""
+    free: bool = False
+    """Whether the fault is met before any call is made."""
     also: Happened | None = None
     """What else must hold of the first command."""
     usage_known: bool = True
@@ -148,19 +150,19 @@ def endure(folder: Path, fault: Fault, *, kind: str = "bubblewrap") -> Outcome:
                 last = stage.run(*fault.always, *fault.later, *words)
             if last.code != 0:
                 found.append(f"it ended with {last.code}: {last.out[-800:]}{last.err[-800:]}")
-        if not found:
-            evidence = Evidence(
-                world,
-                before,
-                api.requests,
-                kills=len(stage.struck) + (first.code != 0),
-                answered_at_kill=[seen] if seen else [],
-                canaries=(KEY, twelve_tasks.CANARY),
-                expected_tree=tree,
-                usage_known=fault.usage_known,
-                faulted=frozenset(map(name_of, stage.struck)) if fault.answer is not None else frozenset(),
-            )
-            found += violations(evidence)
+            if not found:
+                evidence = Evidence(
+                    world,
+                    before,
+                    api.requests,
+                    kills=len(stage.struck) + (first.code != 0),
+                    answered_at_kill=[seen] if seen else [],
+                    canaries=(KEY, twelve_tasks.CANARY),
+                    expected_tree=tree,
+                    usage_known=fault.usage_known,
+                    faulted=frozenset(map(name_of, stage.struck)) if fault.answer is not None else frozenset(),
+                )
+                found += violations(evidence)
         if fault.strike is not None or fault.answer is not None:
             found += [] if stage.struck else ["the fault was never met"]
         happened = _in_words(stage, first, last, round(time.monotonic() - began))
@@ -203,7 +205,7 @@ def _stopped(stage: Stage, fault: Fault, ended: Ended, before: Mapping[str, str]
         found.append(f"it does not say {fault.says!r}: {said[-800:]}")
     if ended.code == 6 and "error: " not in ended.err:
         found.append(f"no error is said: {ended.err[-800:]}")
-    if not fault.begun and stage.api.requests:
+    if (fault.free or not fault.begun) and stage.api.requests:
         found.append(f"{len(stage.api.requests)} calls were made")
     evidence = Evidence(stage.world, before, stage.api.requests, canaries=(KEY, twelve_tasks.CANARY))
     found += during(evidence) if fault.begun or not _state_of(stage.world) else []

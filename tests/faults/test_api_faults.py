@@ -16,7 +16,7 @@ import pytest
 
 from codexteam.core.json_types import JSONObject, JSONValue
 from tests.e2e.world import Ended
-from tests.faults.strikes import events_of, in_background, no_large_request, wait_for
+from tests.faults.strikes import events_of, in_background, wait_for
 from tests.faults.table import ALL, UNTIL_MENDED, Fault, Stage, endure
 from tests.scripted_api import Drop, HttpError, Raw, Reply, Reset, Stall, function_call, message, refusal
 from tests.scripted_api.script import Call, Played
@@ -199,7 +199,7 @@ FAULTS = (
           also=_told_the_model("not valid JSON")),
     Fault(name="arguments of another shape", answer=[function_call("exec_command", {"cmd": {"a": [1]}})]),
     Fault(name="one call under one id twice", answer=_same_call_twice, also=_told_the_model("once")),
-    Fault(name="an answer of 8 MB", answer=[message("y" * (8 << 20))], call=_ANSWER, also=no_large_request),
+    Fault(name="an answer of 8 MB", answer=[message("y" * (8 << 20))], call=_ANSWER),
     Fault(name="arguments of 8 MB", answer=[function_call("exec_command", {"cmd": "true " + "y" * (8 << 20)})]),
     Fault(name="an item without end", answer=lambda _, __: Reply(items=[message("y" * (40 << 20))]), also=_once_more),
     Fault(name="a plan that is none", answer=[message({"summary": "no"})], call=_PLAN),
