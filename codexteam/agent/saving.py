@@ -80,15 +80,23 @@ class Keeper:
         """Store a turn with the newest state; then older ones can go."""
         state = None if self.snapshot is None else snapshot_json(self.snapshot)
         await self._store.record_turn(StoredTurn(self._agent, turn, tuple(outputs), state))
-        newest = None if self.snapshot is None else self.snapshot.pack
-        if self._ours is not None and self._ours != newest:
-            await asyncio.to_thread(self._ours.unlink, missing_ok=True)
-        # a pack that the agent was started with belongs to somebody else
-        ours = self._place is not None and newest is not None and newest.parent == self._place.folder
-        self._ours = newest if ours else None
+        older = self._take_over()
+        if older is not None:
+            await asyncio.to_thread(older.unlink, missing_ok=True)
 
     def replayed(self, turn: StoredTurn) -> None:
         """Take over what a stored turn says of the workspace."""
         self.snapshot = snapshot_of(turn.snapshot)
-        if self._place is not None and self.snapshot is not None and self.snapshot.pack.parent == self._place.folder:
-            self._ours = self.snapshot.pack
+        older = self._take_over()
+        if older is not None:  # a sitting that was killed had no time to
+            older.unlink(missing_ok=True)
+
+    def _take_over(self) -> Path | None:
+        """Make the newest pack ours; give the one before it, which nobody needs any more."""
+        before = self._ours
+        newest = None if self.snapshot is None else self.snapshot.pack
+        # a pack that the agent was started with belongs to somebody else
+        self._ours = (
+            newest if self._place is not None and newest is not None and newest.parent == self._place.folder else None
+        )
+        return before if before != newest else None

@@ -72,12 +72,12 @@ class BaseSources:
     def _archive(self, root: CommitId) -> tuple[Path, frozenset[str]]:
         archive = self._folder / f"{root}.tar"
         cuts = self._folder / f"{root}.shallow"
+        parts = self._folder / f"{root}.parts"
+        shutil.rmtree(parts, ignore_errors=True)  # of a sitting that was killed, also just after the archive was there
         if archive.exists() and cuts.exists():
             return archive, frozenset(cuts.read_text().split())
         shallow = set(self._hub.shallow().decode().split())
         history = last_commits(self._hub.reader, root, self._depth, shallow, Deadline.after(_SECONDS))
-        parts = self._folder / f"{root}.parts"
-        shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir()
         self._hub.output(
             "pack-objects", "--revs", "--delta-base-offset", "-q", str(parts / "pack"),

@@ -8,7 +8,6 @@ import os
 import re
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def write_extras(hub: Hub, places: Places, commit: CommitId, copy_ignored: Seque
     files = list(hub.files(commit))
     with tarfile.open(tar_path, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as tar:
         archive = _Archive(tar)
-        for path in _ignored(hub.runner, places, copy_ignored):
+        for path in _ignored(hub.runner, places, copy_ignored, tar_path):
             archive.file(path, os.path.join(os.fsencode(places.root), path))  # noqa: PTH118 - bytes
         if any(path.split(b"/")[-1] == b".gitattributes" for path, _, _ in files):
             _add_lfs(archive, hub, places, files)
@@ -108,7 +107,7 @@ def write_extras(hub: Hub, places: Places, commit: CommitId, copy_ignored: Seque
     return archive.files > 0
 
 
-def _ignored(runner: GitRunner, places: Places, copy_ignored: Sequence[str]) -> list[bytes]:
+def _ignored(runner: GitRunner, places: Places, copy_ignored: Sequence[str], beside: Path) -> list[bytes]:
     """Give the ignored files that configuration or `.worktreeinclude` names, matched by git itself."""
     include = places.root / _INCLUDE
     patterns = "".join(f"{glob}\n" for glob in copy_ignored).encode()
@@ -126,10 +125,13 @@ def _ignored(runner: GitRunner, places: Places, copy_ignored: Sequence[str]) -> 
         )
         return set(runner.check(call, "ignored files").split(b"\0")[:-1])
 
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(patterns)
-        file.flush()
-        asked = others(f"--exclude-from={file.name}")
+    # beside the archive and under one name: what a killed sitting leaves is written over and removed by the next
+    file = beside.with_suffix(".patterns")
+    try:
+        file.write_bytes(patterns)
+        asked = others(f"--exclude-from={file}")
+    finally:
+        file.unlink(missing_ok=True)
     return sorted(asked & others("--exclude-standard")) if asked else []
 
 

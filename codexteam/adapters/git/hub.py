@@ -129,6 +129,8 @@ class Hub:
         for pattern in ("objects/pack/tmp_*", "objects/tmp_*", "objects/*/tmp_obj_*", "objects/pack/.tmp-*"):
             for left in self.path.glob(pattern):
                 left.unlink(missing_ok=True)
+        for index in self.path.glob("index-*"):
+            shutil.rmtree(index, ignore_errors=True)
 
     def tidy(self) -> None:
         """Join packs when there are many, each intake having made one; nothing is dropped, reachable or not."""
