@@ -22,13 +22,18 @@ def action_words(tool: str, what: str) -> str:
 
 def agent_fields(key: AgentKey, role: RoleSettings) -> JSONObject:
     """Give the fields that every event of an agent has."""
+    return fields_of(key, role.model.model)
+
+
+def fields_of(key: AgentKey, model: str) -> JSONObject:
+    """Give them where the role's settings are not at hand."""
     return {
         "agent": str(key),
         "role": key.role,
         "purpose": key.purpose.value,
         "task": key.task_id,
         "attempt": key.attempt,
-        "model": role.model.model,
+        "model": model,
     }
 
 

@@ -30,8 +30,8 @@ async def apply_event(ground: Ground, where: Where, store: Store, record: RunRec
     before = await state_of(store, record)
     after, effects = step(before, event)
     now = SystemClock().wall_seconds()
-    await store.append(record.run_id, [(now, *encode_event(event))])
-    tell_offline(ground, where, record, Seen(event, before, after, effects), at_seconds=now)
+    number = await store.append(record.run_id, [(now, *encode_event(event))])
+    tell_offline(ground, where, record, Seen(event, before, after, effects, number), at_seconds=now)
     return after
 
 

@@ -186,9 +186,12 @@ async def _noted_sitting(
 ) -> tuple[Ended, Board, "Console"]:
     run_id = sitting.run.run_id
     sitting = replace(sitting, number=await _begin_sitting(store, run_id, clock))
+    from codexteam.app.catching_up import catch_up
+
     board = Board()
     events = EventsFile(sitting.ground.run_folder(run_id) / "events.jsonl", run_id)
     console = make_console(view)
+    await catch_up(sitting, store, events)
     await _replay(sitting.ground.run_folder(run_id) / "events.jsonl", board)
     shown = _reporter(view, board, console, clock, run_id)
     table = Table(sitting, store, clock, (events, shown), signals)

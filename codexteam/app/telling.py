@@ -8,7 +8,7 @@ from codexteam.app.start import Ground
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.core.redaction import Redactor
-from codexteam.core.story import story
+from codexteam.core.story import numbered_story
 from codexteam.driver.loop import Seen
 from codexteam.errors import CodexteamError
 from codexteam.ports.reporter import RunEvent
@@ -20,7 +20,7 @@ def tell_offline(ground: Ground, where: Where, record: RunRecord, seen: Seen, *,
     redactor = Redactor(_secrets(where, record))
     file = EventsFile(events_path(ground, record.run_id), record.run_id)
     try:
-        for kind, fields in story(seen.event, seen.before, seen.after, seen.effects):
+        for kind, fields in numbered_story(seen.number, seen.event, seen.before, seen.after, seen.effects):
             redacted = redactor.redact_json(fields)
             file.report(RunEvent(kind, at_seconds, redacted if isinstance(redacted, dict) else {}))
     finally:

@@ -39,6 +39,15 @@ from codexteam.core.state import FindingStatus, RunState, TaskPhase, TaskState
 
 Fact = tuple[str, JSONObject]
 
+
+def numbered_story(
+    number: int, event: Event, before: RunState, after: RunState, effects: Sequence[Effect]
+) -> Iterator[Fact]:
+    """Give an event's facts with its number in the store, by which it is known what was told when a sitting died."""
+    for kind, fields in story(event, before, after, effects):
+        yield kind, {**fields, "event": number}
+
+
 #: Every kind that a decision can have, in the order of a run's life.
 KINDS = (
     "run.started",

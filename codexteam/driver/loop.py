@@ -7,7 +7,7 @@ with the state as it is, and `resume` hands it out again.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from codexteam.core.codec import decode_event, decode_state, encode_event, encode_state
@@ -33,6 +33,8 @@ class Seen:
     before: RunState
     after: RunState
     effects: tuple[Effect, ...]
+    number: int = 0
+    """Of the event in the store, from 1."""
 
 
 class Performer(Protocol):
@@ -122,10 +124,10 @@ class Driver:
         now = self._clock.wall_seconds()
         if stored:
             rows = [(now, *encode_event(seen.event)) for seen in stored]
-            await self._store.append(self._run_id, rows)
+            last = await self._store.append(self._run_id, rows)
             self._since_checkpoint += len(rows)
-            for seen in stored:
-                self._performer.saw(seen)
+            for number, seen in enumerate(stored, start=last - len(rows) + 1):
+                self._performer.saw(replace(seen, number=number))
             if self._since_checkpoint >= CHECKPOINT_EVERY:
                 await self._save()
         for outside in arrived:

@@ -31,7 +31,7 @@ from codexteam.core.plan import Plan
 from codexteam.core.plan_md import Header, PlanDocument, is_ours, new_document, parse, render, update
 from codexteam.core.redaction import Redactor
 from codexteam.core.state import FindingStatus, RunState
-from codexteam.core.story import story
+from codexteam.core.story import numbered_story
 from codexteam.driver import attempts, finishing, integrating, planning
 from codexteam.driver.loop import Seen
 from codexteam.driver.shown_plan import note_shown
@@ -124,7 +124,7 @@ class TeamPerformer:
 
     def saw(self, seen: Seen) -> None:
         """Tell the user's views what was decided."""
-        for kind, fields in story(seen.event, seen.before, seen.after, seen.effects):
+        for kind, fields in numbered_story(seen.number, seen.event, seen.before, seen.after, seen.effects):
             self._office.tell(kind, fields)
 
 

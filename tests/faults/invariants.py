@@ -23,6 +23,7 @@ from codexteam.core.events import (
     AttemptAsked,
     AttemptFailed,
     AttemptSucceeded,
+    Event,
     ExtraIntegrated,
     Integrated,
     IntegrationConflicted,
@@ -32,6 +33,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.plan_md import normal_plan, parse
 from codexteam.core.state import Rules, RunState, TaskPhase
 from codexteam.core.step import step
+from codexteam.core.story import story
 from codexteam.driver.performer import plan_of_state
 from tests.e2e.world import World, files_with, fingerprint, processes_of
 from tests.scripted_api import Call, RecordedRequest
@@ -78,7 +80,7 @@ def violations(evidence: Evidence) -> list[str]:
         found += [*_once(evidence), *_git_left_over(evidence), *_engine_left_over(evidence), *_secrets(evidence)]
         if evidence.finished:
             found += [*_plan(evidence), *_result(evidence), *_accepted(evidence), *_totals(evidence)]
-            found += _places(evidence)
+            found += [*_places(evidence), *_history(evidence)]
     return found
 
 
@@ -324,6 +326,25 @@ def _accepted(evidence: Evidence) -> Iterator[str]:
     for task_id, known in history.states[-1].tasks.items():
         if known.phase is not TaskPhase.MERGED:
             yield f"{task_id} is {known.phase}"
+
+
+def _history(evidence: Evidence) -> Iterator[str]:
+    """Every decision and every answer that is stored is told in events.jsonl, once, decisions in their order."""
+    [(run_id, goal)] = rows(evidence.world, "SELECT run_id, goal FROM run")
+    history = _replayed(evidence.world)
+    wanted: list[tuple[int, str]] = []
+    for number, (event, before) in enumerate(zip(history.events, history.states, strict=False), start=1):
+        after, effects = step(before, cast("Event", event))
+        wanted += [(number, kind) for kind, _ in story(cast("Event", event), before, after, effects)]
+    lines = evidence.world.events()
+    told = [(int(str(line["event"])), str(line["kind"])) for line in lines if "event" in line]
+    if told != wanted:
+        yield f"of the decisions of {run_id}, {goal}, these are not told: {Counter(wanted) - Counter(told)}"
+        yield f"and these are told too often or out of order: {Counter(told) - Counter(wanted)}"
+    turns = sum(line["kind"] == "agent.turn" for line in lines)
+    [(answers,)] = rows(evidence.world, "SELECT count(*) FROM call WHERE input_tokens IS NOT NULL")
+    if evidence.usage_known and turns != answers:
+        yield f"{answers} answers are stored, {turns} turns are told"
 
 
 def _totals(evidence: Evidence) -> Iterator[str]:
