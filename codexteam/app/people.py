@@ -210,8 +210,12 @@ async def _say(where: Where, output: Output, task: str, text: str, run: str | No
         raise UsageError(f"{task_id} waits for an answer", hint=f'codexteam answer {item} "..."')
     raise UsageError(
         f"{task_id}: no agent is at work, run {record.run_id} does not go on",
-        hint="change the task in plan.md, then codexteam resume",
+        hint=_gone_on(record, "change the task in plan.md, then codexteam resume"),
     )
+
+
+def _gone_on(record: RunRecord, hint: str) -> str:
+    return 'it is over; codexteam run "goal" begins another' if record.state in OVER else hint
 
 
 def known_holds(state: RunState, task_id: str) -> list[tuple[str, str]]:
@@ -261,7 +265,7 @@ async def _steer(
     run_id = record.run_id
     if live != run_id:
         if idle is None:
-            raise UsageError(f"run {run_id} does not go on", hint="codexteam resume goes on with it")
+            raise UsageError(f"run {run_id} does not go on", hint=_gone_on(record, "codexteam resume goes on with it"))
         return _said(output, run_id, run_id, idle, "over")
     heard = await _ask_live(ground, run_id, asked)
     stops = isinstance(asked, requests.StopNow | StopRequested)

@@ -1,7 +1,9 @@
 """`codexteam demo`: green in half a minute on a machine with neither key nor network nor Docker."""
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,8 @@ import pytest
 
 from codexteam.adapters.recording import read_recording
 from codexteam.app import demo
+from codexteam.app.demo import DemoOptions
+from codexteam.app.running import View
 from codexteam.core.ids import Purpose
 from codexteam.core.json_types import JSONObject
 from tests.demo import script
@@ -33,16 +37,9 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def run_demo(
-    world: World,
-    *arguments: str,
-    shield: Sequence[str] | None = None,
-    program: Sequence[str] = ("-m", "codexteam", "demo"),
-) -> Ended:
-    """Run the demo, without network where that can be taken away."""
-    if shield is None:
-        shield = ["unshare", "--net"] if os.getuid() == 0 else []
-    environment = {
+def environment_of(world: World) -> dict[str, str]:
+    """A user who has nothing but a home."""
+    return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(world.home),
         "CODEX_HOME": str(world.home / ".codex"),
@@ -51,10 +48,20 @@ def run_demo(
         "LANG": "C.UTF-8",
         "COLUMNS": "80",
     }
+
+
+def run_demo(
+    world: World,
+    *arguments: str,
+    shield: Sequence[str] | None = None,
+) -> Ended:
+    """Run the demo, without network where that can be taken away."""
+    if shield is None:
+        shield = ["unshare", "--net"] if os.getuid() == 0 else []
     done = subprocess.run(
-        [*shield, sys.executable, *program, *arguments],
+        [*shield, sys.executable, "-m", "codexteam", "demo", *arguments],
         cwd=world.home,
-        env=environment,
+        env=environment_of(world),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -83,15 +90,40 @@ def test_a_demo_that_fails_says_where_it_left_all(world: World) -> None:
     """Its recording is one that ends before the plan."""
     broken = world.home / "broken.jsonl"
     broken.write_bytes(b"".join(demo.RECORDING.read_bytes().splitlines(keepends=True)[:2]))
-    program = (
-        "import sys; from codexteam.app import demo; from pathlib import Path; demo.RECORDING = Path(sys.argv.pop(1));"
-        "from codexteam.cli.main import run; sys.exit(run(['demo', *sys.argv[1:]]))"
-    )
-    ended = run_demo(world, "--speed", "0", program=("-c", program, str(broken)))
+    said, shown = io.StringIO(), io.StringIO()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(world.home)}
+    code = demo.play(DemoOptions(None, environment, View(out=shown, err=said), speed=0, recording=broken))
 
-    assert ended.code not in {0, 1}, ended.out + ended.err
+    assert code == 3, said.getvalue()
     [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
-    assert f"is in {folder}:\n  codexteam -C {folder} status\n" in ended.err
+    assert "did not end green. All it left" in said.getvalue()
+    assert f"is in {folder}:\n  codexteam -C {folder} status\n" in said.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.bubblewrap
+@pytest.mark.timeout(240)
+def test_a_demo_that_is_interrupted_says_how_to_go_on_with_it(world: World) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codexteam", "demo"],
+        cwd=world.home,
+        env=environment_of(world),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process, process.stderr:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "T1.1 implement" in line:
+                process.send_signal(signal.SIGINT)
+
+    assert process.returncode == 130, "".join(lines)
+    [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
+    assert lines[-2:] == ["To go on with the demo:\n", f"  codexteam -C {folder} resume\n"]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ RECORDING = _FOLDER / "recording.jsonl"
 #: What an interpreter leaves in the sample while it is tested.
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 _CONFIGURATION = "codexteam-demo"
+_INTERRUPTED = (129, 130, 143)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class DemoOptions:
     view: running.View
     speed: float = 1.0
     """How much faster than recorded the model answers; 0 is at once."""
+    recording: Path = RECORDING
 
 
 def play(options: DemoOptions) -> int:
@@ -58,7 +60,9 @@ def play(options: DemoOptions) -> int:
     except BaseException:
         options.view.err.write(_left_in(folder))
         raise
-    if code != 0:
+    if code in _INTERRUPTED:
+        options.view.err.write(f"\nTo go on with the demo:\n  codexteam -C {clean(shlex.quote(str(folder)))} resume\n")
+    elif code != 0:
         options.view.err.write(f"\nThe demo did not end green. {_left_in(folder)}")
     return code
 
@@ -98,7 +102,7 @@ def request(folder: Path, options: DemoOptions) -> LoadRequest:
     home.mkdir(exist_ok=True)
     flags: dict[str, JSONValue] = {
         "model_provider": "replay",
-        "codexteam.replay_file": str(RECORDING),
+        "codexteam.replay_file": str(options.recording),
         "codexteam.replay_speed": options.speed,
         "codexteam.sandbox.kind": "bubblewrap",
     }
