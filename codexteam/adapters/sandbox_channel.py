@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from codexteam.adapters.awake import awake_timeout
 from codexteam.adapters.sandbox_channel_protocol import (
     ByteReader,
     ByteWriter,
@@ -66,7 +67,7 @@ class Channel:
             ChannelClosedError: it ended, or took too long.
         """
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with awake_timeout(timeout_seconds):
                 return await asyncio.shield(self._hello)
         except TimeoutError as error:
             self._fail("the server did not start in time")
@@ -88,7 +89,7 @@ class Channel:
         """
         number, request = self._start(command, environment, session=False, on_data=on_output)
         try:
-            async with asyncio.timeout(command.timeout_seconds + _GRACE_SECONDS):
+            async with awake_timeout(command.timeout_seconds + _GRACE_SECONDS):
                 header, body = await request.answer
         except TimeoutError as error:
             self._fail("the server does not answer")
@@ -251,7 +252,7 @@ class Channel:
             header: JSONObject = {"op": "job", "name": name, "args": args, "timeout": timeout_seconds}
             number, request = self._send({**header, "input": source is not None}, b"", sink)
             try:
-                async with asyncio.timeout(timeout_seconds + _GRACE_SECONDS):
+                async with awake_timeout(timeout_seconds + _GRACE_SECONDS):
                     if source is not None:
                         await self._upload(number, request, source)
                     return (await request.answer)[0]
@@ -285,7 +286,7 @@ class Channel:
         _, request = self._send(header, body, None)
         await self._drain()
         try:
-            async with asyncio.timeout(JOB_SECONDS):
+            async with awake_timeout(JOB_SECONDS):
                 return await request.answer
         except TimeoutError as error:
             self._fail("the server does not answer")

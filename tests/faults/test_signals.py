@@ -87,7 +87,7 @@ def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
     client = docker.from_env()
     settings = twelve_tasks.SETTINGS.replace('kind = "bubblewrap"', f'kind = "docker"\nimage = "{IMAGE}"')
     with machine(tmp_path, settings=settings) as (world, _):
-        owned = {"label": f"codexteam.owner={world.state}"}
+        owned: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={world.state}"}
         try:
             for hundredths in range(0, 360, 30):
                 moment = time.monotonic() + hundredths / 100

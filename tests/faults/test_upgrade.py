@@ -10,11 +10,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from codexteam.adapters.store.schema import MIGRATIONS
 from codexteam.core.codec import SCHEMA_VERSION
+from codexteam.core.json_types import JSONObject
 from tests.e2e.world import Ended, World, fingerprint
 from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, answered, rows, violations
@@ -167,8 +169,8 @@ def test_a_run_says_of_each_sitting_how_it_ended(tmp_path: Path) -> None:
 
         assert world.run("resume").code == 0
         green = _json(world.run("status", "--json"))
-        first, second, third = green["sittings"]  # type: ignore[misc]  # a list of three
+        first, second, third = cast("list[JSONObject]", green["sittings"])
         assert (first["ended_at"], first["ending"]) == (None, "")
-        assert second["ending"].startswith("interrupted")
-        assert third["ending"].startswith("green: ")
+        assert str(second["ending"]).startswith("interrupted")
+        assert str(third["ending"]).startswith("green: ")
         assert len({first["pid"], second["pid"], third["pid"], os.getpid()}) == 4
