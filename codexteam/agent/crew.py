@@ -23,7 +23,7 @@ from codexteam.agent.instructions import RunInstructions, skill_facts
 from codexteam.agent.loop import run_agent
 from codexteam.agent.mailbox import Mailbox
 from codexteam.agent.mcp_tools import make_mcp_tools
-from codexteam.agent.outcome import AgentOutcome, Effort, Submitted, Unsaved
+from codexteam.agent.outcome import AgentOutcome, Effort, GaveUp, ModelGaveUp, Submitted, Unsaved
 from codexteam.agent.prefix import Prompt, environment_fact, facts_of
 from codexteam.agent.reporting import reason_of, report_of
 from codexteam.agent.saving import resume_point
@@ -42,7 +42,7 @@ from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, 
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey
 from codexteam.core.json_types import JSONObject
-from codexteam.errors import CodexteamError, ConfigError, SandboxLost
+from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
 from codexteam.ports.clock import Clock
 from codexteam.ports.fault_points import reach
 from codexteam.ports.model import Model
@@ -83,6 +83,10 @@ class SandboxCrew:
     _threads: asyncio.Semaphore = field(init=False)
     _mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     _skills: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
+    _answers: int = 0
+    """Answers that anybody got."""
+    _heard: dict[AgentKey, int] = field(default_factory=dict)
+    """How many of them there were when an agent began its last turn."""
 
     def __post_init__(self) -> None:
         self._threads = asyncio.Semaphore(self.settings.team.limits.max_threads)
@@ -124,11 +128,29 @@ class SandboxCrew:
                     if lost >= _MAX_LOST_SANDBOXES:
                         return NoAnswer(f"its sandbox went away {lost} times: {error}")
                     continue  # from its last stored turn, in a new sandbox
+                self._refuse_outage(key, outcome)
                 self._tell_end(key, role, outcome)
                 return report_of(outcome)
         finally:
             if self._mailboxes.get(name) is mailbox:
                 del self._mailboxes[name]
+
+    def _refuse_outage(self, key: AgentKey, outcome: AgentOutcome) -> None:
+        """End the sitting when the model service is away: no attempt is to blame, and the next would end alike.
+
+        It counts as away when nobody got an answer while this agent waited for its last one in vain.
+
+        Raises:
+            ModelAccessError: it is away.
+        """
+        match outcome:
+            case ModelGaveUp(kind=GaveUp.UNAVAILABLE, message=message) if self._heard.get(key) == self._answers:
+                raise ModelAccessError(
+                    f"the model service gives no answer: {message}",
+                    hint="see that it can be reached; `codexteam resume` goes on from here",
+                )
+            case _:
+                pass
 
     def _role(self, name: str) -> RoleSettings:
         try:
@@ -257,7 +279,10 @@ class SandboxCrew:
         def tell(event: AgentEvent) -> None:
             fields = agent_fields(key, role)
             match event:
+                case TurnStarted():
+                    self._heard[key] = self._answers
                 case TurnAnswered(turn, usage):
+                    self._answers += 1
                     price = self.gate.prices.get(role.model.model)
                     usd = price.usd(usage) if price and usage else None
                     self.tell("agent.turn", {**fields, "turn": turn, "usage": usage_json(usage), "usd": usd})
@@ -272,7 +297,7 @@ class SandboxCrew:
                     self.tell("agent.compacted", {**fields, "turn": turn, **sizes})
                 case MessagesDelivered(turn, texts):
                     self.tell("agent.told", {**fields, "turn": turn, "messages": list(texts)})
-                case TurnStarted() | TextStreamed() | ToolFinished() | PlanUpdated():
+                case TextStreamed() | ToolFinished() | PlanUpdated():
                     return  # of no interest once it is over
 
         return tell

@@ -79,6 +79,10 @@ def _refused_metadata(call: Call, items: Sequence[JSONObject]) -> Played:
     return list(items)
 
 
+def _fails_for_one_attempt(call: Call, items: Sequence[JSONObject]) -> Played:
+    return HttpError(500) if call.attempt == 1 else list(items)
+
+
 def _same_call_twice(_: Call, items: Sequence[JSONObject]) -> Played:
     once = function_call("exec_command", {"cmd": "echo once >> out/../again"}, call_id="same")
     again = function_call("exec_command", {"cmd": "cat again; rm -f again"}, call_id="other")
@@ -130,6 +134,14 @@ FAULTS = (
     Fault(name="429, only its text says how long", answer=HttpError(429, _LIMIT, "Please try again in 1s."), also=_waited),
     Fault(name="a storm of 429: every call is refused twice", answer=_storm, call=None, times=UNTIL_MENDED, short=True),
     Fault(name="500", answer=HttpError(500)),
+    Fault(
+        name="500 for one task alone, for good", answer=_fails_for_one_attempt, times=UNTIL_MENDED, options=_IMPATIENT,
+        also=_once_more,
+    ),
+    Fault(
+        name="500 for everybody, for good", answer=HttpError(500), call=None, times=UNTIL_MENDED, options=_IMPATIENT,
+        code=6, says="no answer",
+    ),
     Fault(name="502 with a proxy's HTML page", answer=Raw(_PAGE, "text/html", 502)),
     Fault(name="503 with Retry-After", answer=HttpError(503, headers={"Retry-After": "1"}), also=_waited),
     Fault(name="529", answer=HttpError(529, "overloaded_error")),
@@ -206,7 +218,7 @@ FAULTS = (
     Fault(name="the service is down at first and comes back", around=_down_until_asked, short=True),
     Fault(
         name="the service goes away for good", strike=_go_away, options=_IMPATIENT, code=6, times=UNTIL_MENDED,
-        mend=lambda stage: stage.api.bring_back(), says="connect",
+        mend=lambda stage: stage.api.bring_back(), says="no answer",
     ),
 )  # fmt: skip
 
