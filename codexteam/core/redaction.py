@@ -68,6 +68,8 @@ _SHAPES = (
         ),
     ),
 )
+#: Whether any shape can be there at all: one look instead of one for each.
+_TRIGGERS = re.compile("|".join(re.escape(shape.trigger) for shape in _SHAPES))
 
 
 class Redactor:
@@ -76,6 +78,9 @@ class Redactor:
     def __init__(self, values: Iterable[str] = ()) -> None:
         guises = {guise for value in values for guise in _guises(value)}
         self._guises = tuple(sorted(guises, key=lambda guise: (-len(guise), guise)))
+        self._any_guise = re.compile("|".join(map(re.escape, self._guises))) if self._guises else None
+        # a user and a password in a URL are the shortest shape
+        self._shortest = min([len("://u:pwd@"), *map(len, self._guises)])
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._guises)} guises)"
@@ -105,9 +110,14 @@ class Redactor:
 
     def spans(self, text: str) -> list[_Span]:
         """Give where the secrets are, in order, as (start, end), none touching another."""
-        found = [span for guise in self._guises for span in _occurrences(text, guise)]
-        for shape in _SHAPES:
-            found.extend(_matches(text, shape))
+        found: list[_Span] = []
+        if len(text) < self._shortest:
+            return found
+        if self._any_guise is not None and self._any_guise.search(text):
+            found.extend(span for guise in self._guises for span in _occurrences(text, guise))
+        if _TRIGGERS.search(text):
+            for shape in _SHAPES:
+                found.extend(_matches(text, shape))
         merged: list[_Span] = []
         for start, end in sorted(found):
             if merged and start <= merged[-1][1]:

@@ -48,6 +48,7 @@ class TeamPerformer:
         self._base = base
         self._also = also
         self._plan_file = asyncio.Lock()
+        self._newest: RunState | None = None
 
     async def perform(self, effect: Awaited, state: RunState) -> Event:
         """Do it, and say what happened."""
@@ -99,8 +100,11 @@ class TeamPerformer:
         """Write plan.md, or put a question into the inbox."""
         match effect:
             case WritePlan():
+                self._newest = state
                 async with self._plan_file:  # one version after the other
-                    await self._write_plan(state)
+                    # a newer one that waits shows all that this one would
+                    if state is self._newest:
+                        await self._write_plan(state)
             case AskPerson(item, question, task_id):
                 asked: JSONObject = {"question": question, "task": task_id, "at": self._office.clock.wall_seconds()}
                 await self._office.remember("inbox", item, asked)

@@ -68,6 +68,8 @@ class BubblewrapEngine:
         self._binaries = binaries
         self._way: Way | None = None
         self._way_lock = asyncio.Lock()
+        # a start is work for the processor: with all of a team's at once, the first would be ready when the last is
+        self._starting = asyncio.Semaphore(len(os.sched_getaffinity(0)) + 1)
 
     @property
     def name(self) -> str:
@@ -93,7 +95,8 @@ class BubblewrapEngine:
         name = group_name(self._owner, spec.agent)
         start = _Start(way, spec, tree, name, self._proxy(spec, name))
         try:
-            channel = await start.first()
+            async with self._starting:
+                channel = await start.first()
         except (StartFailedError, ChannelClosedError, GitInSandboxError, OSError) as error:
             await start.shut()
             raise SandboxUnavailable(

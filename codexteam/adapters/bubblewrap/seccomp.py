@@ -7,6 +7,7 @@ import errno
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -151,6 +152,7 @@ def _fail(number: int) -> _Plain:
     return _Plain(_RETURN, _ERRNO | number)
 
 
+@cache
 def filter_program(machine: str) -> bytes | None:
     """Give the filter for a machine as `platform.machine()` names it; None where its calls are not known to us."""
     kind = _ARCHITECTURES.get(machine)

@@ -67,8 +67,10 @@ class GitRepo:
         self._depth = history_depth
         self._copy_ignored = copy_ignored
         self._scanner = scanner
-        # git calls wait for processes, not for this interpreter: a few more threads than cores are of use
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="codexteam-git")
+        # git calls wait for processes, not for this interpreter: a few more threads than cores are of use. With many
+        # more, all of a batch's work would be taken in by the time that the first could long be merged.
+        workers = len(os.sched_getaffinity(0)) + 2
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="codexteam-git")
         self._opening = Lock()
         self._bases = Lock()
         self._hub: Hub | None = None
