@@ -62,7 +62,7 @@ def decode_state(checkpoint: JSONObject) -> RunState:
         StoreError: it is not a checkpoint.
     """
     schema = checkpoint.get("schema")
-    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema not in SCHEMA_HISTORY:
         raise StoreVersionError(
             f"state: checkpoint of schema {schema}; this version reads up to {SCHEMA_VERSION}",
             hint="resume with the codexteam that wrote it, or a newer one",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.store.schema import APPLICATION_ID, MIGRATIONS
+from codexteam.adapters.store.schema import APPLICATION_ID, MIGRATIONS, open_database
 from codexteam.adapters.store.sqlite_store import SqliteStore
 from codexteam.core.ids import RunId
 from codexteam.errors import StoreError, StoreVersionError
@@ -56,6 +56,35 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
         SqliteStore(path)
 
     assert path.read_bytes() == before
+
+
+def test_commands_that_open_an_older_file_in_the_same_moment_all_get_it_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    open_database(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DROP TABLE sitting")
+        db.execute("PRAGMA user_version = 1")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from codexteam.adapters.store.schema import open_database\n"
+        "sys.stdin.read()\n"
+        "open_database(Path(sys.argv[1])).close()\n"
+    )
+    argv = [sys.executable, "-c", code, str(path)]
+    openers = [subprocess.Popen(argv, stdin=subprocess.PIPE, cwd=Path(__file__).parents[3]) for _ in range(4)]
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.close()  # lets it go on
+    for opener in openers:
+        opener.wait(timeout=60)
+
+    assert [opener.returncode for opener in openers] == [0] * 4
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert db.execute("SELECT count(*) FROM sitting").fetchone() == (0,)
+    with closing(sqlite3.connect(path.with_name("state.sqlite.v1"))) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(

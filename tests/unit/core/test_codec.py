@@ -46,6 +46,27 @@ def test_a_newer_checkpoint_is_refused_with_what_to_do() -> None:
     assert "newer" in error.value.hint
 
 
+@pytest.mark.parametrize("schema", [None, "1", True, 0, -1])
+def test_what_has_no_schema_that_ever_was_is_refused(schema: object) -> None:
+    checkpoint = {**encode_state(World(tasks("T1")).state), "schema": schema}
+
+    with pytest.raises(StoreVersionError, match="checkpoint of schema"):
+        decode_state(checkpoint)  # type: ignore[arg-type]  # on purpose
+
+
+def test_fields_that_came_later_have_their_defaults_in_an_older_checkpoint_and_unknown_ones_are_left_out() -> None:
+    state = World(tasks("T1", "T2:T1")).state
+    checkpoint = json.loads(json.dumps(encode_state(state)))
+    required = {"run_id", "goal", "rules"}
+    empty = {name for name, value in checkpoint["state"].items() if name not in required and not value}
+    assert empty
+    for name in empty:
+        del checkpoint["state"][name]
+    checkpoint["state"]["of_the_future"] = {"type": "Unheard", "of": 1}
+
+    assert decode_state(checkpoint) == state
+
+
 def test_every_schema_version_has_its_line_of_history() -> None:
     assert list(SCHEMA_HISTORY) == list(range(1, SCHEMA_VERSION + 1))
 
