@@ -97,10 +97,12 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         if 0 < version < len(MIGRATIONS):
             _keep_copy(db, path.with_name(f"{path.name}.v{version}"))
-        for number, migrate in enumerate(MIGRATIONS[version:], start=version + 1):
+        if version < len(MIGRATIONS):
+            # all or nothing: a file between two versions would look like one that an older codexteam left
             db.execute("BEGIN IMMEDIATE")
-            migrate(db)
-            db.execute(f"PRAGMA user_version = {number}")
+            for migrate in MIGRATIONS[version:]:
+                migrate(db)
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             reach("store.migrate.before")
             db.execute("COMMIT")
