@@ -247,9 +247,9 @@ def processes_of(world: World) -> list[str]:
         if not entry.name.isdigit() or entry.name == str(os.getpid()):
             continue
         try:
-            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            words, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
         except OSError:
             continue
-        if os.fsencode(world.folder) in words:
-            found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        if os.fsencode(world.folder) in words + environment:
+            found.append(words.replace(b"\0", b" ").decode(errors="replace"))
     return found

@@ -1,5 +1,6 @@
 """The checker finds what it is there for: a sound run is spoiled in one way after the other."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ import pytest
 
 from tests.e2e.world import World, fingerprint
 from tests.faults import twelve_tasks
-from tests.faults.invariants import Evidence, answered, violations
-from tests.faults.killing import expected_tree, machine
+from tests.faults.invariants import Evidence, answered, rows, violations
+from tests.faults.killing import CountingScript, expected_tree, machine, temporary_folder
 from tests.scripted_api import RecordedRequest
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
@@ -21,11 +22,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
     """A run as it should be; the world is spoiled in copies of its folder, at the same place."""
-    with machine(tmp_path_factory.mktemp("sound")) as (world, api):
+    script = CountingScript(twelve_tasks.play)
+    with machine(tmp_path_factory.mktemp("sound"), script) as (world, api):
         before, tree = fingerprint(world), expected_tree(world)
         ended = world.run("run", twelve_tasks.GOAL, **{twelve_tasks.CANARY_NAME: twelve_tasks.CANARY})
         assert ended.code == 0, ended.err
-        evidence = Evidence(world, before, list(api.requests), expected_tree=tree, canaries=(twelve_tasks.CANARY,))
+        temporary_folder(world).mkdir()
+        evidence = Evidence(
+            world,
+            before,
+            list(api.requests),
+            expected_tree=tree,
+            canaries=(twelve_tasks.CANARY,),
+            temporary=temporary_folder(world),
+            output_tokens=script.output_tokens,
+        )
         assert violations(evidence) == []
         shutil.copytree(world.repository, world.folder / "good", symlinks=True)
         yield evidence
@@ -42,6 +53,35 @@ def _edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def _once_more(world: World) -> None:
+    """Store a second success of a task that is merged."""
+    [(sequence, payload)] = [
+        row
+        for row in rows(world, "SELECT sequence, payload FROM event WHERE kind = 'AttemptSucceeded'")
+        if json.loads(str(row[1]))["task_id"] == "T1"
+    ]
+    [(last,)] = rows(world, "SELECT max(sequence) FROM event")
+    sql = f"INSERT INTO event SELECT run_id, {int(str(last)) + 1}, at, kind, payload FROM event WHERE sequence = {sequence}"
+    assert payload
+    _execute(world, sql)
+
+
+def _drop_line(world: World, kind: str) -> None:
+    path = world.run_folder / "events.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if f'"kind":"{kind}"' in line)
+    path.write_text("".join(lines[:at] + lines[at + 1 :]))
+
+
+def _add_commit(world: World) -> None:
+    tree, tip = f"{world.branch}^{{tree}}", world.git("rev-parse", world.branch).strip()
+    new = world.git("commit-tree", tree, "-p", tip, "-m", "stranger").strip()
+    world.git("update-ref", f"refs/heads/{world.branch}", new)
+
+
+_OPEN = """INSERT INTO call (run_id, role, agent_purpose, task_id, attempt, turn, purpose, request_hash)
+           SELECT run_id, role, agent_purpose, task_id, attempt, 99, purpose, request_hash FROM call LIMIT 1"""
+_OUTPUT = "UPDATE call SET output_tokens = output_tokens + 1 WHERE purpose = 'plan'"
 _USAGE = "UPDATE call SET input_tokens = input_tokens + 1 WHERE purpose = 'plan'"
 _SPOILERS: dict[str, tuple[Callable[[World], object], str]] = {
     "the user's file": (lambda w: (w.repository / "staged.txt").write_text("other"), "the user's staged.txt"),
@@ -63,6 +103,24 @@ _SPOILERS: dict[str, tuple[Callable[[World], object], str]] = {
         lambda w: _edit(w.run_folder / "events.jsonl", '"sequence":7,', '"sequence":8,'),
         "repeated numbers",
     ),
+    "output": (lambda w: _execute(w, _OUTPUT), "tokens of output"),
+    "an open call": (lambda w: _execute(w, _OPEN), "calls are open that nobody waits for"),
+    "a turn that is not told": (lambda w: _drop_line(w, "agent.turn"), "turns are told"),
+    "what status says": (lambda w: _drop_line(w, "agent.turn"), "status says"),
+    "a decision that is not told": (lambda w: _drop_line(w, "task.merged"), "not told"),
+    "a stranger's commit": (_add_commit, "that nothing accepted"),
+    "work done again": (_once_more, "cannot be checked"),
+    "a ref in the hub": (
+        lambda w: (w.state / "hub.git/refs/codexteam/x").write_text(w.git("rev-parse", w.branch)),
+        "refs that nobody needs",
+    ),
+    "half an object": (lambda w: (w.repository / ".git/objects/pack/tmp_pack_x").write_text(""), "left behind: .git/"),
+    "half an object in the hub": (lambda w: (w.state / "hub.git/objects/tmp_obj_x").write_text(""), "in the hub: tmp_"),
+    "a file in the state": (lambda w: (w.run_folder / "scratch").write_text(""), "left behind: runs/RUN/scratch"),
+    "a second pack": (lambda w: (w.run_folder / "tasks/T1/1/turn-1.pack").write_text(""), "the newest would do"),
+    "a workspace": (lambda w: (w.state / "bubblewrap/runs/x").mkdir(parents=True), "left behind: bubblewrap/runs"),
+    "a temporary file": (lambda w: (temporary_folder(w) / "x").write_text(""), "a temporary x"),
+    "a file at home": (lambda w: (w.home / ".cache").mkdir(), "left in the user's home"),
     "the hub's objects": (lambda w: shutil.rmtree(w.state / "hub.git/objects/pack"), "the hub is damaged"),
 }
 
@@ -80,10 +138,11 @@ def test_what_does_not_hold_is_found(sound: Evidence, way: str) -> None:
     shutil.rmtree(world.repository)
     shutil.copytree(world.folder / "good", world.repository, symlinks=True)
     evidence = replace(sound, before=fingerprint(world))
-    assert violations(evidence) == []
     spoil, says = _SPOILERS[way]
     spoil(world)
     found = _found(evidence)
+    (temporary_folder(world) / "x").unlink(missing_ok=True)
+    shutil.rmtree(world.home / ".cache", ignore_errors=True)
     assert any(says in line for line in found), found
 
 
@@ -96,3 +155,11 @@ def test_calls_that_are_made_again_are_found(sound: Evidence) -> None:
     assert any("requests again after 0 kills" in line for line in violations(evidence))
     evidence = replace(evidence, kills=1, answered_at_kill=[(len(sound.requests), answered(world))])
     assert any("asked again after its answer was stored" in line for line in violations(evidence))
+
+
+def test_a_canary_that_was_printed_is_found(sound: Evidence) -> None:
+    world = sound.world
+    shutil.rmtree(world.repository)
+    shutil.copytree(world.folder / "good", world.repository, symlinks=True)
+    evidence = replace(sound, before=fingerprint(world), outputs=f"found {twelve_tasks.CANARY}")
+    assert violations(evidence) == ["a canary was printed"]

@@ -97,6 +97,10 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(tmp_pa
         AtPlace("model.answer", 3),
         AtPlace("sandbox.snapshot.after", 3),
         AtPlace("store.put.before", 12),
+        # stored, and not told: the next sitting tells it
+        AtPlace("store.append.after", 5),
+        AtPlace("store.record_answer.after", 4),
+        AtPlace("store.record_turn.after", 2),
         AtPlace("git.update-ref.after", 3),
         AtPlace("effect.RunGate.before"),
         AtPlace("effect.Land.after"),
@@ -104,7 +108,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(tmp_pa
     with machine(tmp_path) as (world, api):
         result = drive(world, api, kills, tmp_path / "places")
     assert result.found == []
-    assert len(result.struck) >= 5, result
+    assert len(result.struck) >= 8, result
 
 
 @pytest.mark.skipif(not KILLS, reason="the long form: CODEXTEAM_KILLS=200")

@@ -1,4 +1,7 @@
-"""kill -9 of a part: the whole process group, a sandbox, what serves in it, a container. The run goes on, or `resume` does."""
+"""kill -9 of a part: the whole process group, a sandbox, what serves in it, a container. The run goes on, or `resume` does.
+
+The short form kills one of each kind; with `CODEXTEAM_KILLS` every part is killed.
+"""
 
 import os
 import signal
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.world import KEY, World, fingerprint
-from tests.faults import twelve_tasks
+from tests.faults import three_tasks, twelve_tasks
 from tests.faults.invariants import Evidence, violations
 from tests.faults.killing import expected_tree, machine
 from tests.scripted_api import ScriptedApi
@@ -20,14 +23,16 @@ from tests.scripted_api.script import Call, Played, function_call
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 #: What the agent of T4 does before it writes; nobody else sleeps for as long.
-_NAP = "7.0625"
+_NAP = "5.0625"
 _CANARY = {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
 _IMAGE_SCRIPT = Path(__file__).parents[2] / ".ci" / "sandbox_image.py"
-_DOCKER = twelve_tasks.SETTINGS.replace('"bubblewrap"', '"docker"\nimage = "codexteam-sandbox:test"')
+_BUBBLEWRAP = three_tasks.SETTINGS.format(kind="bubblewrap")
+_DOCKER = three_tasks.SETTINGS.format(kind="docker")
+_ALL = bool(os.environ.get("CODEXTEAM_KILLS"))
 
 
 def _play(call: Call) -> Played:
-    played = twelve_tasks.play(call)
+    played = three_tasks.play(call)
     if call.purpose == "implement" and call.task_id == "T4" and call.turn == 1:
         command = f"sleep {_NAP}; mkdir -p out && printf 'task 4\\n' > out/t4.txt"
         return [function_call("exec_command", {"cmd": command, "yield_time_ms": 20_000})]
@@ -75,7 +80,7 @@ def _wait_for(run: "subprocess.Popen[str]", found: Callable[[], list[int]]) -> l
 
 
 def _start(world: World) -> "subprocess.Popen[str]":
-    argv = [sys.executable, "-m", "codexteam", "run", twelve_tasks.GOAL]
+    argv = [sys.executable, "-m", "codexteam", "run", three_tasks.GOAL]
     return subprocess.Popen(
         argv,
         cwd=world.repository,
@@ -111,10 +116,10 @@ _PARTS: dict[str, Callable[[list[int]], int]] = {
 
 
 @pytest.mark.bubblewrap
-@pytest.mark.parametrize("part", _PARTS)
+@pytest.mark.parametrize("part", _PARTS if _ALL else ["bwrap"])
 def test_a_sandbox_that_loses_a_process_is_made_anew_and_the_run_ends_green(tmp_path: Path, part: str) -> None:
-    with machine(tmp_path, _play) as (world, api):
-        before, tree = fingerprint(world), expected_tree(world)
+    with machine(tmp_path, _play, settings=_BUBBLEWRAP) as (world, api):
+        before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)
         line = _wait_for(run, lambda: [pid for napper in _nappers() for pid in _line_of(napper, run.pid)])
         os.kill(_PARTS[part](line), signal.SIGKILL)
@@ -125,8 +130,8 @@ def test_a_sandbox_that_loses_a_process_is_made_anew_and_the_run_ends_green(tmp_
 
 @pytest.mark.bubblewrap
 def test_a_whole_process_group_that_is_killed_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
-    with machine(tmp_path, _play) as (world, api):
-        before, tree = fingerprint(world), expected_tree(world)
+    with machine(tmp_path, _play, settings=_BUBBLEWRAP) as (world, api):
+        before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)
         _wait_for(run, lambda: [pid for napper in _nappers() for pid in _line_of(napper, run.pid)])
         os.killpg(run.pid, signal.SIGKILL)
@@ -144,11 +149,11 @@ def _containers(world: World, what: str) -> list[str]:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("what", ["sandbox", "slots"])
+@pytest.mark.parametrize("what", ["sandbox", "slots"] if _ALL else ["sandbox"])
 def test_containers_that_are_killed_are_made_anew_and_the_run_ends_green(tmp_path: Path, what: str) -> None:
     subprocess.run([sys.executable, str(_IMAGE_SCRIPT)], check=True, capture_output=True)
     with machine(tmp_path, _play, settings=_DOCKER) as (world, api):
-        before, tree = fingerprint(world), expected_tree(world)
+        before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)
         _wait_for(run, lambda: list(_nappers()))
         killed = _containers(world, what)
