@@ -68,6 +68,8 @@ class Evidence:
     """The folder for temporary files that the run was given, and nobody else."""
     output_tokens: Mapping[CallName, Sequence[int]] | None = None
     """What the service counted for its answers, by call and try, where it was counted."""
+    may_stay: frozenset[str] = frozenset()
+    """More names that the run may leave in its state folder."""
     docker: bool = False
     """Whether its sandboxes were containers."""
 
@@ -413,6 +415,8 @@ def _places(evidence: Evidence) -> Iterator[str]:
     run_id = _run_id(world)
     for path in sorted(world.state.rglob("*")):
         name = path.relative_to(world.state).as_posix().replace(run_id, "RUN")
+        if name in evidence.may_stay:
+            continue
         if not _MAY_STAY.fullmatch(name) or re.fullmatch(r"bubblewrap/bases/\.[^/]*", name):
             yield f"left behind: {name}"
     packs = Counter(path.parent for path in world.run_folder.rglob("turn-*.pack"))

@@ -87,7 +87,9 @@ def test_a_run_of_an_older_version_is_looked_at_without_a_change_and_resumed_wit
         assert rows(world, "SELECT number, ending FROM sitting") == [
             (1, "green: every gate passed on the commit that the branch points to")
         ]
-        evidence = Evidence(world, before, api.requests, 1, answered_at_kill=[seen], expected_tree=tree)
+        evidence = Evidence(
+            world, before, api.requests, 1, answered_at_kill=[seen], expected_tree=tree, may_stay=frozenset({copy.name})
+        )
         assert violations(evidence) == []
 
 
