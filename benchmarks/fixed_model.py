@@ -12,6 +12,8 @@ from tests.scripted_api.script import Reply
 from tests.scripted_api.wire import head_events, last_event
 
 _DONE = b'"function_call_output"'
+#: In the metadata of the agent that goes before the others.
+_WARMING = b'"warming"'
 
 
 class FixedModel:
@@ -29,9 +31,10 @@ class FixedModel:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
 
     def answer(self, body: bytes, transport: asyncio.Transport) -> None:
-        """Answer after the fixed time."""
+        """Answer after the fixed time; at once to who only warms up."""
         answer = self._answers[min(body.count(_DONE), len(self._answers) - 1)]
-        asyncio.get_running_loop().call_later(self._latency_seconds, transport.write, answer)
+        seconds = 0.0 if _WARMING in body else self._latency_seconds
+        asyncio.get_running_loop().call_later(seconds, transport.write, answer)
 
 
 class _Connection(asyncio.Protocol):
