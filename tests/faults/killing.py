@@ -163,9 +163,11 @@ class _Armed:
     def struck(self, record: Path) -> str:
         """Say which one it was, and take it out."""
         lines = record.read_text().splitlines() if record.exists() else []
-        if lines and lines[-1].endswith(" *"):
-            name = lines[-1].split(" ")[1]
-            time = sum(line.split(" ")[1] == name for line in lines)
+        # other threads may have got somewhere before the end
+        at = next((number for number, line in enumerate(lines) if line.endswith(" *")), None)
+        if at is not None:
+            name = lines[at].split(" ")[1]
+            time = sum(line.split(" ")[1] == name for line in lines[: at + 1])
             hit = next((kill for kill in self.rare if (kill.name, kill.time) == (name, time)), None)
             if hit is not None:
                 self.rare.remove(hit)
