@@ -5,6 +5,7 @@ store before it is done, so the same loop serves a fresh agent and a resumed one
 without a call or a command, and the first turn that is not stored is the first that is done.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -104,12 +105,23 @@ class _Agent:
         started_at = self.means.clock.monotonic_seconds()
         for turn in range(1, self.spec.max_turns + 1):
             seconds = self.means.clock.monotonic_seconds() - started_at
-            if seconds >= self.spec.max_seconds and turn not in self.stored:
-                return OutOfTime(self.spec.max_seconds, await self._effort(turn))
-            outcome = await self._turn(turn)
+            left_seconds = None if turn in self.stored else self.spec.max_seconds - seconds
+            outcome = await self._turn_within(turn, left_seconds)
             if outcome is not None:
                 return outcome
         return OutOfTurns(self.spec.max_turns, await self._effort(self.spec.max_turns))
+
+    async def _turn_within(self, turn: int, seconds: float | None) -> AgentOutcome | None:
+        """Take a turn; a call or a command under way ends with the agent's time."""
+        limit = asyncio.timeout(seconds)
+        try:
+            if seconds is None or seconds > 0:
+                async with limit:
+                    return await self._turn(turn)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        return OutOfTime(self.spec.max_seconds, await self._effort(turn))
 
     async def _turn(self, turn: int) -> AgentOutcome | None:
         calls = AnswerCalls(self.toolbox)

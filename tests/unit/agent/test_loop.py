@@ -19,6 +19,7 @@ from codexteam.agent.outcome import (
 from codexteam.agent.tools.workplace import ToolLimits
 from codexteam.config.settings import ModelSettings, SandboxMode
 from codexteam.core.budget import BudgetLimits
+from codexteam.core.budget_amounts import Amount
 from codexteam.core.ids import CallKey, Purpose
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Price, Usage
@@ -26,7 +27,7 @@ from codexteam.errors import ModelAccessError, SandboxLost
 from codexteam.ports.model import Answered, CallFailed, ContextExceeded, CutShort, FailureKind, ModelRequest
 from codexteam.ports.sandbox import Command, CommandResult
 from codexteam.ports.store import Store
-from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended
+from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended, line_of
 from tests.fakes.scripted_model import Held, Play, ScriptedModel
 from tests.unit.agent.agent_world import (
     REPORT,
@@ -378,6 +379,30 @@ async def test_time_runs_out_between_turns(tmp_path: Path) -> None:
 
     world.engine.otherwise = pass_time
     assert isinstance(await world.work(), OutOfTime)
+
+
+async def test_time_runs_out_in_the_middle_of_a_command(tmp_path: Path) -> None:
+    killed: list[str] = []
+
+    async def hang(_: FakeSandbox, command: Command) -> CommandResult:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            killed.append(line_of(command))
+        raise AssertionError("it waits for ever")
+
+    world = AgentWorld(tmp_path, playing([run_line("sleep infinity")]), FakeEngine(otherwise=hang), max_seconds=0.05)
+    outcome = await world.work()
+    assert isinstance(outcome, OutOfTime)
+    assert outcome.effort.turns == 1
+    assert killed == ["sleep infinity"]
+
+
+async def test_time_runs_out_in_the_middle_of_an_answer(tmp_path: Path) -> None:
+    world = AgentWorld(tmp_path, playing(Held([said(REPORT)], asyncio.Event())), max_seconds=0.05)
+    assert isinstance(await world.work(), OutOfTime)
+    # whether the provider bills it is unknown: it stays counted
+    assert world.gate.ledger.lost(CallKey(world.key, 1, world.key.purpose)) != Amount()
 
 
 async def test_messages_reach_the_agent_before_its_next_turn_once(tmp_path: Path) -> None:
