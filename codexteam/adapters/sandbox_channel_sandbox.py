@@ -59,16 +59,20 @@ class ChannelSandbox:
     async def run(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> CommandResult:
         """Run a command to its end; several may run at once. Cancelling kills its process tree."""
         channel = await self._live()
-        note = self._take_note()
         try:
             result = await channel.run(command, self._environment, on_output=on_output)
+        except BlockingIOError:
+            channel = await self._emptied()
+            try:
+                result = await channel.run(command, self._environment, on_output=on_output)
+            except (ChannelClosedError, BlockingIOError) as error:
+                raise self._again_lost() from error
         except ChannelClosedError as error:
             await self._live()
             self._take_note()
             return _unknown(str(error))
-        if not note:
-            return result
-        return _with_note(result, f"{note} {result.note}".strip())
+        note = self._take_note()
+        return _with_note(result, f"{note} {result.note}".strip()) if note else result
 
     async def open(self, command: Command) -> Session:
         """Start a command that is talked to later."""
@@ -105,6 +109,8 @@ class ChannelSandbox:
                 return await (await self._live()).snapshot(self._spec.base.commit, destination, max_bytes=limit)
             except ChannelClosedError:
                 continue
+            except BlockingIOError:
+                await self._emptied()
             except GitInSandboxError as error:
                 raise SandboxLost(f"the work in {self._facts.name} cannot be taken out: {clean(str(error))}") from error
         raise self._again_lost()
@@ -140,6 +146,11 @@ class ChannelSandbox:
                     raise self._lost from error
                 self._tell_restart = True
             return self._channel
+
+    async def _emptied(self) -> Channel:
+        """Start the server again where processes of earlier commands have taken all that may run: they go with it."""
+        await self._channel.close()
+        return await self._live()
 
     def _again_lost(self) -> SandboxLost:
         self._lost = SandboxLost(f"the sandbox {self._facts.name} ended again right after it was started again")
