@@ -133,4 +133,10 @@ def _tls_files(folder: Path | None, *, verify: bool) -> TlsFiles | None:
 def said_by(error: BaseException) -> str:
     """Give what an engine said, short and fit for a terminal."""
     text = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
+    if isinstance(error, requests.ConnectionError):
+        # it quotes Python objects; what went wrong stands at the chain's end
+        first: BaseException = error
+        while first.__context__ is not None:
+            first = first.__context__
+        text = str(getattr(first, "strerror", None) or text)
     return clean(str(text).strip().replace("\n", " "))[:500]

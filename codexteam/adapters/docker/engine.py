@@ -160,7 +160,10 @@ class DockerEngine:
             except SandboxUnavailable as error:
                 silent.append(error)
             except ENGINE_ERRORS as error:
-                silent.append(SandboxUnavailable(f"{node.client.settings.name}: {said_by(error)}", hint=HINT))
+                where = node.client.settings.name
+                silent.append(
+                    SandboxUnavailable(f"the Docker engine does not answer ({where}): {said_by(error)}", hint=HINT)
+                )
         if len(silent) == len(self._nodes):
             raise silent[0]
         return removed
