@@ -404,7 +404,8 @@ _MAY_STAY = re.compile(
       | kept | kept/RUN | kept/RUN/[\w.-]+\.json | kept/RUN/[\w.-]+-[0-9a-f]{16}\.pack
       | runs | runs/RUN | runs/RUN/(events\.jsonl|release-notes\.md)
       | runs/RUN/base | runs/RUN/base/[0-9a-f]{40}(-[0-9a-f]{40}\.pack|\.tar|\.shallow|\.extra\.none|\.pack)
-      | runs/RUN/tasks(/\w+(/\d+(/(turn-\d+|start)\.pack|/[a-z]+(/turn-\d+\.pack)?)?)?)?""",
+      | runs/RUN/tasks(/\w+(/\d+(/(turn-\d+|start)\.pack|/[a-z]+(/turn-\d+\.pack)?)?)?)?
+      | runs/RUN/tasks/\w+/\d+/outputs/[0-9a-f]+\.txt""",
     re.VERBOSE,
 )
 

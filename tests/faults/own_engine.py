@@ -4,7 +4,9 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ class OwnEngine:
     folder: Path
     data: Path
     process: subprocess.Popen[bytes] | None = field(default=None)
+    _one_at_a_time: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def host(self) -> str:
@@ -31,6 +34,10 @@ class OwnEngine:
 
     def start(self) -> None:
         """Start it and wait until it answers; nothing happens when it runs."""
+        with self._one_at_a_time:
+            self._start()
+
+    def _start(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
         options = {"data-root": self.data, "exec-root": self.folder / "exec", "pidfile": self.folder / "docker.pid"}
@@ -44,16 +51,27 @@ class OwnEngine:
         assert self.process is not None
         if self.process.poll() is not None:
             raise RuntimeError(f"dockerd ended: {(self.folder / 'log').read_text()[-600:]}")
-        with contextlib.suppress(Exception), client_of(self.host) as client:
-            return bool(client.ping())
+        # by hand: the client leaves its socket open where nobody listens
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(10)
+            asking.connect(f"{self.folder}/docker.sock")
+            asking.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in asking.recv(64)
         return False
 
     def stop(self) -> None:
         """Stop it with all its containers."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            self.process.wait(60)
+        with self._one_at_a_time:
+            if self.process is not None:
+                self.process.send_signal(signal.SIGCONT)
+                self.process.terminate()
+                self.process.wait(60)
+
+    def restart(self) -> None:
+        """Stop and start it, and let nobody in between."""
+        with self._one_at_a_time:
+            self.stop()
+            self.start()
 
     def stall(self) -> None:
         """Let it take connections and say nothing."""

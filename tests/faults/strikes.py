@@ -22,6 +22,9 @@ _STATE_SECONDS = 60.0
 _LONG = str(1_000_000 + os.getpid())
 AT_WORK = run(f"echo 'task 4' > out/t4.txt; sleep {_LONG}")
 
+#: Takes every process that may run, and keeps it: the forks sleep, out of reach of their parents' ends.
+FORKS = "echo forked; for i in $(seq 200); do setsid sleep 500 >/dev/null 2>&1 </dev/null & done"
+
 
 def told(*words: str) -> Happened:
     """Check that the model was told."""

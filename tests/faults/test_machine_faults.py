@@ -19,6 +19,7 @@ from tests.e2e.world import ROOT
 from tests.faults import three_tasks
 from tests.faults.strikes import (
     AT_WORK,
+    FORKS,
     at_work,
     fill,
     in_background,
@@ -159,6 +160,8 @@ SURROUNDINGS = (
     Fault(name="a command that takes all memory (bubblewrap)",
           answer=[run("head -c 3G /dev/zero | tail >/dev/null; echo ended $?")],
           always=("-c", "codexteam.sandbox.limits.memory_size=512MiB"), also=told("ended 137")),
+    Fault(name="a command that forks without end (bubblewrap)", answer=[run(FORKS)],
+          always=("-c", "codexteam.sandbox.limits.max_processes=64"), also=told("forked")),
     Fault(name="a command that prints without end (bubblewrap)", answer=[run("yes 'all work and no play'")],
           also=no_large_request),
     Fault(name="a command that leaves a process behind", answer=[run("setsid sleep 86393 & echo left")]),
