@@ -13,6 +13,7 @@ from codexteam.agent.agent_events import Compacted, MessagesDelivered, TurnStart
 from codexteam.agent.caller import Caller, Given, Question
 from codexteam.agent.compaction import compact_at_tokens, compacted, request_for_summary
 from codexteam.agent.contract import Misfit, output_schema, read_answer
+from codexteam.agent.notices import CUT_SHORT, GO_ON, HAND_OVER, LAST_TURN, MESSAGE, NOT_RUN
 from codexteam.agent.outcome import (
     AgentOutcome,
     BadAnswer,
@@ -39,16 +40,6 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
 from codexteam.ports.model import Answered, CallEnd, CallFailed, ContextExceeded, CutShort
 from codexteam.ports.store import StoredTurn
-
-_CUT_SHORT = "Your last answer was cut off at the output limit, and nothing of it was done. Do less in one answer."
-_LAST_TURN = "This is your last turn: no tool call of it will run. Give your final answer now."
-_HAND_OVER = (
-    "The budget for this work is used up. This is your last call, and no tool call of it will run. Give your final "
-    "answer now: what is done, what is not, and what whoever goes on must know."
-)
-_NOT_RUN = "Not run: the budget was used up."
-_GO_ON = "There is budget again. Go on from where you were."
-_MESSAGE = "A message from the people you work for:\n"
 
 
 async def run_agent(spec: AgentSpec, means: Means) -> AgentOutcome:
@@ -174,7 +165,7 @@ class _Agent:
         assert isinstance(given.end, Answered)
         items, asked = unique_calls(given.end.items, turn=turn)
         if given.hand_over:
-            self.transcript.follow([user_item(_HAND_OVER)])
+            self.transcript.follow([user_item(HAND_OVER)])
         self.transcript.begin(items, given.end.usage)
         self._count(given.end)
         if given.hand_over:
@@ -244,7 +235,7 @@ class _Agent:
         if self.cut_short_turn < 0:
             self.output_tokens *= 2
         self.cut_short_turn = turn
-        await self._finish_turn(turn, [user_item(_CUT_SHORT)])
+        await self._finish_turn(turn, [user_item(CUT_SHORT)])
         return None
 
     async def _too_long(self, turn: int, message: str) -> AgentOutcome | None:
@@ -305,7 +296,7 @@ class _Agent:
 
     async def _hand_over(self, turn: int, exhausted: Exhausted) -> AgentOutcome:
         """Let the agent say what it has, out of the share that is kept back for that."""
-        self.transcript.follow([user_item(_HAND_OVER)])
+        self.transcript.follow([user_item(HAND_OVER)])
         given = await self.caller.ask(self._question(turn, hand_over=True))
         handed_over = None
         if isinstance(given, Given):
@@ -332,9 +323,9 @@ class _Agent:
                 handed_over = None if isinstance(answer, Misfit) else answer
                 return OutOfBudget(decision.message, decision.kind, handed_over, await self._effort(turn))
         not_run: list[JSONObject] = [
-            {"type": OUTPUT_TYPES[call.kind], "call_id": call.call_id, "output": _NOT_RUN} for call in asked
+            {"type": OUTPUT_TYPES[call.kind], "call_id": call.call_id, "output": NOT_RUN} for call in asked
         ]
-        await self._finish_turn(turn, [*not_run, user_item(_GO_ON)])
+        await self._finish_turn(turn, [*not_run, user_item(GO_ON)])
         return None
 
     # the turn's end
@@ -351,9 +342,9 @@ class _Agent:
         if problem:
             follow.append(user_item(f"Your work cannot be saved: {problem}. Remove what does not belong to it."))
         messages = self.means.mailbox.waiting()
-        follow += [user_item(_MESSAGE + text) for text in messages]
+        follow += [user_item(MESSAGE + text) for text in messages]
         if turn == self.spec.max_turns - 1:
-            follow.append(user_item(_LAST_TURN))
+            follow.append(user_item(LAST_TURN))
         await self.keeper.record(turn, follow)
         self.means.mailbox.drop(len(messages))
         if messages:
