@@ -218,7 +218,7 @@ FAULTS = (
     Fault(name="the service is down at first and comes back", around=_down_until_asked, short=True),
     Fault(
         name="the service goes away for good", strike=_go_away, options=_IMPATIENT, code=6, times=UNTIL_MENDED,
-        mend=lambda stage: stage.api.bring_back(), says="no answer",
+        mend=lambda stage: stage.api.bring_back(), says="no answer", short=True,
     ),
 )  # fmt: skip
 

@@ -31,31 +31,28 @@ def _state(folder: Path) -> Path:
 # docker
 
 
-def _containers(stage: Stage, word: str) -> list[Container]:
-    with _client(stage) as client:
-        found: list[Container] = client.containers.list(filters={"label": "codexteam.task=T4"})
-        return [one for one in found if word in str(one.name)]
-
-
 def _client(stage: Stage) -> AbstractContextManager[docker.DockerClient]:
     return client_of(stage.environment.get("DOCKER_HOST"))
 
 
+def _to_each(stage: Stage, label: str, action: Callable[[Container], object]) -> None:
+    """Do something to the run's containers with a label, and to nobody else's."""
+    with _client(stage) as client:
+        ours = [label, f"codexteam.owner={stage.world.state}"]
+        for container in client.containers.list(filters={"label": ours}):
+            action(container)
+
+
 def _kill_container(stage: Stage) -> None:
-    for container in _containers(stage, "implement"):
-        container.kill()
+    _to_each(stage, "codexteam.task=T4", lambda container: container.kill())
 
 
 def _remove_container(stage: Stage) -> None:
-    for container in _containers(stage, "implement"):
-        container.remove(force=True)
+    _to_each(stage, "codexteam.task=T4", lambda container: container.remove(force=True))
 
 
 def _kill_slots(stage: Stage) -> None:
-    with _client(stage) as client:
-        ours = ["codexteam.what=slots", f"codexteam.owner={stage.world.state}"]
-        for container in client.containers.list(filters={"label": ours}):
-            container.kill()
+    _to_each(stage, "codexteam.what=slots", lambda container: container.kill())
 
 
 def _image_without(program: str) -> Callable[[Stage], AbstractContextManager[None]]:
@@ -65,16 +62,14 @@ def _image_without(program: str) -> Callable[[Stage], AbstractContextManager[Non
     def given(stage: Stage) -> Iterator[None]:
         tag = f"codexteam-without-{program}:test"
         with _client(stage) as client:
-            holder = client.containers.create(engines.IMAGE, ["true"])
+            lines = f"FROM {engines.IMAGE}\nRUN rm -f /usr/bin/{program} /usr/bin/{program}3*\n"
+            folder = stage.world.folder / "image"
+            folder.mkdir()
+            (folder / "Dockerfile").write_text(lines)
+            client.images.build(path=str(folder), tag=tag, rm=True, network_mode="none")
             try:
-                lines = f"FROM {engines.IMAGE}\nRUN rm -f /usr/bin/{program} /usr/bin/{program}3*\n"
-                folder = stage.world.folder / "image"
-                folder.mkdir()
-                (folder / "Dockerfile").write_text(lines)
-                client.images.build(path=str(folder), tag=tag, rm=True, network_mode="none")
                 yield
             finally:
-                holder.remove(force=True)
                 client.images.remove(tag, force=True)
 
     return given
