@@ -357,7 +357,7 @@ def _totals(evidence: Evidence) -> Iterator[str]:
         return
     told = cast("JSONObject", ended.lines[0].get("usage"))
     columns = ("input_tokens", "cached_input_tokens", "output_tokens")
-    [stored] = rows(evidence.world, f"SELECT {', '.join(f'sum({name})' for name in columns)} FROM call")
+    [stored] = rows(evidence.world, f"SELECT {', '.join(f'total({name})' for name in columns)} FROM call")
     if tuple(told.get(name) for name in columns) != stored:
         yield f"the store counts {stored}, status says {told}"
 
