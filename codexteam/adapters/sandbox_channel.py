@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -221,6 +222,9 @@ class Channel:
                     file.write(data)
 
             answer = await self.job("snapshot", args, sink=take)
+            file.flush()
+            # the store will say that the turn is safe, and means it after a power cut too
+            await asyncio.to_thread(os.fsync, file.fileno())
         if written > limit:
             raise ValueError(f"the work is larger than the {limit} bytes allowed")
         return answer, written
