@@ -150,7 +150,6 @@ FAULTS = (
     Fault(name="200 with JSON that is no stream", answer=Raw(b'{"output": []}', "application/json")),
     Fault(
         name="401 in the middle", answer=HttpError(401, "invalid_api_key"), times=UNTIL_MENDED, code=6, says="key",
-
     ),
     Fault(name="403 in the middle", answer=HttpError(403), times=UNTIL_MENDED, code=6, says="403"),
     Fault(name="no such model", answer=HttpError(404, "model_not_found"), times=UNTIL_MENDED, code=6, says="model"),
