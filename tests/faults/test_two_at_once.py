@@ -60,7 +60,7 @@ def test_every_second_command_that_would_work_on_the_repository_says_that_anothe
         for name, ended in looked.items():
             assert ended.code == 0, (name, ended)
         assert "running" in looked["status"].out.splitlines()[0]
-        assert "nothing: it goes on" in looked["clean"].out
+        assert "nothing: it goes on" in looked["clean --dry-run --all"].out
         evidence = Evidence(world, before, api.requests, expected_tree=tree)
         assert violations(evidence) == []
 
