@@ -44,7 +44,9 @@ class OwnEngine:
         flags = [f"--{name}={value}" for name, value in options.items()]
         flags += ["--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={self.host}"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(["dockerd", *flags], stdout=log, stderr=log, start_new_session=True)
+            # in a network of its own: without a bridge it would take the machine's engine its own away
+            argv = ["unshare", "--net", "dockerd", *flags]
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         wait_for(self._answers, f"an answer of dockerd; see {self.folder}/log")
 
     def _answers(self) -> bool:

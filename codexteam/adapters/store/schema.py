@@ -95,18 +95,8 @@ def _open(path: Path) -> sqlite3.Connection:
         # a commit is on the disk before it is answered: 6.5 ms, once for many events
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        if 0 < version < len(MIGRATIONS):
-            _keep_copy(db, path.with_name(f"{path.name}.v{version}"))
         if version < len(MIGRATIONS):
-            # all or nothing: a file between two versions would look like one that an older codexteam left
-            db.execute("BEGIN IMMEDIATE")
-            for migrate in MIGRATIONS[version:]:
-                migrate(db)
-            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            reach("store.migrate.before")
-            db.execute("COMMIT")
-            reach("store.migrate.after")
+            _migrate(db, path)
     except BaseException:
         db.close()
         raise
@@ -120,14 +110,21 @@ def _refuse_newer(path: Path) -> None:
         readable_version(db, path)
 
 
-def _apply(db: sqlite3.Connection, number: int, migrate: Callable[[sqlite3.Connection], None]) -> None:
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    # all or nothing: a file between two versions would look like one that an older codexteam left
     db.execute("BEGIN IMMEDIATE")
     # another command may have opened the same older file at the same moment
-    if int(db.execute("PRAGMA user_version").fetchone()[0]) < number:
-        migrate(db)
-        db.execute(f"PRAGMA user_version = {number}")
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version < len(MIGRATIONS):
+        if version:
+            _keep_copy(path, path.with_name(f"{path.name}.v{version}"))
+        for migrate in MIGRATIONS[version:]:
+            migrate(db)
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        reach("store.migrate.before")
     db.execute("COMMIT")
+    reach("store.migrate.after")
 
 
 def readable_version(db: sqlite3.Connection, path: Path) -> int:
@@ -156,7 +153,11 @@ def _checked_version(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _keep_copy(db: sqlite3.Connection, to: Path) -> None:
+def _keep_copy(path: Path, to: Path) -> None:
+    """Copy what was last committed, through a connection of its own; nobody else writes meanwhile."""
     to.touch(mode=0o600)
-    with closing(sqlite3.connect(to)) as copy:
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db,
+        closing(sqlite3.connect(to)) as copy,
+    ):
         db.backup(copy)
