@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, cast
 
+import pytest
+
 from codexteam.core.json_types import JSONObject
 from tests.e2e.world import KEY, Ended, World, fingerprint, processes_of, tree_of
 from tests.faults import three_tasks, twelve_tasks
@@ -27,6 +29,8 @@ from tests.scripted_api.script import Call, Played
 
 #: Whether every row is tried, or the quickest ones alone.
 ALL = os.environ.get("CODEXTEAM_FAULTS") == "all"
+#: For what takes long and has a shorter sibling that is always tried.
+LONG = pytest.mark.skipif(not ALL, reason="the long form: CODEXTEAM_FAULTS=all")
 _REPORT = os.environ.get("CODEXTEAM_FAULTS_REPORT", "")
 #: More requests than a run ever makes: the fault stays until it is taken away.
 UNTIL_MENDED = 1000

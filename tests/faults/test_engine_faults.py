@@ -19,7 +19,7 @@ from tests.demo.script import run
 from tests.faults import own_engine as engines
 from tests.faults.own_engine import OwnEngine, client_of, left_on, own_engine
 from tests.faults.strikes import AT_WORK, FORKS, full, in_background, no_large_request, small_disk, told, when_at_work
-from tests.faults.table import ALL, Fault, Stage, endure
+from tests.faults.table import ALL, LONG, Fault, Stage, endure
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -170,7 +170,7 @@ _NAMES = tuple(_engine_faults(OwnEngine(Path(), Path())))
 
 
 @pytest.mark.docker
-@pytest.mark.skipif(not ALL, reason="the long form: CODEXTEAM_FAULTS=all")
+@LONG
 @pytest.mark.parametrize("name", _NAMES)
 def test_an_engine_that_fails_is_outlived_or_one_clear_error(tmp_path: Path, engine: OwnEngine, name: str) -> None:
     engine.start()
@@ -189,7 +189,7 @@ def _on(engine: OwnEngine, fault: Fault) -> Fault:
 
 
 @pytest.mark.docker
-@pytest.mark.skipif(not ALL, reason="the long form: CODEXTEAM_FAULTS=all")
+@LONG
 def test_an_engine_without_room_is_one_clear_error(tmp_path: Path) -> None:
     if engines.problem():
         pytest.skip(engines.problem())

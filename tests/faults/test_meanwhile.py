@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.world import World
 from tests.faults import twelve_tasks
 from tests.faults.killing import expected_tree, machine
+from tests.faults.table import LONG
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
 
@@ -84,7 +85,11 @@ def _run_and_meddle(world: World, meddle: Callable[[World], None], lines: int) -
 
 
 @pytest.mark.parametrize(
-    "meddle", [_commits, _switches, _rebases, _cleans, _collects, _edits_plan, _breaks_plan, _removes_plan]
+    "meddle",
+    [
+        *(_rebases, _edits_plan, _breaks_plan),
+        *(pytest.param(one, marks=LONG) for one in (_commits, _switches, _cleans, _collects, _removes_plan)),
+    ],
 )
 def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
     tmp_path: Path, meddle: Callable[[World], None]
@@ -102,7 +107,7 @@ def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
             )
 
 
-@pytest.mark.parametrize("lines", [20, 60, 90])
+@pytest.mark.parametrize("lines", [60, *(pytest.param(lines, marks=LONG) for lines in (20, 90))])
 def test_a_run_whose_state_is_deleted_under_it_ends_in_one_error_that_says_so(tmp_path: Path, lines: int) -> None:
     with machine(tmp_path) as (world, _):
         head, index = world.git("rev-parse", "HEAD"), (world.repository / ".git" / "index").read_bytes()

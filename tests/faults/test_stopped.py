@@ -13,6 +13,7 @@ from tests.e2e.world import ROOT, World, fingerprint
 from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, answered, violations
 from tests.faults.killing import expected_tree, machine
+from tests.faults.table import LONG
 from tests.scripted_api.script import Call, Played, Reply
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
@@ -105,6 +106,7 @@ def test_a_clock_that_jumps_forward_and_back_by_hours_changes_nothing(tmp_path: 
         assert len(days) >= 2, "the clock did jump"
 
 
+@LONG
 def test_a_stop_is_taken_by_a_run_whose_clock_went_back_after_it_began(tmp_path: Path) -> None:
     folder = tmp_path / "clock"
     folder.mkdir()

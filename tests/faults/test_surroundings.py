@@ -15,6 +15,7 @@ from tests.e2e.world import KEY, fingerprint
 from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, violations
 from tests.faults.killing import expected_tree, machine
+from tests.faults.table import LONG
 from tests.scripted_api import Drop, HttpError, Raw, Reset, Stall
 from tests.scripted_api.script import Call, Fault, Played, Reply, message
 
@@ -44,7 +45,7 @@ def _fill(folder: Path, leave_bytes: int) -> Path:
     return ballast
 
 
-@pytest.mark.parametrize("leave_kib", [0, 64, 300, 600])
+@pytest.mark.parametrize("leave_kib", [0, 300, *(pytest.param(kib, marks=LONG) for kib in (64, 600))])
 def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path, small_disk: Path, leave_kib: int) -> None:
     with machine(tmp_path) as (world, api):
         before, tree = fingerprint(world), expected_tree(world)
@@ -123,9 +124,9 @@ def test_every_kind_of_fault_of_the_model_is_outlived_in_one_run(tmp_path: Path)
     ("fault", "code", "says"),
     [
         pytest.param(HttpError(401, code="invalid_api_key"), 6, "key", id="401"),
-        pytest.param(HttpError(403), 6, "", id="403"),
-        pytest.param(HttpError(404, code="model_not_found"), 6, "model", id="unknown model"),
-        pytest.param(HttpError(429, code="insufficient_quota"), 6, "quota", id="quota"),
+        pytest.param(HttpError(403), 6, "", id="403", marks=LONG),
+        pytest.param(HttpError(404, code="model_not_found"), 6, "model", id="unknown model", marks=LONG),
+        pytest.param(HttpError(429, code="insufficient_quota"), 6, "quota", id="quota", marks=LONG),
     ],
 )
 def test_who_is_not_served_stops_and_goes_on_later(tmp_path: Path, fault: HttpError, code: int, says: str) -> None:
