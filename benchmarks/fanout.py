@@ -5,6 +5,7 @@
     python -m benchmarks.fanout --cached                           32 implementers of one batch, 12 turns with 1.5 kB of
                                                                    output each, prompt cache counted
     python -m benchmarks.fanout --against openai-agents            the same script through another library
+    python -m benchmarks.fanout --against client-alone             ... with the `openai` client and nothing around it
     python -m benchmarks.fanout --against codex --codex BINARY     ... and through the Codex CLI's own sub-agents
 
 The model is a server in a process of its own that takes a fixed time for every answer. Everything else is real: the
@@ -103,7 +104,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, help="with a command each; 4, with --cached 12")
     parser.add_argument("--turn-seconds", type=float, default=0.5)
     parser.add_argument("--cached", action="store_true", help="count cached input over 32 implementers")
-    parser.add_argument("--against", choices=["openai-agents", "codex"], help="run the script through this instead")
+    parser.add_argument(
+        "--against", choices=["openai-agents", "client-alone", "codex"], help="run the script through this instead"
+    )
     parser.add_argument("--codex", default="codex", help="the native binary, for --against codex")
     parser.add_argument("--folder", help="where the store is written; the disk's sync time counts three times a turn")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
@@ -123,8 +126,10 @@ def main() -> None:
         return
     with _server(load) as base_url:
         if arguments.against:
-            from benchmarks.fanout_openai_agents import measure as measure_other
-
+            if arguments.against == "client-alone":
+                from benchmarks.fanout_client_alone import measure as measure_other
+            else:
+                from benchmarks.fanout_openai_agents import measure as measure_other
             _print(load, measure_other(base_url, load, Instrument()), arguments.against)
             return
         measured = asyncio.run(_measure(base_url, load, warm_first=arguments.cached))
