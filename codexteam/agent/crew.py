@@ -29,7 +29,7 @@ from codexteam.agent.reporting import reason_of, report_of
 from codexteam.agent.saving import resume_point
 from codexteam.agent.skills import Skill
 from codexteam.agent.spec import AgentSpec, Means
-from codexteam.agent.telling import action_words, agent_fields, usage_json
+from codexteam.agent.telling import action_words, agent_fields, turn_fields, usage_json
 from codexteam.agent.tools.files import ApplyPatch, ViewImage
 from codexteam.agent.tools.foreign import ForeignTool
 from codexteam.agent.tools.read_skill import make_read_skill_tool
@@ -284,8 +284,7 @@ class SandboxCrew:
                 case TurnAnswered(turn, usage):
                     self._answers += 1
                     price = self.gate.prices.get(role.model.model)
-                    usd = price.usd(usage) if price and usage else None
-                    self.tell("agent.turn", {**fields, "turn": turn, "usage": usage_json(usage), "usd": usd})
+                    self.tell("agent.turn", turn_fields(fields, turn, usage, price))
                 case ToolStarted(name=name, what=what):
                     self.tell("agent.acted", {**fields, "action": action_words(name, what)})
                 case CallRetried(reason, wait_seconds, tries):

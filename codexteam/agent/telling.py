@@ -5,7 +5,7 @@ import re
 from codexteam.config.settings import RoleSettings
 from codexteam.core.ids import AgentKey
 from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.usage import Price, Usage
 
 _COMMAND = re.compile(r'"cmd"\s*:\s*"((?:[^"\\]|\\.)*)')
 _PATCHED = re.compile(r"\*\*\* (?:Add|Update|Delete) File: ([^\\\n\"]+)")
@@ -35,6 +35,12 @@ def fields_of(key: AgentKey, model: str) -> JSONObject:
         "attempt": key.attempt,
         "model": model,
     }
+
+
+def turn_fields(agent: JSONObject, turn: int, usage: Usage | None, price: Price | None) -> JSONObject:
+    """Give the fields of `agent.turn`, which follow those of the agent; an unknown price is None, which is not 0."""
+    usd = price.usd(usage) if price and usage else None
+    return {**agent, "turn": turn, "usage": usage_json(usage), "usd": usd}
 
 
 def usage_json(usage: Usage | None) -> JSONObject | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codexteam.adapters.events_file import EventsFile
 from codexteam.agent.call_record import recorded
-from codexteam.agent.telling import fields_of, usage_json
+from codexteam.agent.telling import fields_of, turn_fields
 from codexteam.app.history import read_events
 from codexteam.app.looking import events_path
 from codexteam.app.sitting import Sitting, secret_values
@@ -29,8 +29,7 @@ async def catch_up(sitting: Sitting, store: Store, events: EventsFile) -> None:
     redactor = Redactor(secret_values(sitting.settings, sitting.environment))
     path = events_path(sitting.ground, sitting.run.run_id)
     for event in await untold(store, sitting.run, path, sitting.settings.team.prices):
-        redacted = redactor.redact_json(event.fields)
-        events.report(replace(event, fields=redacted if isinstance(redacted, dict) else {}))
+        events.report(replace(event, fields=redactor.redact_object(event.fields)))
 
 
 async def untold(store: Store, record: RunRecord, path: Path, prices: Mapping[str, Price]) -> list[RunEvent]:
@@ -69,14 +68,8 @@ async def _turns(
         if answer.answer.get("end") not in _ANSWERED:
             continue
         model = recorded(answer.answer).model
-        price, usage = prices.get(model), answer.usage
-        usd = price.usd(usage) if price and usage else None
-        fields: JSONObject = {
-            **fields_of(answer.key.agent, model),
-            "turn": answer.key.turn,
-            "usage": usage_json(usage),
-            "usd": usd,
-        }
+        agent = fields_of(answer.key.agent, model)
+        fields = turn_fields(agent, answer.key.turn, answer.usage, prices.get(model))
         if told[_turn(fields)] > 0:
             told[_turn(fields)] -= 1
         else:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from typing import TypeAlias
 
@@ -12,7 +11,7 @@ from codexteam.app.looking import Where, live_run, reading_store, state_of
 from codexteam.app.offline import apply_event
 from codexteam.app.output import Output
 from codexteam.app.sitting import opened_store
-from codexteam.app.start import Ground, pick_run
+from codexteam.app.start import Ground, pick_run, repository_lock
 from codexteam.app.viewing import OVER, task_of
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
 from codexteam.core.ids import RunId
@@ -164,11 +163,7 @@ async def _apply_offline(ground: Ground, where: Where, record: RunRecord, event:
         UsageError: it no longer waits.
         RepositoryBusyError: another run goes on.
     """
-    from codexteam.adapters.lock import RepositoryLock
-
-    now = SystemClock().wall_seconds()
-    started = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    with RepositoryLock(ground.state_dir, ground.places.common_dir, started=started):
+    with repository_lock(ground, SystemClock().wall_seconds()):
         async with opened_store(ground) as store:
             try:
                 after = await apply_event(ground, where, store, record, event)

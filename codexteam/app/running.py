@@ -15,7 +15,7 @@ from codexteam.app.access import check_access
 from codexteam.app.looking import Where, state_of
 from codexteam.app.signals import Signals, run_guarded_by_signals
 from codexteam.app.sitting import Ended, Sitting, Table, opened_store
-from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned
+from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned, repository_lock
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
@@ -31,6 +31,8 @@ from codexteam.report.board import Board
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from codexteam.ports.repo import RepositoryFacts
 
 #: More than this is no goal but a mistake; the orchestrator reads all of it in every planning call.
 MAX_GOAL_BYTES = 256 * 1024
@@ -97,7 +99,7 @@ async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, pla
     clock = SystemClock()
     now = clock.wall_seconds()
     run_id = new_run_id(text, at_seconds=now, pid=os.getpid())
-    with _lock(ground, now) as lock:
+    with repository_lock(ground, now) as lock:
         lock.name_run(run_id)
         facts = await _inspect(ground, settings, options.load.environment)
         async with opened_store(ground) as store:
@@ -133,7 +135,7 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
     now = clock.wall_seconds()
     if not ground.store_path.exists():
         raise UsageError("there are no runs here yet", hint='begin one: codexteam run "goal"')
-    with _lock(ground, now) as lock:
+    with repository_lock(ground, now) as lock:
         async with opened_store(ground) as store:
             record = await pick_run(store, name)
             refuse_cleaned(record)
@@ -333,15 +335,6 @@ def _refuse_foreign_plan(ground: Ground, options: RunOptions) -> None:
             raise UsageError(f"{path}: this file was not written by codexteam, and would be replaced", hint=hint)
 
 
-def _lock(ground: Ground, now: float) -> "RepositoryLock":
-    from datetime import UTC, datetime
-
-    from codexteam.adapters.lock import RepositoryLock
-
-    started = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return RepositoryLock(ground.state_dir, ground.places.common_dir, started=started)
-
-
 async def _inspect(ground: Ground, settings: Settings, environment: Mapping[str, str]) -> "RepositoryFacts":
     from codexteam.adapters.git.repo import GitRepo
 
@@ -394,8 +387,3 @@ def _text(value: JSONValue) -> str | None:
 
 def _strings(value: JSONValue) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
-
-
-if TYPE_CHECKING:
-    from codexteam.adapters.lock import RepositoryLock
-    from codexteam.ports.repo import RepositoryFacts

@@ -117,8 +117,7 @@ class Table:
 
     def tell(self, kind: str, fields: JSONObject) -> None:
         """Report a fact to all views and files, secrets taken out."""
-        redacted = self._redactor.redact_json(fields)
-        event = RunEvent(kind, self._clock.wall_seconds(), redacted if isinstance(redacted, dict) else {})
+        event = RunEvent(kind, self._clock.wall_seconds(), self._redactor.redact_object(fields))
         for reporter in self._reporters:
             reporter.report(event)
 

@@ -13,6 +13,7 @@ from codexteam.ports.store import RunRecord, Store
 
 if TYPE_CHECKING:
     from codexteam.adapters.git.places import Places
+    from codexteam.adapters.lock import RepositoryLock
 
 #: The folder of our state in the common git directory.
 STATE_FOLDER = "codexteam"
@@ -47,6 +48,14 @@ def find_ground(cwd: Path, environment: Mapping[str, str], state_dir: Path | Non
 
     places = locate(cwd, environment)
     return Ground(places, (state_dir or places.common_dir / STATE_FOLDER).absolute())
+
+
+def repository_lock(ground: Ground, now: float) -> "RepositoryLock":
+    """Give the repository's lock, not yet taken; `now` is what it tells others, wall seconds."""
+    from codexteam.adapters.lock import RepositoryLock
+
+    started = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return RepositoryLock(ground.state_dir, ground.places.common_dir, started=started)
 
 
 def new_run_id(goal: str, *, at_seconds: float, pid: int) -> RunId:

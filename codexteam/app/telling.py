@@ -21,8 +21,7 @@ def tell_offline(ground: Ground, where: Where, record: RunRecord, seen: Seen, *,
     file = EventsFile(events_path(ground, record.run_id), record.run_id)
     try:
         for kind, fields in numbered_story(seen.number, seen.event, seen.before, seen.after, seen.effects):
-            redacted = redactor.redact_json(fields)
-            file.report(RunEvent(kind, at_seconds, redacted if isinstance(redacted, dict) else {}))
+            file.report(RunEvent(kind, at_seconds, redactor.redact_object(fields)))
     finally:
         file.close()
 

@@ -6,7 +6,6 @@ import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from codexteam.app.looking import Where, live_run, reading_store, state_of
 from codexteam.app.output import Output
 from codexteam.app.salvaging import commits_of, unfinished
 from codexteam.app.sitting import opened_store
-from codexteam.app.start import CLEANED, Ground, pick_run
+from codexteam.app.start import CLEANED, Ground, pick_run, repository_lock
 from codexteam.core.effects import Result
 from codexteam.core.ids import RunId, branch_name
 from codexteam.core.json_types import JSONObject
@@ -26,7 +25,6 @@ from codexteam.ports.store import RunRecord, Store
 
 if TYPE_CHECKING:
     from codexteam.adapters.git.repo import GitRepo
-    from codexteam.adapters.lock import RepositoryLock
 
 
 def apply(where: Where, output: Output, name: str | None, *, not_green: bool) -> int:
@@ -162,7 +160,7 @@ async def _look(ground: Ground, where: Where, name: str | None, *, every: bool) 
 
 
 async def _clean(ground: Ground, where: Where, output: Output, name: str | None, *, every: bool) -> list[Removed]:
-    with locked(ground):
+    with repository_lock(ground, SystemClock().wall_seconds()):
         async with opened_store(ground) as store:
             records = await store.runs()
             named = await pick_run(store, name) if name else None
@@ -244,11 +242,3 @@ def _engines(ground: Ground, where: Where, output: Output) -> Sequence[SandboxEn
         output.note(f"the configuration does not load, defaults are used: {error}")
         settings = SandboxSettings()
     return possible_engines(settings, state_dir=ground.state_dir, environment=where.environment)
-
-
-def locked(ground: Ground) -> "RepositoryLock":
-    """Give the repository's lock, not yet taken."""
-    from codexteam.adapters.lock import RepositoryLock
-
-    started = f"{datetime.fromtimestamp(SystemClock().wall_seconds(), UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return RepositoryLock(ground.state_dir, ground.places.common_dir, started=started)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
-from codexteam.core.json_types import JSONValue
+from codexteam.core.json_types import JSONObject, JSONValue
 
 #: What stands where a secret was.
 REDACTED = "[redacted]"
@@ -101,8 +101,12 @@ class Redactor:
         if isinstance(value, list):
             return [self.redact_json(item) for item in value]
         if isinstance(value, dict):
-            return {self.redact(key): self.redact_json(item) for key, item in value.items()}
+            return self.redact_object(value)
         return value
+
+    def redact_object(self, value: JSONObject) -> JSONObject:
+        """Give the object with every text in it redacted, keys included."""
+        return {self.redact(key): self.redact_json(item) for key, item in value.items()}
 
     def stream(self) -> "RedactedStream":
         """Give a redactor for one text that comes in pieces."""

@@ -105,7 +105,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _refuse_newer(path: Path) -> None:
     """Look at the version through a connection that cannot write: closing another would tidy up the file's log."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db:
+    with _reader(path) as db:
         db.execute("PRAGMA busy_timeout = 10000")
         readable_version(db, path)
 
@@ -157,7 +157,12 @@ def _keep_copy(path: Path, to: Path) -> None:
     """Copy what was last committed, through a connection of its own; nobody else writes meanwhile."""
     to.touch(mode=0o600)
     with (
-        closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db,
+        _reader(path) as db,
         closing(sqlite3.connect(to)) as copy,
     ):
         db.backup(copy)
+
+
+def _reader(path: Path) -> "closing[sqlite3.Connection]":
+    """Open the file so that nothing can be written to it."""
+    return closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True))
