@@ -42,6 +42,7 @@ from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, 
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey
 from codexteam.core.json_types import JSONObject
+from codexteam.core.redaction import Redactor
 from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
 from codexteam.ports.clock import Clock
 from codexteam.ports.fault_points import reach
@@ -72,7 +73,7 @@ class SandboxCrew:
     files: RunFiles
     gate: BudgetGate
     instructions: RunInstructions
-    redact: Callable[[str], str]
+    redactor: Redactor
     tell: Callable[[str, JSONObject], None]
     environment: dict[str, str] = field(default_factory=dict)
     """What commands see of the host's environment: only what the user named."""
@@ -240,7 +241,7 @@ class SandboxCrew:
                 output_bytes=limits.output_bytes,
                 command_seconds=self.settings.team.limits.command_seconds,
             ),
-            redact=self.redact,
+            redactor=self.redactor,
         )
 
     def _tools(

@@ -82,7 +82,7 @@ async def hire(around: Surroundings, stack: AsyncExitStack) -> SandboxCrew:
         files=around.files,
         gate=BudgetGate(ledger, settings.team.prices, warn),
         instructions=instructions,
-        redact=around.redactor.redact,
+        redactor=around.redactor,
         tell=around.tell,
         environment=command_environment(settings, around.environment),
         servers=servers,

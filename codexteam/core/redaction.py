@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -19,11 +20,10 @@ MIN_VALUE_CHARACTERS = 8
 #: Of a value of several lines each line this long counts by itself, since keys are often printed indented.
 _MIN_LINE_CHARACTERS = 20
 
-#: A stream keeps this much back: more than the shortest match of any pattern.
-_HOLD_CHARACTERS = 160
-
-#: A stream waits no longer than this for white space.
-_LONGEST_WORD_CHARACTERS = 64 << 10
+#: The longest that any shape can be.
+_LONGEST_SHAPE_CHARACTERS = 25_000
+#: What a stream must remember of what it let out, to see a key that begins there: `Bearer ` is the longest beginning.
+_BEFORE_CHARACTERS = 9
 
 _Span: TypeAlias = tuple[int, int]
 
@@ -35,10 +35,13 @@ class _Shape:
     trigger: str
     pattern: re.Pattern[str]
     """Matched where the trigger begins; the group `secret`, or else all of the match, is taken out."""
+    unfinished: re.Pattern[str]
+    """Matched where the trigger begins, while what follows the end of the text may make it longer."""
 
 
 def _shape(trigger: str, rest: str) -> _Shape:
-    return _Shape(trigger, re.compile(rf"(?<![A-Za-z0-9]){re.escape(trigger)}{rest}"))
+    begin = rf"(?<![A-Za-z0-9]){re.escape(trigger)}"
+    return _Shape(trigger, re.compile(begin + rest), re.compile(rf"{begin}[A-Za-z0-9._~+/=-]{{0,24600}}\Z"))
 
 
 _LONG = "{20,8192}"
@@ -59,17 +62,35 @@ _SHAPES = (
         "eyJ", r"(?<![_-]eyJ)[A-Za-z0-9_-]{10,8192}\.eyJ[A-Za-z0-9_-]{10,8192}\.[A-Za-z0-9_-]{10,8192}"
     ),  # a JSON web token
     *(_shape(word, rf"(?P<secret>[A-Za-z0-9._~+/-]{_LONG}={{0,2}})") for word in ("Bearer ", "bearer ")),
-    _Shape("://", re.compile(r"://[^\s/:@\[\]]{1,64}:(?P<secret>[^\s/@\[\]]{3,256})@")),  # user and password in a URL
+    _Shape(  # user and password in a URL
+        "://",
+        re.compile(r"://[^\s/:@\[\]]{1,64}:(?P<secret>[^\s/@\[\]]{3,256})@"),
+        re.compile(r"://[^\s/:@\[\]]{1,64}(?::[^\s/@\[\]]{0,256})?\Z"),
+    ),
     _Shape(
         "-----BEGIN ",
         re.compile(
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
             r"(?:(?:(?!-----)[\s\S]){0,16384}-----END [A-Z ]{0,40}PRIVATE KEY-----|[\sA-Za-z0-9+/=\\]{0,16384})"
         ),
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,52}(?:-{0,5}\Z"
+            r"|(?<=PRIVATE KEY)-----(?:(?!-----END [A-Z ]{0,40}PRIVATE KEY-----)[\s\S]){0,16500}\Z)"
+        ),
     ),
 )
+_BY_TRIGGER = {shape.trigger: shape for shape in _SHAPES}
 #: Whether any shape can be there at all: one look instead of one for each.
-_TRIGGERS = re.compile("|".join(re.escape(shape.trigger) for shape in _SHAPES))
+_TRIGGERS = re.compile("|".join(map(re.escape, _BY_TRIGGER)))
+#: The beginning of a trigger that is part of the secret, at the end of a text.
+_PART_OF_TRIGGER = re.compile(
+    "|".join(
+        f"{'' if shape.trigger.startswith('-') else '(?<![A-Za-z0-9])'}{re.escape(shape.trigger[:size])}\\Z"
+        for shape in _SHAPES
+        if "secret" not in shape.pattern.groupindex
+        for size in range(len(shape.trigger) - 1, 0, -1)
+    )
+)
 
 
 class Redactor:
@@ -85,10 +106,27 @@ class Redactor:
     def __repr__(self) -> str:
         return f"Redactor({len(self._guises)} guises)"
 
-    @property
-    def hold_characters(self) -> int:
-        """How many characters at the end of an unfinished text may be the start of a secret."""
-        return max(_HOLD_CHARACTERS, len(self._guises[0]) if self._guises else 0)
+    def unfinished_from(self, text: str) -> int:
+        """Give where the end of a text that goes on may be the beginning of a secret; the text's length if nowhere."""
+        found = [len(text)]
+        if self._guises:
+            # the longest first, which begins before the others
+            first = max(0, len(text) - len(self._guises[0]) + 1)
+            at = next((at for at in range(first, len(text)) if text[at:] in self._beginnings), len(text))
+            found.append(at)
+        first = max(0, len(text) - _LONGEST_SHAPE_CHARACTERS)
+        for trigger in _TRIGGERS.finditer(text, first):
+            if _BY_TRIGGER[trigger.group()].unfinished.match(text, trigger.start()):
+                found.append(trigger.start())
+                break
+        part = _PART_OF_TRIGGER.search(text, max(0, len(text) - _BEFORE_CHARACTERS * 2))
+        if part:
+            found.append(part.start())
+        return min(found)
+
+    @cached_property
+    def _beginnings(self) -> frozenset[str]:
+        return frozenset(guise[:size] for guise in self._guises for size in range(1, len(guise)))
 
     def redact(self, text: str) -> str:
         """Give the text with `[redacted]` for every secret in it; what touches or overlaps becomes one."""
@@ -137,28 +175,21 @@ class RedactedStream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._before = ""
-        """The last character that was let out: whether a key begins depends on what stands before it."""
+        """The last characters that were let out: whether a key begins depends on what stands before it."""
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take a piece; give what can be let out already, which may be nothing."""
+        """Take a piece; give all but what may be the beginning of a secret."""
         self._held += piece
-        limit = len(self._held) - self._redactor.hold_characters
-        if limit <= 0:
-            return ""
-        cut = _after_white_space(self._held, limit)
-        if not cut:
-            if len(self._held) <= _LONGEST_WORD_CHARACTERS:
-                return ""
-            cut = limit
+        cut = self._redactor.unfinished_from(self._held)
         spans = self._spans()
         for start, end in spans:
+            # also what ends there: what follows may touch it
             if start < cut <= end:
                 cut = start
         out = _cut_out(self._held[:cut], [span for span in spans if span[1] <= cut])
-        if cut:
-            self._before = self._held[cut - 1]
-            self._held = self._held[cut:]
+        self._before = (self._before + self._held[:cut])[-_BEFORE_CHARACTERS:]
+        self._held = self._held[cut:]
         return out
 
     def finish(self) -> str:
@@ -170,14 +201,9 @@ class RedactedStream:
     def _spans(self) -> list[_Span]:
         skip = len(self._before)
         spans = self._redactor.spans(self._before + self._held)
-        return [(max(start - skip, 0), end - skip) for start, end in spans if end > skip]
-
-
-def _after_white_space(text: str, limit: int) -> int:
-    for at in range(limit, max(0, limit - _LONGEST_WORD_CHARACTERS), -1):
-        if text[at - 1].isspace():
-            return at
-    return 0
+        # what begins where the memory does may have begun before it, and was decided on when it was let out
+        known = 0 if skip < _BEFORE_CHARACTERS else 1
+        return [(max(start - skip, 0), end - skip) for start, end in spans if end > skip and start >= known]
 
 
 def _cut_out(text: str, spans: list[_Span]) -> str:

@@ -18,9 +18,9 @@ class Clipped:
     """Of the text's UTF-8 form; 0 when nothing was left out."""
 
 
-def decoded(data: bytes) -> str:
-    """Give a command's output as text: what is no UTF-8 becomes U+FFFD, NUL too, since services refuse it."""
-    return data.decode("utf-8", errors="replace").replace("\0", "\ufffd")
+def as_text(printed: str) -> str:
+    """Give what a command printed without NUL, which services refuse: U+FFFD stands for it, as for what is no UTF-8."""
+    return printed.replace("\0", "\ufffd")
 
 
 def tokens_of(size_bytes: int) -> int:

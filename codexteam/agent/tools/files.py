@@ -67,7 +67,7 @@ class ApplyPatch:
             raise ToolProblem("this sandbox is read-only: nothing can be patched in it.")
         sandbox = await self.place.enter()
         self.place.wrote = True
-        return ToolOutput(self.place.redact(await apply_patch(patch, sandbox)))
+        return ToolOutput(self.place.redactor.redact(await apply_patch(patch, sandbox)))
 
     def _input_of(self, arguments: str) -> str:
         return text_argument(parse_arguments(self.name, arguments, known=("input",)), "input")

@@ -1,16 +1,18 @@
 """`exec_command` and `write_stdin`: commands in the sandbox, and those that outlive a tool call."""
 
 import asyncio
+import codecs
 import hashlib
 import posixpath
 from dataclasses import dataclass, field
 from typing import Final
 
 from codexteam.agent.tools.arguments import flag_argument, number_argument, parse_arguments, text_argument
-from codexteam.agent.tools.clip import decoded
+from codexteam.agent.tools.clip import as_text
 from codexteam.agent.tools.tool import ToolOutput, ToolProblem
 from codexteam.agent.tools.workplace import Workplace
 from codexteam.core.json_types import JSONObject
+from codexteam.core.redaction import RedactedStream
 from codexteam.ports.sandbox import WORKSPACE, Command, CommandResult, Session, SessionOutput
 
 #: How long a call waits for its command before the model gets it back as a session; Codex's bounds.
@@ -27,10 +29,23 @@ _MOST_SESSIONS: Final = 16
 _INTERRUPT: Final = "\x03"
 
 
+_Decoder = codecs.getincrementaldecoder("utf-8")
+
+
 @dataclass(slots=True)
 class _Running:
     session: Session
     tty: bool
+    printed: RedactedStream
+    """What it prints, secrets taken out: one may begin in one look and end in the next."""
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: _Decoder("replace"))
+    """For characters that do so."""
+
+    def text_of(self, seen: SessionOutput) -> str:
+        """Give what a look brought as text; while the command runs, without what may be the beginning of a secret."""
+        ended = seen.result is not None
+        text = self.printed.feed(as_text(self.decoder.decode(seen.output, final=ended)))
+        return text + self.printed.finish() if ended else text
 
 
 @dataclass(slots=True)
@@ -40,10 +55,10 @@ class Sessions:
     running: dict[int, _Running] = field(default_factory=dict)
     last_number: int = 0
 
-    def add(self, session: Session, *, tty: bool) -> int:
+    def add(self, running: _Running) -> int:
         """Keep a session; give its number."""
         self.last_number += 1
-        self.running[self.last_number] = _Running(session, tty)
+        self.running[self.last_number] = running
         return self.last_number
 
     async def close(self) -> None:
@@ -119,7 +134,8 @@ class ExecCommand:
             session = await sandbox.open(command)
         except (OSError, ValueError) as error:
             raise ToolProblem(f"the command could not be started in {workdir}: {error}") from error
-        number = self.sessions.add(session, tty=tty)
+        running = _Running(session, tty, self.place.redactor.stream())
+        number = self.sessions.add(running)
         try:
             seen = await session.read(wait_seconds=wait_ms / 1000)
         except asyncio.CancelledError:
@@ -130,7 +146,7 @@ class ExecCommand:
         seconds = self.place.clock.monotonic_seconds() - started_at
         if seen.result is not None:
             self.sessions.running.pop(number, None)
-        return await _told(self.place, _Look(number, seen, seconds, limit_tokens, call_id))
+        return await _told(self.place, _Look(number, seen, running.text_of(seen), seconds, limit_tokens, call_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +205,7 @@ class WriteStdin:
         seconds = self.place.clock.monotonic_seconds() - started_at
         if seen.result is not None:
             self.sessions.running.pop(number, None)
-        return await _told(self.place, _Look(number, seen, seconds, limit_tokens, call_id))
+        return await _told(self.place, _Look(number, seen, running.text_of(seen), seconds, limit_tokens, call_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +214,7 @@ class _Look:
 
     session_number: int
     seen: SessionOutput
+    text: str
     seconds: float
     limit_tokens: int
     call_id: str
@@ -206,7 +223,7 @@ class _Look:
 async def _told(place: Workplace, look: _Look) -> ToolOutput:
     """Put an output into Codex's words."""
     chunk = hashlib.sha256(look.call_id.encode("utf-8", errors="replace")).hexdigest()[:6]
-    text, tokens = await place.shorten(decoded(look.seen.output), look.limit_tokens, name=f"{chunk}.txt")
+    text, tokens = await place.shorten(look.text, look.limit_tokens, name=f"{chunk}.txt")
     result = look.seen.result
     state = (
         f"Process running with session ID {look.session_number}"

@@ -1,12 +1,12 @@
 """What the tools of one agent share: its sandbox, its limits, and where whole outputs go."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codexteam.agent.tools.clip import clip, tokens_of
 from codexteam.config.settings import SandboxMode
+from codexteam.core.redaction import Redactor
 from codexteam.ports.clock import Clock
 from codexteam.ports.sandbox import Sandbox
 
@@ -23,11 +23,6 @@ class ToolLimits:
     image_bytes: int = 8 << 20
 
 
-def unredacted(text: str) -> str:
-    """Leave a text as it is: the redactor of agents that can meet no secret, as in tests."""
-    return text
-
-
 @dataclass(slots=True)
 class Workplace:
     """One agent's surroundings, as its tools see them."""
@@ -39,7 +34,7 @@ class Workplace:
     """The attempt's folder on the host, for whole outputs; nothing in a sandbox reaches it."""
     clock: Clock
     limits: ToolLimits = field(default_factory=ToolLimits)
-    redact: Callable[[str], str] = unredacted
+    redactor: Redactor = field(default_factory=Redactor)
     """Takes secrets out of what the model, the store and the files get to see."""
     wrote: bool = False
     """Whether a call may have written since this was last set to False."""
@@ -60,7 +55,7 @@ class Workplace:
 
     async def shorten(self, text: str, limit_tokens: int, *, name: str) -> tuple[str, int]:
         """Redact and clip a text; what was clipped is kept whole as the file `name`. Gives also its size in tokens."""
-        safe = self.redact(text)
+        safe = self.redactor.redact(text)
         clipped = clip(safe, min(limit_tokens, self.limits.output_tokens))
         if clipped.left_out_bytes:
             await asyncio.to_thread(self._keep, name, safe)

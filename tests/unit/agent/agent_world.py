@@ -22,6 +22,7 @@ from codexteam.config.settings import ModelSettings, NetworkPolicy, SandboxLimit
 from codexteam.core.budget import BudgetLimits, Ledger
 from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId
 from codexteam.core.json_types import JSONObject
+from codexteam.core.redaction import Redactor
 from codexteam.core.usage import Price
 from codexteam.ports.model import Model, ModelRequest
 from codexteam.ports.sandbox import BaseSource, SandboxSpec
@@ -94,7 +95,7 @@ class AgentWorld:
     events: list[AgentEvent] = field(default_factory=list)
     max_turns: int = 50
     max_seconds: float = 3_600.0
-    redact: Callable[[str], str] = str
+    redactor: Redactor = field(default_factory=Redactor)
     check: Callable[[JSONObject], str | None] | None = None
     freeform: bool = False
     key: AgentKey = field(default_factory=agent_key)
@@ -123,7 +124,7 @@ class AgentWorld:
         base = BaseSource(CommitId("0" * 40), self.folder / "root.tar", CommitId("0" * 40))
         sandbox_spec = SandboxSpec(self.key, base, self.mode, NetworkPolicy(), SandboxLimits(), restore=point.snapshot)
         starting = asyncio.ensure_future(self.engine.start(sandbox_spec))
-        place = Workplace(starting, self.mode, self.folder, self.clock, self.tool_limits, self.redact)
+        place = Workplace(starting, self.mode, self.folder, self.clock, self.tool_limits, self.redactor)
         sessions = Sessions()
         tools: list[Tool] = [
             ExecCommand(place, sessions),

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexteam.agent.tools.clip import clip, decoded, tokens_of
+from codexteam.agent.tools.clip import as_text, clip, tokens_of
 
 
 @given(st.text(max_size=400), st.integers(1, 60))
@@ -29,6 +29,6 @@ def test_cuts_fall_between_lines_where_lines_are_short() -> None:
     assert all(len(line) in {0, 10} or "truncated" in line for line in clipped.text.split("\n"))
 
 
-def test_bytes_that_are_no_text_become_marks() -> None:
-    assert decoded(b"a\xffb\0c\xe2\x82") == "a\ufffdb\ufffdc\ufffd"
+def test_what_services_refuse_becomes_a_mark() -> None:
+    assert as_text("a\0b") == "a\ufffdb"
     assert tokens_of(9) == 3

@@ -22,6 +22,7 @@ from codexteam.core.budget import BudgetLimits
 from codexteam.core.budget_amounts import Amount
 from codexteam.core.ids import CallKey, Purpose
 from codexteam.core.json_types import JSONObject
+from codexteam.core.redaction import Redactor
 from codexteam.core.usage import Price, Usage
 from codexteam.errors import ModelAccessError, SandboxLost
 from codexteam.ports.model import Answered, CallFailed, ContextExceeded, CutShort, FailureKind, ModelRequest
@@ -199,7 +200,7 @@ async def test_secrets_and_bytes_that_are_no_text_do_not_reach_the_model(tmp_pat
         tmp_path,
         playing([run_line("env")], [said(REPORT)]),
         engine,
-        redact=lambda text: text.replace("sk-secret", "[redacted]"),
+        redactor=Redactor(["sk-secret"]),
     )
     await world.work()
     assert outputs_in(world.asked[1])[0].endswith("KEY=[redacted] \ufffd\ufffd\ufffd end")

@@ -72,7 +72,7 @@ def test_a_stream_gives_what_the_whole_text_gives(
     secrets: list[str], filler: str, keys: list[str], data: st.DataObject
 ) -> None:
     parts = data.draw(st.permutations([*secrets, *keys, filler, filler * 5, " "]))
-    text = " ".join(parts)
+    text = data.draw(st.sampled_from([" ", "", "\n", "=", "-", "x", "://"])).join(parts)
     redactor = Redactor(secrets)
     stream = redactor.stream()
     out, position = "", 0
@@ -81,6 +81,30 @@ def test_a_stream_gives_what_the_whole_text_gives(
         out += stream.feed(text[position : position + size])
         position += size
     assert out + stream.finish() == redactor.redact(text)
+
+
+@given(st.sampled_from(_KEYS), st.data())
+def test_what_has_not_ended_is_not_let_out(key: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(1, len(key)))
+    stream = Redactor(["correct horse battery staple"]).stream()
+    assert stream.feed(f"the key is {key[:at]}") in {"the key is ", f"the key is {REDACTED}"}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["Password:", "Go on? [y/N] ", ">>> ", "(gdb) ", "yes", "the task", "press any key", "https:", "12 % done"],
+)
+def test_a_prompt_is_let_out_at_once(prompt: str) -> None:
+    assert Redactor(["correct horse battery staple", "0f4Q-value"]).stream().feed(prompt) == prompt
+
+
+def test_a_known_value_that_has_begun_is_not_let_out() -> None:
+    stream = Redactor(["correct horse battery staple"]).stream()
+    assert stream.feed("password=correct hor") == "password="
+    assert stream.feed("se battery staple\n") == f"{REDACTED}\n"
+    assert stream.feed("it was correct") == "it was "
+    assert stream.feed(", I think\n") == "correct, I think\n"
+    assert stream.finish() == ""
 
 
 @given(st.lists(st.text(max_size=MIN_VALUE_CHARACTERS - 1)), _TEXT)
