@@ -150,16 +150,16 @@ class Redactor:
         """Give a redactor for one text that comes in pieces."""
         return RedactedStream(self)
 
-    def spans(self, text: str) -> list[_Span]:
-        """Give where the secrets are, in order, as (start, end), none touching another."""
+    def spans(self, text: str, *, first: int = 0) -> list[_Span]:
+        """Give where the secrets are, in order, as (start, end), none touching another; none that begins before `first`."""
         found: list[_Span] = []
         if len(text) < self._shortest:
             return found
         if self._any_guise is not None and self._any_guise.search(text):
-            found.extend(span for guise in self._guises for span in _occurrences(text, guise))
+            found.extend(span for guise in self._guises for span in _occurrences(text, guise, first))
         if _TRIGGERS.search(text):
             for shape in _SHAPES:
-                found.extend(_matches(text, shape))
+                found.extend(_matches(text, shape, first))
         merged: list[_Span] = []
         for start, end in sorted(found):
             if merged and start <= merged[-1][1]:
@@ -200,10 +200,10 @@ class RedactedStream:
 
     def _spans(self) -> list[_Span]:
         skip = len(self._before)
-        spans = self._redactor.spans(self._before + self._held)
-        # what begins where the memory does may have begun before it, and was decided on when it was let out
-        known = 0 if skip < _BEFORE_CHARACTERS else 1
-        return [(max(start - skip, 0), end - skip) for start, end in spans if end > skip and start >= known]
+        # of what stands before the first character nothing is remembered
+        first = 0 if skip < _BEFORE_CHARACTERS else 1
+        spans = self._redactor.spans(self._before + self._held, first=first)
+        return [(max(start - skip, 0), end - skip) for start, end in spans if end > skip]
 
 
 def _cut_out(text: str, spans: list[_Span]) -> str:
@@ -218,15 +218,15 @@ def _cut_out(text: str, spans: list[_Span]) -> str:
     return "".join(parts)
 
 
-def _occurrences(text: str, guise: str) -> Iterator[_Span]:
-    at = text.find(guise)
+def _occurrences(text: str, guise: str, first: int) -> Iterator[_Span]:
+    at = text.find(guise, first)
     while at >= 0:
         yield at, at + len(guise)
         at = text.find(guise, at + 1)
 
 
-def _matches(text: str, shape: _Shape) -> Iterator[_Span]:
-    at = text.find(shape.trigger)
+def _matches(text: str, shape: _Shape, first: int) -> Iterator[_Span]:
+    at = text.find(shape.trigger, first)
     while at >= 0:
         match = shape.pattern.match(text, at)
         if match is None:
