@@ -22,6 +22,7 @@ from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
 from tests.support_base_source import base_source, commit_all, make_repository
+from tests.support_processes import wait_for_end
 
 pytestmark = pytest.mark.bubblewrap
 RUN = RunId(f"engine-{os.getpid()}")
@@ -45,14 +46,6 @@ def spec(tmp_path: Path) -> SandboxSpec:
     agent = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1)
     base = base_source(tmp_path / "repository", tmp_path / "base")
     return SandboxSpec(agent, base, SandboxMode.WORKSPACE_WRITE, NetworkPolicy(), SandboxLimits(memory_bytes=1 << 30))
-
-
-def runs(pid: int) -> bool:
-    """Say whether a process is there and not only waits to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def below(pid: int) -> list[int]:
@@ -140,22 +133,13 @@ async def test_a_killed_codexteam_leaves_no_process_and_a_sweep_the_rest(
     assert len(inside) >= 3
     process.kill()
     await process.wait()
-    async with asyncio.timeout(10):
-        while any(is_alive(pid) for pid in inside):
-            await asyncio.sleep(0.01)
+    await wait_for_end(*inside)
     if find_groups() is not None:
         elsewhere = BubblewrapEngine(tmp_path / "another")
         assert await elsewhere.sweep(None) == []
         assert await engine.sweep(RUN, keep=[spec.agent]) == []
         assert await engine.sweep(RUN) == [group_name(owner_of(tmp_path / "state"), spec.agent)]
     assert await engine.sweep(RUN) == []
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def test_every_binary_there_is_works(spec: SandboxSpec, tmp_path: Path) -> None:
@@ -193,8 +177,7 @@ async def test_a_start_that_is_given_up_takes_what_was_forked_with_it(tmp_path: 
     async with asyncio.timeout(20):
         with pytest.raises(StartFailedError):
             await launch(plan, prefix=("/bin/sh", "-c", f"sleep 1000 & echo $! > {forked}; wait"), timeout_seconds=1.0)
-        while runs(int(forked.read_text())):  # it closes its pipes a moment before it is gone
-            await asyncio.sleep(0.01)
+        await wait_for_end(int(forked.read_text()))  # it closes its pipes a moment before it is gone
 
 
 async def test_a_start_that_is_cancelled_ends_a_server_with_a_session_of_its_own(tmp_path: Path) -> None:
@@ -210,8 +193,7 @@ async def test_a_start_that_is_cancelled_ends_a_server_with_a_session_of_its_own
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        while runs(int(there.read_text())):  # it closes its pipes a moment before it is gone
-            await asyncio.sleep(0.01)
+        await wait_for_end(int(there.read_text()))  # it closes its pipes a moment before it is gone
 
 
 async def test_one_checkout_serves_every_workspace_of_a_commit(

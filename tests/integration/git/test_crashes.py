@@ -11,6 +11,7 @@ from codexteam.adapters.git.repo import GitRepo, locate_repository
 from codexteam.adapters.git.runner import Call, Deadline, GitTimeout
 from codexteam.ports.repo import Accepted, Merged
 from tests.support_git import FREE, RUN, WHO, Desk, git
+from tests.support_processes import wait_for_end
 
 #: What a run does after a crash: all of it again, under the same names.
 _STEPS = """
@@ -108,9 +109,7 @@ async def test_a_call_that_hangs_is_killed_with_all_it_started(desk: Desk, tmp_p
         raise AssertionError("it should not have ended")
     except GitTimeout:
         pass
-    child = int((tmp_path / "child").read_text())
-    stat = Path(f"/proc/{child}/stat")
-    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+    await wait_for_end(int((tmp_path / "child").read_text()))
 
 
 async def test_output_is_capped(desk: Desk) -> None:

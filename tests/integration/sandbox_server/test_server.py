@@ -18,6 +18,7 @@ from codexteam.adapters.sandbox_channel_protocol import (
 )
 from codexteam.ports.sandbox import Command
 from tests.support_base_source import base_source, commit_all, make_repository, unpack_snapshot
+from tests.support_processes import is_alive
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 Start = Callable[..., Awaitable[Channel]]
@@ -55,13 +56,6 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 def sh(line: str, tmp_path: Path, **more: object) -> Command:
     return Command(("bash", "-c", line), cwd=str(tmp_path / "work"), **more)  # type: ignore[arg-type]  # as given
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 async def test_a_command_gives_its_output_and_exit_code(start: Start, tmp_path: Path) -> None:
