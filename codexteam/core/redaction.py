@@ -3,9 +3,9 @@
 import base64
 import json
 import re
+import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -20,8 +20,8 @@ MIN_VALUE_CHARACTERS = 8
 #: Of a value of several lines each line this long counts by itself, since keys are often printed indented.
 _MIN_LINE_CHARACTERS = 20
 
-#: The longest that any shape can be.
-_LONGEST_SHAPE_CHARACTERS = 25_000
+#: The longest that a key of one word can be: a JSON web token.
+_LONGEST_KEY_CHARACTERS = 24_600
 #: What a stream must remember of what it let out, to see a key that begins there: `Bearer ` is the longest beginning.
 _BEFORE_CHARACTERS = 9
 
@@ -35,17 +35,19 @@ class _Shape:
     trigger: str
     pattern: re.Pattern[str]
     """Matched where the trigger begins; the group `secret`, or else all of the match, is taken out."""
-    unfinished: re.Pattern[str]
-    """Matched where the trigger begins, while what follows the end of the text may make it longer."""
+
+
+#: What stands before no key.
+_NO_WORD = "(?<![A-Za-z0-9])"
 
 
 def _shape(trigger: str, rest: str) -> _Shape:
-    begin = rf"(?<![A-Za-z0-9]){re.escape(trigger)}"
-    return _Shape(trigger, re.compile(begin + rest), re.compile(rf"{begin}[A-Za-z0-9._~+/=-]{{0,24600}}\Z"))
+    """Give the shape of a key that is one word."""
+    return _Shape(trigger, re.compile(_NO_WORD + re.escape(trigger) + rest))
 
 
 _LONG = "{20,8192}"
-_SHAPES = (
+_WORDS = (
     # OpenAI, Anthropic and those who follow them; a digit tells a key from a style sheet's class
     _shape("sk-", rf"(?=[A-Za-z_-]{{0,32}}[0-9])[A-Za-z0-9_-]{_LONG}"),
     *(_shape(f"gh{kind}_", rf"[A-Za-z0-9_]{_LONG}") for kind in "pousr"),  # GitHub
@@ -62,10 +64,12 @@ _SHAPES = (
         "eyJ", r"(?<![_-]eyJ)[A-Za-z0-9_-]{10,8192}\.eyJ[A-Za-z0-9_-]{10,8192}\.[A-Za-z0-9_-]{10,8192}"
     ),  # a JSON web token
     *(_shape(word, rf"(?P<secret>[A-Za-z0-9._~+/-]{_LONG}={{0,2}})") for word in ("Bearer ", "bearer ")),
+)
+_SHAPES = (
+    *_WORDS,
     _Shape(  # user and password in a URL
         "://",
         re.compile(r"://[^\s/:@\[\]]{1,64}:(?P<secret>[^\s/@\[\]]{3,256})@"),
-        re.compile(r"://[^\s/:@\[\]]{1,64}(?::[^\s/@\[\]]{0,256})?\Z"),
     ),
     _Shape(
         "-----BEGIN ",
@@ -73,16 +77,22 @@ _SHAPES = (
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
             r"(?:(?:(?!-----)[\s\S]){0,16384}-----END [A-Z ]{0,40}PRIVATE KEY-----|[\sA-Za-z0-9+/=\\]{0,16384})"
         ),
-        re.compile(
-            r"-----BEGIN [A-Z ]{0,52}(?:-{0,5}\Z"
-            r"|(?<=PRIVATE KEY)-----(?:(?!-----END [A-Z ]{0,40}PRIVATE KEY-----)[\s\S]){0,16500}\Z)"
-        ),
     ),
 )
-_BY_TRIGGER = {shape.trigger: shape for shape in _SHAPES}
 #: Whether any shape can be there at all: one look instead of one for each.
-_TRIGGERS = re.compile("|".join(map(re.escape, _BY_TRIGGER)))
-#: The beginning of a trigger that is part of the secret, at the end of a text.
+_TRIGGERS = re.compile("|".join(re.escape(shape.trigger) for shape in _SHAPES))
+
+# Below: what may become a secret by what follows the end of a text.
+#: What a key of one word is made of.
+_WORD_CHARACTERS = f"{string.ascii_letters}{string.digits}._~+/=-"
+_BEGINS_WORD = re.compile(f"{_NO_WORD}(?:{'|'.join(re.escape(shape.trigger) for shape in _WORDS)})")
+_OPEN_URL = re.compile(r"://[^\s/:@\[\]]{1,64}(?::[^\s/@\[\]]{0,256})?\Z")
+_LONGEST_URL_CHARACTERS = len("://") + 64 + len(":") + 256
+_OPEN_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,52}"
+    r"(?:-{0,5}|(?<=PRIVATE KEY)-----(?:(?!-----)[\s\S]){0,16384}(?:-----E?N?D?[A-Z ]{0,53}-{0,4})?)\Z"
+)
+#: The beginning of a trigger that is part of the secret.
 _PART_OF_TRIGGER = re.compile(
     "|".join(
         f"{'' if shape.trigger.startswith('-') else '(?<![A-Za-z0-9])'}{re.escape(shape.trigger[:size])}\\Z"
@@ -108,29 +118,30 @@ class Redactor:
 
     def unfinished_from(self, text: str) -> int:
         """Give where the end of a text that goes on may be the beginning of a secret; the text's length if nowhere."""
-        found = [len(text)]
-        if self._guises:
-            # the longest first, which begins before the others
-            first = max(0, len(text) - len(self._guises[0]) + 1)
-            at = next((at for at in range(first, len(text)) if text[at:] in self._beginnings), len(text))
-            found.append(at)
-        first = max(0, len(text) - _LONGEST_SHAPE_CHARACTERS)
-        for trigger in _TRIGGERS.finditer(text, first):
-            if _BY_TRIGGER[trigger.group()].unfinished.match(text, trigger.start()):
-                found.append(trigger.start())
-                break
-        part = _PART_OF_TRIGGER.search(text, max(0, len(text) - _BEFORE_CHARACTERS * 2))
-        if part:
-            found.append(part.start())
-        return min(found)
+        found = [_open_word(text), self._open_value(text)]
+        url = _OPEN_URL.search(text, max(0, len(text) - _LONGEST_URL_CHARACTERS))
+        # five dashes end a key, so that one before another has ended
+        private_key = _OPEN_PRIVATE_KEY.match(text, max(0, text.rfind("-----BEGIN ")))
+        part = _PART_OF_TRIGGER.search(text, max(0, len(text) - len("-----BEGIN ")))
+        return min(found + [match.start() for match in (url, private_key, part) if match])
 
-    @cached_property
-    def _beginnings(self) -> frozenset[str]:
-        return frozenset(guise[:size] for guise in self._guises for size in range(1, len(guise)))
+    def _open_value(self, text: str) -> int:
+        # no guise is shorter than that
+        sizes = range(min(MIN_VALUE_CHARACTERS - 1, len(text)), 0, -1)
+        short = (size for size in sizes if any(guise.startswith(text[-size:]) for guise in self._guises))
+        found = [len(text) - next(short, 0)]
+        for guise in self._guises:
+            head = guise[:MIN_VALUE_CHARACTERS]
+            at = text.find(head, max(0, len(text) - len(guise) + 1))
+            while at >= 0 and not guise.startswith(text[at:]):
+                at = text.find(head, at + 1)
+            if at >= 0:
+                found.append(at)
+        return min(found)
 
     def redact(self, text: str) -> str:
         """Give the text with `[redacted]` for every secret in it; what touches or overlaps becomes one."""
-        return _cut_out(text, self.spans(text))
+        return _cut_out(text, self.spans(text), 0, len(text))
 
     def redact_json(self, value: JSONValue) -> JSONValue:
         """Give the value with every text in it redacted, keys included."""
@@ -174,47 +185,55 @@ class RedactedStream:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._before = ""
-        """The last characters that were let out: whether a key begins depends on what stands before it."""
-        self._held = ""
+        self._text = ""
+        """The last characters that were let out, and behind them what was not: a key may begin in these."""
+        self._let_out = 0
+        """How many they are."""
 
     def feed(self, piece: str) -> str:
         """Take a piece; give all but what may be the beginning of a secret."""
-        self._held += piece
-        cut = self._redactor.unfinished_from(self._held)
+        self._text += piece
         spans = self._spans()
+        cut = max(self._redactor.unfinished_from(self._text), self._let_out)
         for start, end in spans:
             # also what ends there: what follows may touch it
             if start < cut <= end:
                 cut = start
-        out = _cut_out(self._held[:cut], [span for span in spans if span[1] <= cut])
-        self._before = (self._before + self._held[:cut])[-_BEFORE_CHARACTERS:]
-        self._held = self._held[cut:]
-        return out
+        return self._give(cut, spans)
 
-    def finish(self) -> str:
-        """Give the rest."""
-        out = _cut_out(self._held, self._spans())
-        self._held = ""
-        return out
+    def finish(self, piece: str = "") -> str:
+        """Take the last piece; give the rest."""
+        self._text += piece
+        return self._give(len(self._text), self._spans())
 
     def _spans(self) -> list[_Span]:
-        skip = len(self._before)
         # of what stands before the first character nothing is remembered
-        first = 0 if skip < _BEFORE_CHARACTERS else 1
-        spans = self._redactor.spans(self._before + self._held, first=first)
-        return [(max(start - skip, 0), end - skip) for start, end in spans if end > skip]
+        first = 0 if self._let_out < _BEFORE_CHARACTERS else 1
+        spans = self._redactor.spans(self._text, first=first)
+        return [(max(start, self._let_out), end) for start, end in spans if end > self._let_out]
+
+    def _give(self, end: int, spans: list[_Span]) -> str:
+        out = _cut_out(self._text, [span for span in spans if span[1] <= end], self._let_out, end)
+        forgotten = max(0, end - _BEFORE_CHARACTERS)
+        self._text = self._text[forgotten:]
+        self._let_out = end - forgotten
+        return out
 
 
-def _cut_out(text: str, spans: list[_Span]) -> str:
-    if not spans:
-        return text
+def _open_word(text: str) -> int:
+    """Give where a key of one word begins that the end of the text belongs to; the text's length if there is none."""
+    word = max(len(text.rstrip(_WORD_CHARACTERS)), len(text) - _LONGEST_KEY_CHARACTERS)
+    begins = _BEGINS_WORD.finditer(text, max(0, word - len("Bearer ")))
+    return next((begin.start() for begin in begins if begin.end() >= word), len(text))
+
+
+def _cut_out(text: str, spans: list[_Span], position: int, upto: int) -> str:
+    """Give a part of the text, the spans in it replaced."""
     parts: list[str] = []
-    position = 0
     for start, end in spans:
         parts += [text[position:start], REDACTED]
         position = end
-    parts.append(text[position:])
+    parts.append(text[position:upto])
     return "".join(parts)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
+from codexteam.agent.tools.clip import as_text
 from codexteam.agent.tools.tool import Tool, ToolOutput, ToolProblem
 from codexteam.agent.tools.workplace import Workplace
 from codexteam.core.json_types import JSONObject
@@ -47,4 +48,4 @@ class ForeignTool:
     async def _short(self, text: str, call_id: str) -> str:
         name = hashlib.sha256(call_id.encode("utf-8", errors="replace")).hexdigest()[:6]
         limit = self.place.limits.output_tokens
-        return (await self.place.shorten(text.replace("\0", "\ufffd"), limit, name=f"{name}.txt"))[0]
+        return (await self.place.shorten(self.place.redactor.redact(as_text(text)), limit, name=f"{name}.txt"))[0]

@@ -44,8 +44,8 @@ class _Running:
     def text_of(self, seen: SessionOutput) -> str:
         """Give what a look brought as text; while the command runs, without what may be the beginning of a secret."""
         ended = seen.result is not None
-        text = self.printed.feed(as_text(self.decoder.decode(seen.output, final=ended)))
-        return text + self.printed.finish() if ended else text
+        text = as_text(self.decoder.decode(seen.output, final=ended))
+        return self.printed.finish(text) if ended else self.printed.feed(text)
 
 
 @dataclass(slots=True)
@@ -215,6 +215,7 @@ class _Look:
     session_number: int
     seen: SessionOutput
     text: str
+    """What it printed, secrets taken out."""
     seconds: float
     limit_tokens: int
     call_id: str

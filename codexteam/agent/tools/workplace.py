@@ -54,12 +54,11 @@ class Workplace:
         return await asyncio.shield(self.sandbox)
 
     async def shorten(self, text: str, limit_tokens: int, *, name: str) -> tuple[str, int]:
-        """Redact and clip a text; what was clipped is kept whole as the file `name`. Gives also its size in tokens."""
-        safe = self.redactor.redact(text)
-        clipped = clip(safe, min(limit_tokens, self.limits.output_tokens))
+        """Clip a text without secrets; what was clipped is kept whole as the file `name`. Gives also its size in tokens."""
+        clipped = clip(text, min(limit_tokens, self.limits.output_tokens))
         if clipped.left_out_bytes:
-            await asyncio.to_thread(self._keep, name, safe)
-        return clipped.text, tokens_of(len(safe.encode("utf-8", errors="replace")))
+            await asyncio.to_thread(self._keep, name, text)
+        return clipped.text, tokens_of(len(text.encode("utf-8", errors="replace")))
 
     def _keep(self, name: str, text: str) -> None:
         outputs = self.folder / "outputs"

@@ -73,3 +73,4 @@ async def test_what_is_no_secret_is_seen_at_once_and_whole_in_the_end(tmp_path: 
 async def test_a_character_that_comes_in_two_looks_is_one(tmp_path: Path) -> None:
     whole = "schön\n".encode()
     assert "".join(await _looks(tmp_path, [whole[:4], whole[4:], b"\xff"])) == "schön\n\ufffd"
+    assert await _looks(tmp_path, [b"ok \xe2", b"\x82"]) == ["ok ", "\ufffd"]

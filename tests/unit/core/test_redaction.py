@@ -36,6 +36,9 @@ _KEYS = [
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",
 ]
 
+#: What is secret in them is only a part.
+_IN_PART = ["Authorization: Bearer abcdefghijklmnopqrstuvwxyz", "https://user:s3cret-word@example.org/x"]
+
 
 @given(_SECRET, _TEXT, _TEXT)
 def test_a_known_value_is_taken_out_in_every_guise(secret: str, before: str, after: str) -> None:
@@ -67,7 +70,7 @@ def test_a_value_inside_longer_base64_is_taken_out(secret: str, user: str) -> No
     assert len(redacted) <= len("Authorization: Basic ") + len(REDACTED) + 2 * (len(user) * 4 // 3 + 4)
 
 
-@given(st.lists(_SECRET, max_size=3), _TEXT, st.lists(st.sampled_from(_KEYS), max_size=3), st.data())
+@given(st.lists(_SECRET, max_size=3), _TEXT, st.lists(st.sampled_from(_KEYS + _IN_PART), max_size=3), st.data())
 def test_a_stream_gives_what_the_whole_text_gives(
     secrets: list[str], filler: str, keys: list[str], data: st.DataObject
 ) -> None:
@@ -81,6 +84,17 @@ def test_a_stream_gives_what_the_whole_text_gives(
         out += stream.feed(text[position : position + size])
         position += size
     assert out + stream.finish() == redactor.redact(text)
+
+
+@pytest.mark.parametrize("key", [*_KEYS, *_IN_PART])
+def test_a_key_in_three_pieces_is_taken_out_wherever_they_end(key: str) -> None:
+    redactor = Redactor()
+    text = f"x {key} y"
+    for first in range(len(text)):
+        for second in range(first, len(text), 5):
+            stream = redactor.stream()
+            pieces = (text[:first], text[first:second], text[second:])
+            assert "".join(map(stream.feed, pieces)) + stream.finish() == redactor.redact(text), pieces
 
 
 @given(st.sampled_from(_KEYS), st.data())
@@ -183,3 +197,14 @@ def test_the_time_grows_with_the_text_and_not_faster(unit: str) -> None:
     redactor.redact(text)
     # an eighth of 8 MB; a quadratic search would take minutes
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("unit", [*_COSTLY, "-----BEGIN ", "-----END PRIVATE KEY-----", "-"])
+def test_looking_for_what_has_begun_takes_no_time_to_speak_of(unit: str) -> None:
+    redactor = Redactor(["sk-" * 10_000, "-" * 10_000 + "x"])
+    text = unit * (200_000 // len(unit))
+    start = time.process_time()
+    for ending in ("", " x", "-----END PRIVATE KEY----- x", "\n\n"):
+        redactor.unfinished_from(text + ending)
+    # on the loop at each look at a running command; a quadratic search took a second and more for a tenth of it
+    assert time.process_time() - start < 0.5
