@@ -19,7 +19,7 @@ class Clipped:
 
 
 def as_text(printed: str) -> str:
-    """Give what a command or a server printed without NUL, which services refuse: U+FFFD stands for it, as for what is no UTF-8."""
+    """Give what was printed without NUL, which services refuse: U+FFFD stands for it, as for what is no UTF-8."""
     return printed.replace("\0", "\ufffd")
 
 
