@@ -15,13 +15,16 @@ from codexteam.adapters.docker.client import ENGINE_ERRORS, APIError, EngineClie
 from codexteam.adapters.docker.containers import (
     BASE,
     CONFLICT,
+    MARK,
     TREE,
     StartFailedError,
     remove,
+    remove_base,
     remove_volume,
     server_archive,
     server_command,
     start,
+    unmake,
 )
 from codexteam.adapters.docker.hardening import container_options
 from codexteam.adapters.docker.image import Image
@@ -98,27 +101,45 @@ class Bases:
         image: Image,
         on_progress: Callable[[str], None] | None,
     ) -> Base:
-        docker = await self.client.connect()
         helper = f"{name}-helper"
         while True:
-            # the helper is there before its volume, and is removed when all is done: a volume without one is whole
+            # one helper at a time, by its name; what it made counts once its mark is there
             await self._wait_for_others(helper, name)
-            try:
-                found = await self.client.call(docker.volumes.get, name)
-                return Base(name, str(found.attrs["Mountpoint"]))
-            except NotFound:
-                if on_progress is not None:
-                    on_progress(f"checking {base.root_commit[:12]} out on {self.client.settings.name}")
+            found = await self._find(name)
+            if found is not None:
+                return found
+            if on_progress is not None:
+                on_progress(f"checking {base.root_commit[:12]} out on {self.client.settings.name}")
+            await remove_base(self.client, name)
             container = await self._make_helper(helper, name, image)
             if container is None:
                 continue
             try:
+                await remove_volume(self.client, name + MARK)
                 await self._fill(container, base, image)
+                await self._mark(name)
             except BaseException:
                 await remove(self.client, helper)
-                await remove_volume(self.client, name)
+                await remove_base(self.client, name)
                 raise
             await remove(self.client, helper)
+
+    async def _find(self, name: str) -> Base | None:
+        """Give a checkout that was finished."""
+        docker = await self.client.connect()
+        try:
+            await self.client.call(docker.volumes.get, name + MARK)
+            found = await self.client.call(docker.volumes.get, name)
+        except NotFound:
+            return None
+        return Base(name, str(found.attrs["Mountpoint"]))
+
+    async def _mark(self, name: str) -> None:
+        docker = await self.client.connect()
+        marks = dict(labels(What.BASE, self.owner))
+        await self.client.make(
+            lambda: docker.volumes.create(name + MARK, labels=marks), undo=lambda volume: volume.remove()
+        )
 
     async def _wait_for_others(self, helper: str, volume: str) -> None:
         """Wait while another process makes the base; remove what one left that was killed over it."""
@@ -133,10 +154,13 @@ class Bases:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
         await remove(self.client, helper)
-        await remove_volume(self.client, volume)
+        await remove_base(self.client, volume)
 
     async def _make_helper(self, helper: str, volume: str, image: Image) -> Container | None:
-        """Make the container, and with it the volume; None when another process was quicker."""
+        """Make the container, and with it the volume; None when another process was quicker.
+
+        Cancelled, it leaves neither, and what another process made it leaves alone.
+        """
         docker = await self.client.connect()
         options = container_options(_LIMITS, network="none", runtime=None, environment=image.environment)
         image.cover_volumes(options)
@@ -144,8 +168,16 @@ class Bases:
         options["mounts"] = [Mount(BASE, volume, type="volume", labels=marks, no_copy=True)]
         options |= {"name": helper, "labels": dict(labels(What.HELPER, self.owner))}
         command = server_command(f"{BASE}/{TREE}", base_git=None, private="/tmp/private")  # noqa: S108
+
+        def make() -> Container:
+            return docker.containers.create(image.id, list(command), **options)
+
+        def undo(container: Container) -> None:
+            unmake(container)
+            docker.api.remove_volume(volume)
+
         try:
-            return await self.client.call(lambda: docker.containers.create(image.id, list(command), **options))
+            return await self.client.make(make, undo)
         except APIError as error:
             if error.status_code == CONFLICT:
                 return None
@@ -166,15 +198,13 @@ class Bases:
         finally:
             await live.channel.close()
 
-    async def prune(self, *, used: set[str] | None = None) -> list[str]:
+    async def prune(self) -> list[str]:
         """Remove the checkouts that no container uses; give their names."""
         docker = await self.client.connect()
         chosen = {"label": ["codexteam=1", f"codexteam.what={What.BASE.value}", f"codexteam.owner={self.owner}"]}
-        removed = []
-        for volume in await self.client.call(docker.volumes.list, filters=chosen):
-            name = str(volume.name)
-            if name not in (used or set()) and await remove_volume(self.client, name):
-                removed.append(name)
+        names = {str(volume.name) for volume in await self.client.call(docker.volumes.list, filters=chosen)}
+        found = {name.removesuffix(MARK) for name in names}
+        removed = [name for name in sorted(found) if await remove_base(self.client, name) and name in names]
         self._made.clear()
         return removed
 

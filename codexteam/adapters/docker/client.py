@@ -1,8 +1,9 @@
 """A Docker engine's API, called in threads."""
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -60,6 +61,26 @@ class EngineClient:
         """Run one blocking call in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
+
+    async def make(self, function: Callable[[], T], undo: Callable[[T], object]) -> T:
+        """Run one blocking call that makes something. Cancelled, it waits for what is made and has it undone.
+
+        A call that has begun cannot be stopped: what it makes would be nobody's.
+        """
+        made = asyncio.ensure_future(self.call(function))
+        try:
+            return await asyncio.shield(made)
+        except asyncio.CancelledError:
+            undoing = asyncio.ensure_future(self._undo(made, undo))
+            while not undoing.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([undoing])
+            undoing.result()
+            raise
+
+    async def _undo(self, made: Awaitable[T], undo: Callable[[T], object]) -> None:
+        with contextlib.suppress(*ENGINE_ERRORS):  # a sweep finds by its label what is left
+            await self.call(undo, await made)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -10,7 +10,7 @@ from docker.models.containers import Container
 
 from codexteam.adapters.docker.client import ENGINE_ERRORS, APIError, EngineClient, NotFound, said_by
 from codexteam.adapters.docker.hardening import INSIDE, UID
-from codexteam.adapters.docker.streams import adopt
+from codexteam.adapters.docker.streams import adopt, let_go
 from codexteam.adapters.sandbox_channel import Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, Hello, server_settings, server_source
 
@@ -18,6 +18,8 @@ from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, Hell
 BASE = f"{INSIDE}/base"
 PRIVATE = f"{INSIDE}/private"
 TREE = "tree"
+#: What is behind a base's name in that of the empty volume that says it is whole.
+MARK = "-whole"
 _SERVER = "sandbox_server"
 _COMPILED = "compiled"
 # imported, not run, so that its compiled form is kept as well
@@ -74,12 +76,17 @@ async def create(client: EngineClient, image: str, command: Sequence[str], optio
         return docker.containers.create(image, list(command), **options)
 
     try:
-        return await client.call(make)
+        return await client.make(make, undo=unmake)
     except APIError as error:
         if error.status_code != CONFLICT:
             raise
     await remove(client, str(options["name"]))
-    return await client.call(make)
+    return await client.make(make, undo=unmake)
+
+
+def unmake(container: Container) -> None:
+    """Remove a container that was just made."""
+    container.remove(force=True, v=True)
 
 
 async def start(client: EngineClient, container: Container) -> Live:
@@ -92,7 +99,7 @@ async def start(client: EngineClient, container: Container) -> Live:
         # attached before it starts: nothing it says is missed
         docker = await client.connect()
         params: Any = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        found = await client.call(lambda: docker.api.attach_socket(str(container.id), params))
+        found = await client.make(lambda: docker.api.attach_socket(str(container.id), params), undo=let_go)
         reader, writer = await adopt(found)
     except ENGINE_ERRORS as error:
         raise StartFailedError(said_by(error)) from error
@@ -156,4 +163,18 @@ async def remove_volume(client: EngineClient, name: str) -> bool:
         if isinstance(error, NotFound) or error.status_code == CONFLICT:
             return False
         raise
+    return True
+
+
+async def remove_base(client: EngineClient, name: str) -> bool:
+    """Remove a checkout, then its mark; False when it is in use."""
+    docker = await client.connect()
+    if not await remove_volume(client, name):
+        try:
+            await client.call(docker.volumes.get, name)
+        except NotFound:
+            pass
+        else:
+            return False
+    await remove_volume(client, name + MARK)
     return True

@@ -19,7 +19,7 @@ from codexteam.adapters import network_relay
 from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient
 from codexteam.adapters.docker.containers import StartFailedError
 from codexteam.adapters.docker.hardening import UID
-from codexteam.adapters.docker.streams import adopt
+from codexteam.adapters.docker.streams import adopt, let_go
 from codexteam.adapters.network_proxy import Proxy
 from codexteam.config.settings import NetworkKind, NetworkPolicy
 from codexteam.core.json_types import JSONObject
@@ -103,7 +103,9 @@ class Connection:
             user=f"{UID}:{UID}",
             workdir="/",
         )
-        reader, writer = await adopt(await self._client.call(api.exec_start, made["Id"], socket=True))
+        reader, writer = await adopt(
+            await self._client.make(lambda: api.exec_start(made["Id"], socket=True), undo=let_go)
+        )
         try:
             try:
                 await reader.readexactly(9)  # its first frame says that it listens

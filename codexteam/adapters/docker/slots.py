@@ -132,8 +132,8 @@ class Slots:
         options |= {"user": "0:0", "cap_add": ["DAC_OVERRIDE", "CHOWN", "FOWNER"], "oom_score_adj": 0}
         command = server_command("/tmp", base_git=None, private="/tmp/private")  # noqa: S108
         options |= {"name": name, "labels": marks}
-        container = await create(self.client, image.id, command, options)
         try:
+            container = await create(self.client, image.id, command, options)
             live = await start(self.client, container)
             await self.client.call(container.reload)
         except BaseException:

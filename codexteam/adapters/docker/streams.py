@@ -60,17 +60,16 @@ async def adopt(found: object) -> tuple[FramedReader, asyncio.StreamWriter]:
     plain = getattr(found, "_sock", found)
     assert isinstance(plain, socket.socket)
     taken = socket.socket(fileno=os.dup(plain.fileno()))
-    _close(found, plain)
+    let_go(found)
     taken.setblocking(False)  # noqa: FBT003
     reader, writer = await asyncio.open_connection(sock=taken, limit=1 << 20)
     return FramedReader(reader), writer
 
 
-def _close(found: object, plain: socket.socket) -> None:
-    """Let go of docker-py's view of the connection, each object of which holds on to it."""
-    for thing in (found, getattr(found, "_response", None)):
+def let_go(found: object) -> None:
+    """Close docker-py's view of a connection, each object of which holds on to it."""
+    for thing in (found, getattr(found, "_response", None), getattr(found, "_sock", None)):
         close = getattr(thing, "close", None)
         if close is not None:
             with contextlib.suppress(OSError, ValueError):
                 close()
-    plain.close()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from codexteam.adapters.docker.client import EngineClient
-from codexteam.adapters.docker.containers import remove, remove_volume
+from codexteam.adapters.docker.containers import remove, remove_base, remove_volume
 from codexteam.adapters.docker.naming import OURS, RUN, What, sandbox_name, what_of
 from codexteam.core.ids import AgentKey
 
@@ -26,7 +26,7 @@ async def sweep(client: EngineClient, owner: str, run_id: str | None, keep: Sequ
             if container.status != "running" and await remove(client, name):
                 removed.append(name)
                 if name.endswith("-helper"):  # its checkout was never finished
-                    await remove_volume(client, name.removesuffix("-helper"))
+                    await remove_base(client, name.removesuffix("-helper"))
             continue
         spared = name in kept or (kept and what == What.SLOTS) or (run_id is not None and marks.get(RUN) != run_id)
         if not spared and await remove(client, name):

@@ -1,6 +1,7 @@
 """What is docker's own: confinement as the engine sees it, loss and leftovers, quotas, images."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from codexteam.config.settings import EngineSettings, NetworkKind, NetworkPolicy
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import Command
 from tests.contract.test_sandbox import SANDBOX_IMAGE
-from tests.integration.docker.support import LIMITS, built, rig
+from tests.integration.docker.support import LIMITS, Rig, built, rig
 
 pytestmark = pytest.mark.docker
 
@@ -186,6 +187,44 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
+
+
+async def test_a_checkout_that_is_given_up_at_any_moment_leaves_nothing_half_made(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    async with rig(tmp_path) as found:
+        owned: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={tmp_path}"}
+        whole = 0
+        for hundredths in range(0, 60, 5):
+            making = asyncio.create_task(found.engine.prepare(found.base))
+            await asyncio.wait([making], timeout=hundredths / 100)
+            whole += making.done()
+            making.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await making
+            assert client.containers.list(all=True, filters=owned) == [], hundredths
+            assert whole or client.volumes.list(filters=owned) == [], hundredths
+        assert (await (await found.start()).run(sh("cat a.txt"))).output == b"one\n"
+
+
+async def test_a_checkout_without_its_mark_is_made_anew(tmp_path: Path, client: docker.DockerClient) -> None:
+    owned: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={tmp_path}"}
+    async with rig(tmp_path) as found:
+        await found.engine.prepare(found.base)
+        base, mark = sorted(client.volumes.list(filters=owned), key=lambda volume: str(volume.name))
+        assert str(mark.name).startswith(str(base.name))
+        # as a process leaves them that is killed before it had filled one
+        marks = base.attrs["Labels"]
+        for volume in (mark, base):
+            volume.remove()
+        client.volumes.create(str(base.name), labels=marks)
+        again = Rig(tmp_path, found.settings, os.environ)
+        sandbox = await again.start()
+        assert (await sandbox.run(sh("cat a.txt"))).output == b"one\n"
+        await sandbox.close()
+        await again.engine.close()
+        assert str(base.name) in await found.engine.sweep(None)
+        assert client.volumes.list(filters=owned) == []
 
 
 async def test_what_a_killed_codexteam_left_ends_by_itself_and_is_swept(

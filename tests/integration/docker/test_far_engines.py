@@ -12,7 +12,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,21 @@ from tests.integration.docker.support import Rig, rig
 pytestmark = pytest.mark.docker
 
 SOCKET = "/var/run/docker.sock"
-#: What a relay carries at the moment, to break it.
-RELAYED: set[asyncio.StreamWriter] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The engine, reachable over TCP."""
+
+    url: str
+    carried: set[asyncio.StreamWriter]
+    """What it carries at the moment, to break it."""
 
 
 @contextlib.asynccontextmanager
-async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """The engine, reachable over TCP."""
+async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
+    """Have one for as long as the block lasts."""
+    carried: set[asyncio.StreamWriter] = set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -44,13 +52,13 @@ async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_unix_connection(SOCKET)
-        RELAYED.update((writer, far_writer))
+        carried.update((writer, far_writer))
         await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
-        RELAYED.difference_update((writer, far_writer))
+        carried.difference_update((writer, far_writer))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
     try:
-        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield Relay(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", carried)
     finally:
         server.close()
 
@@ -85,7 +93,7 @@ async def use(found: Rig) -> None:
 
 
 async def test_an_engine_over_tcp(tmp_path: Path) -> None:
-    async with relay() as host, rig(tmp_path, engines=(EngineSettings("far", host=host),)) as found:
+    async with relay() as way, rig(tmp_path, engines=(EngineSettings("far", host=way.url),)) as found:
         await use(found)
 
 
@@ -100,7 +108,8 @@ async def test_an_engine_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     context.load_cert_chain(certificates / "server-cert.pem", certificates / "server-key.pem")
     context.load_verify_locations(certificates / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
-    async with relay(context) as host:
+    async with relay(context) as way:
+        host = way.url
         engine = EngineSettings("far", host=host, cert_path=certificates, tls_verify=True)
         async with rig(tmp_path, engines=(engine,)) as found:
             await use(found)
@@ -131,7 +140,8 @@ async def test_an_engine_over_ssh(tmp_path: Path) -> None:
 
 
 async def test_an_engine_named_by_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with relay() as host:
+    async with relay() as way:
+        host = way.url
         folder = tmp_path / "docker" / "contexts" / "meta" / hashlib.sha256(b"away").hexdigest()
         folder.mkdir(parents=True)
         meta = {"Name": "away", "Metadata": {}, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}}}
@@ -164,11 +174,11 @@ async def test_a_repository_cannot_name_an_engine(tmp_path: Path, monkeypatch: p
 
 async def test_an_engine_that_goes_away_loses_the_sandbox_and_nothing_else(tmp_path: Path) -> None:
     async with rig(tmp_path) as near:
-        async with relay() as host:
-            far = Rig(tmp_path, replace(near.settings, engines=(EngineSettings("far", host=host),)), os.environ)
+        async with relay() as way:
+            far = Rig(tmp_path, replace(near.settings, engines=(EngineSettings("far", host=way.url),)), os.environ)
             sandbox = await far.start()
             assert (await sandbox.run(Command(("true",)))).ok
-        for each in list(RELAYED):
+        for each in list(way.carried):
             each.close()
         with pytest.raises(SandboxLost):
             await sandbox.run(Command(("true",)))
