@@ -130,11 +130,15 @@ class LockHolder:
 
     def is_listening(self) -> bool:
         """Say whether SIGUSR1 makes it look for requests; a process that does not catch it would be ended by it."""
+        return self._has("SigCgt", signal.SIGUSR1)
+
+    def _has(self, mask: str, number: int) -> bool:
+        """Say whether a signal is in one of the masks that the kernel shows of a process."""
         with suppress(OSError, ValueError):
             status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
             for line in status.splitlines():
-                if line.startswith("SigCgt:"):
-                    return bool(int(line.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+                if line.startswith(f"{mask}:"):
+                    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
         return False
 
     def wake(self) -> bool:
@@ -151,7 +155,8 @@ class LockHolder:
         if not self.pid:
             return False
         with suppress(OSError):
-            os.kill(self.pid, signal.SIGINT)
+            # one that was started in the background may ignore Ctrl-C
+            os.kill(self.pid, signal.SIGTERM if self._has("SigIgn", signal.SIGINT) else signal.SIGINT)
             return True
         return False
 

@@ -37,7 +37,9 @@ class Signals:
 
     async def guard(self, work: Awaitable[int]) -> int:
         """Give the exit code of a command, or that of the signal which ended it before it had begun."""
-        for number in _ENDING:
+        # what nohup, or a shell that starts it in the background, has it ignore stays ignored
+        heeded = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heeded:
             self._loop.add_signal_handler(number, self._arrived, number)
         self._work = asyncio.ensure_future(work)
         try:
@@ -48,7 +50,7 @@ class Signals:
             sys.stderr.write("interrupted\n")
             return 128 + self._cancelled_by
         finally:
-            for number in _ENDING:
+            for number in heeded:
                 self._loop.remove_signal_handler(number)
 
     @contextmanager

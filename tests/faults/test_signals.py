@@ -129,3 +129,38 @@ def test_the_third_signal_ends_a_command_that_does_not_end(tmp_path: Path) -> No
             time.sleep(0.1)
             process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 128 + signal.SIGTERM
+
+
+def test_what_nohup_or_a_background_has_a_command_ignore_stays_ignored() -> None:
+    code = (
+        "import asyncio, signal, sys\n"
+        "from codexteam.app.signals import run_guarded_by_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "async def command(signals):\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.to_thread(sys.stdin.readline)\n"
+        "    print('done', flush=True)\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "    return 0\n"
+        "sys.exit(run_guarded_by_signals(command))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        process.stdin.write("on\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 128 + signal.SIGTERM

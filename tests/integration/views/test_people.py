@@ -35,7 +35,9 @@ async def main():
     store = SqliteStore(state / "state.sqlite")
     over = asyncio.Event()
     woken = asyncio.Event()
-    if answers != "deaf":
+    if answers == "deaf, and in the background":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    elif answers != "deaf":
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, woken.set)
     with RepositoryLock(state, common, started="now") as lock:
         lock.name_run(run_id)
@@ -257,8 +259,9 @@ def test_a_run_that_is_still_being_opened_is_told_by_a_request_that_it_finds(pro
 
 
 @pytest.mark.slow
-def test_stopping_a_run_that_is_still_being_opened_interrupts_it(project: Project, cli: Cli) -> None:
+@pytest.mark.parametrize("answers", ["deaf", "deaf, and in the background"])
+def test_stopping_a_run_that_is_still_being_opened_interrupts_it(project: Project, cli: Cli, answers: str) -> None:
     project.record(RUN, waiting_world().history, state="running")
-    with sitting(project, "deaf") as process:
+    with sitting(project, answers) as process:
         assert cli("stop").code == 0
         assert process.wait(timeout=60) != 0
