@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 #: Time is counted in pieces of at most this many seconds.
-_PIECE_SECONDS = 10.0
+PIECE_SECONDS = 10.0
 #: A piece that took this much longer than it should have was no waiting: the process did not run.
-_LATE_SECONDS = 2.0
+LATE_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -38,12 +38,12 @@ class _Pieces:
         self._begin()
 
     def _begin(self) -> None:
-        self._piece_seconds = min(max(self._left_seconds, 0.0), _PIECE_SECONDS)
+        self._piece_seconds = min(max(self._left_seconds, 0.0), PIECE_SECONDS)
         self._due = self._loop.time() + self._piece_seconds
         self._timer = self._loop.call_at(self._due, self._passed)
 
     def _passed(self) -> None:
-        if self._loop.time() - self._due <= _LATE_SECONDS:
+        if self._loop.time() - self._due <= LATE_SECONDS:
             self._left_seconds -= self._piece_seconds
         if self._left_seconds <= 0:
             self._scope.reschedule(self._loop.time())

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import TypeVar
 
+from codexteam.adapters.awake import LATE_SECONDS, PIECE_SECONDS
 from codexteam.ports.clock import Clock
 
 _Result = TypeVar("_Result")
@@ -18,7 +19,8 @@ class Deadline:
     """Watches one try: `wait` ends with an error once nothing has moved for `idle_seconds`, or all took too long.
 
     One sleeping task for the whole try: a stream has thousands of events, and a timer for each would cost more than
-    reading it.
+    reading it. Time in which this process was stopped does not count: the answer may have come meanwhile, is paid for,
+    and lies unread.
     """
 
     def __init__(self, clock: Clock, *, idle_seconds: float, total_seconds: float) -> None:
@@ -78,6 +80,11 @@ class Deadline:
                 self._passed = f"it did not end within {self._total_seconds:g} s"
             if self._passed:
                 break
-            await self._clock.sleep(min(idle_left, total_left))
+            piece_seconds = min(idle_left, total_left, PIECE_SECONDS)
+            await self._clock.sleep(piece_seconds)
+            late_seconds = self._clock.monotonic_seconds() - now - piece_seconds
+            if late_seconds > LATE_SECONDS:
+                self._moved_at += late_seconds
+                self._began_at += late_seconds
         if self._scope is not None:
             self._scope.reschedule(asyncio.get_running_loop().time())
