@@ -13,6 +13,7 @@ from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.access import check_access
 from codexteam.app.looking import Where, state_of
+from codexteam.app.open_files import allow_open_files
 from codexteam.app.signals import Signals, run_guarded_by_signals
 from codexteam.app.sitting import Ended, Sitting, Table, opened_store
 from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned, repository_lock
@@ -171,6 +172,7 @@ def _folder(cwd: Path, ground: Ground) -> str:
 async def _sit(
     sitting: Sitting, store: Store, clock: SystemClock, view: View, signals: Signals
 ) -> tuple[Ended, Board, "Console"]:
+    allow_open_files()
     try:
         return await _noted_sitting(sitting, store, clock, view, signals)
     except CodexteamError as error:

@@ -1,6 +1,7 @@
 """How sandboxes are started on this machine: which program, which limits, found by trying."""
 
 import asyncio
+import errno
 import os
 import platform
 import shutil
@@ -21,6 +22,12 @@ from codexteam.ports.sandbox import Command
 
 #: The first bubblewrap with `--overlay-src`.
 _FIRST_WITH_LAYERS = (0, 11)
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+_FILES_HINT = "allow more open files (ulimit -n 4096)"
+_NAMESPACES_HINT = (
+    "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+    "kernel.apparmor_restrict_unprivileged_userns=0), or use docker"
+)
 
 
 @dataclass(slots=True)
@@ -71,6 +78,7 @@ async def find_way(folder: Path, given: Sequence[Binary] | None, *, plain: bool 
         SandboxUnavailable: nothing works; says why and what to do.
     """
     problems = []
+    crowded = False
     binaries = find_binaries() if given is None else given
     if not binaries:
         raise SandboxUnavailable("bubblewrap is not installed", hint=INSTALL_HINT)
@@ -85,14 +93,14 @@ async def find_way(folder: Path, given: Sequence[Binary] | None, *, plain: bool 
                 await _prove(plan)
             except (StartFailedError, ChannelClosedError, OSError) as error:
                 problems.append(f"{way.binary.path}: {error}")
+                crowded = crowded or (isinstance(error, OSError) and error.errno in _TOO_MANY_FILES)
             else:
                 return way
     finally:
         shutil.rmtree(probe, ignore_errors=True)
     raise SandboxUnavailable(
         f"bubblewrap does not work here: {'; '.join(problems)}",
-        hint="allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
-        "kernel.apparmor_restrict_unprivileged_userns=0), or use docker",
+        hint=_FILES_HINT if crowded else _NAMESPACES_HINT,
     )
 
 
