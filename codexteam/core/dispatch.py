@@ -165,15 +165,17 @@ def _start_round(draft: Draft) -> None:
         return
     number = state.round + 1
     only_tests = bool(state.batch) and all(name.startswith("qa.") for name, _ in state.batch)
-    draft.set(round=number, judging=Judging(number, tip, frozenset(unheard)), batch=())
+    draft.set(round=number, judging=Judging(number, tip, frozenset(unheard), frozenset(unheard)), batch=())
     for name, _ in state.batch:
         if (task_id := TaskId(name)) in draft.tasks:
             draft.tasks[task_id] = replace(draft.tasks[task_id], round=number)
     open_findings = tuple(known.finding for known in draft.open_findings())
     for gate in unheard:
         record = state.gates.get(gate)
-        since = record.commit if record else state.base or tip
-        draft.hand_out(RunGate(number, gate, tip, since, state.batch, open_findings, only_tests))
+        since = (record.judged if record else None) or state.base or tip
+        # who gave no verdict last time has more to judge than what came since
+        spared = only_tests and record is not None and record.judged == record.commit
+        draft.hand_out(RunGate(number, gate, tip, since, state.batch, open_findings, spared))
 
 
 def _heard(draft: Draft, gate: GateName, tip: CommitId) -> bool:
@@ -219,13 +221,14 @@ def replan(draft: Draft) -> None:
 
 
 def _mark_fixed(draft: Draft) -> None:
-    """Close findings that their gate, asked about them on the judged commit, did not repeat."""
+    """Close findings that their gate, asked about them in this round, did not repeat."""
     judged = draft.state.judging
     if judged is None:
         return
     for known in draft.open_findings():
-        heard = _heard(draft, known.finding.gate, judged.commit)
-        if heard and known.last_round < judged.round and _may_close(draft, known):
+        gate = known.finding.gate
+        asked = gate in judged.asked and _heard(draft, gate, judged.commit)
+        if asked and known.last_round < judged.round and _may_close(draft, known):
             draft.put_finding(replace(known, status=FindingStatus.FIXED))
 
 

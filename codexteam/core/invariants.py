@@ -1,6 +1,7 @@
 """What is true of every state. Tests check it after each step; a failure is a bug."""
 
 from codexteam.core.effects import Integrate, IntegrateExtra, Result, Work
+from codexteam.core.events import Verdict
 from codexteam.core.findings import GateName
 from codexteam.core.plan_graph import graph_of
 from codexteam.core.scopes import scopes_overlap
@@ -58,7 +59,13 @@ def _green(state: RunState) -> list[tuple[bool, str]]:
     missing: list[GateName] = [gate for gate in state.rules.gates if gate not in state.gates]
     still_open = [i for i, known in state.findings.items() if known.status is FindingStatus.OPEN]
     failed = [i for i, known in state.tasks.items() if known.phase in TERMINAL - {TaskPhase.MERGED, TaskPhase.DROPPED}]
+    verdicts = {gate: record.verdict for gate, record in state.gates.items() if gate in state.rules.gates}
+    silent = [gate for gate, verdict in verdicts.items() if verdict is Verdict.UNANSWERED]
+    waived = {known.finding.gate for known in state.findings.values() if known.status is FindingStatus.WAIVED}
+    blocking = [gate for gate, verdict in verdicts.items() if verdict is Verdict.BLOCK and gate not in waived]
     return [
+        (not silent, f"green without a verdict of {silent}"),
+        (not blocking, f"green against {blocking}, of which no finding was waived"),
         (not missing, f"green without {missing}"),
         (all(commit == state.landed for commit in heard), f"green on {state.landed}, but judged were {heard}"),
         (state.landed == state.tip, "green, but the branch is elsewhere"),

@@ -159,6 +159,8 @@ class GateRecord:
     verdict: Verdict
     unanswered: int = 0
     """Times in a row that it gave no answer."""
+    judged: CommitId | None = None
+    """The commit of its newest real verdict: what came after has not been judged. None before its first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ class Judging:
     round: int
     commit: CommitId
     waiting: frozenset[GateName]
+    asked: frozenset[GateName] = frozenset()
+    """All that this round asks, whether they have answered or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,7 +299,8 @@ def _gate_finished(draft: Draft, event: GateFinished) -> None:
     before = draft.state.gates.get(event.gate)
     silent = event.verdict is Verdict.UNANSWERED
     unanswered = (before.unanswered if before else 0) + 1 if silent else 0
-    record = GateRecord(event.commit, event.verdict, unanswered)
+    judged = (before.judged if before else None) if silent else event.commit
+    record = GateRecord(event.commit, event.verdict, unanswered, judged)
     waiting = judging.waiting - {event.gate}
     draft.set(gates={**draft.state.gates, event.gate: record}, judging=replace(judging, waiting=waiting))
     if event.tests_commit is not None:

@@ -32,26 +32,33 @@ def judge(
 ) -> Failure | None:
     """Say what a command's failure is; None when it passed.
 
-    `base` is the same command on the base commit, None when it did not run there: then a failure is new. `reruns` are
-    repetitions on the judged tree.
+    `base` is the same command on the base commit, None when it did not run there; then, and where its end is not known,
+    a failure is new. `reruns` are repetitions on the judged tree.
     """
     if outcome.ok:
         return None
-    now = outcome.failed_tests
-    before = base.failed_tests if base is not None and not base.ok else frozenset()
-    fresh = tuple(sorted(now - before)) if now is not None and before is not None else ()
-    if base is not None and not base.ok and not fresh:
-        # the same tests fail as before; of an unknown runner we only know that it failed before
+    red = base if base is not None and not base.ok and (base.has_ended or base.timed_out) else None
+    if red is not None and _as_before(outcome, red):
         return Failure(outcome, FailureKind.OLD)
-    if any(rerun.ok or _passes(fresh, rerun) for rerun in reruns):
+    before = (red.failed_tests if red is not None else None) or frozenset()
+    fresh = tuple(sorted((outcome.failed_tests or frozenset()) - before))
+    # that other tests fail instead does not clear it
+    if any(rerun.ok or (red is not None and _as_before(rerun, red)) for rerun in reruns):
         return Failure(outcome, FailureKind.FLAKY, fresh)
     return Failure(outcome, FailureKind.NEW, fresh)
 
 
-def _passes(fresh: Sequence[str], rerun: CommandOutcome) -> bool:
-    """Say whether none of the freshly failed tests failed again."""
-    again = rerun.failed_tests
-    return bool(fresh) and again is not None and not again.intersection(fresh)
+def _as_before(outcome: CommandOutcome, red: CommandOutcome) -> bool:
+    """Say whether a failure is no worse than the base's: it ended in the same way, and no further test failed."""
+    if outcome.timed_out or red.timed_out:
+        return outcome.timed_out and red.timed_out
+    if not outcome.has_ended:
+        return False
+    before, now = red.failed_tests, outcome.failed_tests
+    if before is None:
+        return True  # of an unknown runner we only know that it failed before
+    # one that named its failures, and now names none or ends otherwise, did not come as far
+    return now is not None and now <= before and outcome.exit_code == red.exit_code
 
 
 def needs_rerun(outcome: CommandOutcome, base: CommandOutcome | None) -> bool:

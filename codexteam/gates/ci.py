@@ -33,24 +33,22 @@ async def gate_commands(office: Office) -> tuple[str, ...]:
 
 
 async def baseline(office: Office, base: CommitId, commands: Sequence[str]) -> list[CommandOutcome]:
-    """Give what the commands return on the base commit; run once for each tree, command and image, and kept."""
+    """Give what the commands return on the base commit; run once for each tree, command and image, and kept.
+
+    What did not end by itself is not kept: it says nothing of the next time.
+    """
     tree = await office.repo.tree_of(base)
     image = office.settings.team.sandbox.image or office.engine.name
     keys = {command: f"{tree}/{image}/{command}" for command in commands}
-    known = {command: await office.store.get(_BASELINES, key) for command, key in keys.items()}
-    missing = [command for command, value in known.items() if value is None]
+    stored = {command: await office.store.get(_BASELINES, key) for command, key in keys.items()}
+    known = {command: CommandOutcome.from_json(value) for command, value in stored.items() if value is not None}
+    missing = [command for command in keys if command not in known or not known[command].has_ended]
     fresh = by_command(await check_commit(office, base, missing, name="baseline")) if missing else {}
-    outcomes = []
-    for command, key in keys.items():
-        stored = known[command]
-        if stored is not None:
-            outcomes.append(CommandOutcome.from_json(stored))
-            continue
-        outcome = fresh[command]
-        await office.store.put(_BASELINES, key, outcome.as_json())
+    for command, outcome in fresh.items():
+        if outcome.has_ended:
+            await office.store.put(_BASELINES, keys[command], outcome.as_json())
         office.tell("baseline.checked", {"commit": base, "command": command, "exit_code": outcome.exit_code})
-        outcomes.append(outcome)
-    return outcomes
+    return [fresh.get(command) or known[command] for command in keys]
 
 
 async def new_failures(

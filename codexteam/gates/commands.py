@@ -29,6 +29,11 @@ class CommandOutcome:
         return self.exit_code == 0 and not self.timed_out
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself, so that it would end so again."""
+        return self.exit_code is not None and not self.timed_out
+
+    @property
     def failed_tests(self) -> frozenset[str] | None:
         """Give the failed tests' names, where the runner is known."""
         return None if self.ok else failed_tests(self.output)

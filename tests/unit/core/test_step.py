@@ -241,6 +241,57 @@ def test_a_gate_without_an_answer_has_not_passed() -> None:
     assert "ci_runner" in finish.reason
 
 
+def test_a_gate_without_a_verdict_is_asked_again_about_all_that_it_has_not_judged() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    first = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+    world.send(GateFinished(first.round, first.gate, first.commit, Verdict.UNANSWERED))
+
+    again = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+
+    assert (again.round, again.commit) == (2, first.commit)
+    assert again.since == first.since == world.state.base
+
+
+def test_qa_that_gave_no_verdict_is_not_spared_for_its_own_tests() -> None:
+    rules = Rules(gates=(GateName.CI, GateName.QA), scout=False, document=False, release=False)
+    world = started(World(tasks("T1"), rules))
+    finish_work(world, "T1")
+    effects = [e for e in world.state.in_flight.values() if isinstance(e, RunGate)]
+    ci, qa = sorted(effects, key=lambda effect: effect.gate.value)
+    world.send(GateFinished(ci.round, ci.gate, ci.commit, Verdict.SHIP))
+    world.send(GateFinished(qa.round, qa.gate, qa.commit, Verdict.UNANSWERED, tests_commit=world.commit()))
+    while not (again := [e for e in world.state.in_flight.values() if isinstance(e, RunGate)]):
+        world.send(world.answer(next(iter(world.state.in_flight.values()))))
+
+    spared = {effect.gate: (effect.only_tests_since, effect.since) for effect in again}
+    assert spared[GateName.CI] == (True, ci.commit)
+    assert spared[GateName.QA] == (False, world.state.base)
+
+
+def test_a_block_is_not_lifted_by_a_round_in_which_its_gate_is_not_asked() -> None:
+    rules = Rules(gates=(GateName.CI, GateName.REVIEW), scout=False, document=False, release=False)
+    world = started(World(tasks("T1"), rules))
+    finish_work(world, "T1")
+    ci, review = (world.state.in_flight[f"gate.1.{gate.value}"] for gate in rules.gates)
+    assert isinstance(ci, RunGate)
+    assert isinstance(review, RunGate)
+    world.send(GateFinished(1, ci.gate, ci.commit, Verdict.BLOCK, (must_fix(),)))
+    world.send(GateFinished(1, review.gate, review.commit, Verdict.UNANSWERED))
+    # what was to mend it finds nothing to change, so that the commit stays
+    while "gate.2.reviewer" not in world.state.in_flight:
+        effect = next(iter(world.state.in_flight.values()))
+        nothing = isinstance(effect, Work) and AttemptSucceeded(effect.task_id, effect.attempt, None, "nothing to do")
+        world.send(nothing or world.answer(effect))
+    assert [key for key in world.state.in_flight if key.startswith("gate.")] == ["gate.2.reviewer"]
+
+    world.send(GateFinished(2, GateName.REVIEW, review.commit, Verdict.SHIP))
+
+    assert [known.status.value for known in world.state.findings.values()] == ["open"]
+    assert world.run().result is Result.GREEN, "a fix that changes something, judged by both, lifts it"
+    assert world.state.round == 3
+
+
 def test_the_same_finding_in_three_rounds_asks_a_person_with_what_is_open() -> None:
     world = started(World(tasks("T1"), ONE_GATE))
     finish_work(world, "T1")

@@ -16,7 +16,9 @@ def outcome(exit_code: int | None, output: str = "", *, timed_out: bool = False)
 PASS = outcome(0)
 A = outcome(1, "FAILED tests/test_x.py::test_a - assert 1 == 2\n1 failed")
 AB = outcome(1, "FAILED tests/test_x.py::test_a - x\nFAILED tests/test_x.py::test_b - y\n2 failed")
+B = outcome(1, "FAILED tests/test_x.py::test_b - y\n1 failed")
 OPAQUE = outcome(2, "something broke")
+SEGFAULT = outcome(139, "FAILED tests/test_x.py::test_a - assert 1 == 2\nSegmentation fault")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,23 @@ OPAQUE = outcome(2, "something broke")
         pytest.param(AB, A, [A], FailureKind.FLAKY, ("tests/test_x.py::test_b",), id="the new one passes again"),
         pytest.param(outcome(None, timed_out=True), PASS, [], FailureKind.NEW, (), id="timeout"),
         pytest.param(outcome(None), PASS, [], FailureKind.NEW, (), id="end unknown"),
+        pytest.param(A, PASS, [B], FailureKind.NEW, ("tests/test_x.py::test_a",), id="another fails when run again"),
+        pytest.param(AB, A, [B], FailureKind.NEW, ("tests/test_x.py::test_b",), id="the new one fails again"),
+        pytest.param(OPAQUE, A, [], FailureKind.NEW, (), id="named one before, and now breaks down"),
+        pytest.param(SEGFAULT, A, [], FailureKind.NEW, (), id="the same one, and then it breaks down"),
+        pytest.param(OPAQUE, A, [A], FailureKind.FLAKY, (), id="breaks down once"),
+        pytest.param(outcome(None, timed_out=True), A, [], FailureKind.NEW, (), id="failed before, and now hangs"),
+        pytest.param(outcome(None), OPAQUE, [], FailureKind.NEW, (), id="failed before, and now its end is unknown"),
+        pytest.param(A, outcome(None), [], FailureKind.NEW, ("tests/test_x.py::test_a",), id="end before unknown"),
+        pytest.param(OPAQUE, outcome(None, timed_out=True), [], FailureKind.NEW, (), id="timeout before"),
+        pytest.param(
+            outcome(None, timed_out=True),
+            outcome(None, timed_out=True),
+            [],
+            FailureKind.OLD,
+            (),
+            id="timeout as before",
+        ),
     ],
 )
 def test_only_what_is_new_and_stays_blocks(
