@@ -127,7 +127,7 @@ def test_a_killed_runs_real_sandboxes_are_swept_by_clean_and_a_live_run_keeps_it
                         break
                 while not (at_work := _names(client, owner)) and process.poll() is None:
                     time.sleep(0.1)  # they start with the first command
-                assert at_work
+                assert at_work, process.stderr and process.stderr.read()  # it has ended: why
                 refused = world.run("clean", "--all")
                 assert refused.code == 6, refused.out
                 assert "another codexteam process works on this repository" in refused.err
