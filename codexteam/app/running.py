@@ -22,7 +22,7 @@ from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.json_types import JSONObject, JSONValue
-from codexteam.core.plan import Plan
+from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.plan_graph import graph_of
 from codexteam.core.plan_md import is_ours, parse
 from codexteam.errors import CodexteamError, PlanError, StoreError, UsageError
@@ -313,8 +313,14 @@ def _given_plan(options: RunOptions) -> Plan | None:
     if text is None:
         raise UsageError(f"--plan {path}: there is no such file")
     plan = parse(text).plan()
-    if not plan.tasks:
-        raise PlanError(f"{path}: there are no tasks in it")
+    if all(task.status is TaskStatus.DROPPED for task in plan.tasks):
+        raise PlanError(f"{path}: there are no tasks to do in it")
+    done = [task.id for task in plan.tasks if task.status is TaskStatus.DONE]
+    if done:
+        raise PlanError(
+            f"{path}: {', '.join(done)}: marked [x], but a new run begins without the work of another",
+            hint="mark [ ] what is to be done, and [-] or take out what is not",
+        )
     graph_of(plan.tasks)
     return plan
 

@@ -14,6 +14,7 @@ from codexteam.core.ids import CommitId, FindingId, TaskId
 from codexteam.core.plan import Task, TaskStatus
 from codexteam.core.plan_graph import graph_of
 from codexteam.core.state import (
+    HOPELESS,
     TASK_TRANSITIONS,
     FindingState,
     FindingStatus,
@@ -114,8 +115,12 @@ class Draft:
             self.plan_changed = True
         if to is TaskPhase.MERGED:
             self._release_dependents(task_id)
-        if to in {TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED}:
+        if to in HOPELESS:
             self._block_dependents(task_id)
+        elif to is TaskPhase.PENDING and self._is_blocked(after.task):
+            return self.move(task_id, TaskPhase.BLOCKED, reason=self._why_blocked(after.task))
+        elif before.phase in HOPELESS:
+            self._unblock_dependents(task_id)
         return after
 
     def current(self, task_id: TaskId, attempt: int, event: Event) -> TaskState:
@@ -131,48 +136,60 @@ class Draft:
         return known
 
     def set_tasks(self, tasks: Iterable[Task]) -> None:
-        """Take a plan's tasks, new and old; those that are gone are dropped, finished ones stay as they are.
+        """Take new tasks and new words for old ones; those that work or are merged stay as they are.
+
+        One that was dropped and is there again, to be done, is taken up again.
 
         Raises:
             PlanError: the tasks do not hold together.
         """
         updated = dict(self.tasks)
+        revived = []
         for task in tasks:
             fresh = replace(task, status=TaskStatus.TODO)
             known = updated.get(task.id)
             if known is None:
                 updated[task.id] = TaskState(fresh)
-            elif known.phase in {TaskPhase.PENDING, TaskPhase.BLOCKED, TaskPhase.FAILED}:
+            elif known.phase in {TaskPhase.PENDING, *HOPELESS}:
                 updated[task.id] = replace(known, task=fresh)
+                if known.phase is TaskPhase.DROPPED and task.status is TaskStatus.TODO:
+                    revived.append(task.id)
         graph = graph_of([known.task for known in updated.values()])
         self.tasks = updated
         self.set(graph=graph)
         self.plan_changed = True
         self.count_dependencies()
+        for task_id in revived:
+            self.retry(task_id)
 
     def drop(self, task_id: TaskId, reason: str) -> None:
         """Take a task out of the plan, with what it asked of people."""
         self.set(holds={item: hold for item, hold in self.state.holds.items() if hold.task_id != task_id})
         self.move(task_id, TaskPhase.DROPPED, reason=reason)
 
-    def retry_blocked(self, task_id: TaskId) -> None:
-        """Let tasks that were blocked by this one hope again, now that it is pending."""
-        for follower in self.state.graph.dependents.get(task_id, ()):
-            if self.tasks[follower].phase is TaskPhase.BLOCKED:
-                self.move(follower, TaskPhase.PENDING, reason="")
-                self.retry_blocked(follower)
+    def retry(self, task_id: TaskId) -> None:
+        """Let a task that failed or was dropped begin anew, and those hope again that wait for it."""
+        self.move(task_id, TaskPhase.PENDING, failures=0, resolves=0, reason="")
 
     def count_dependencies(self) -> None:
-        """Count anew what each pending task waits for; block those that wait for what failed."""
+        """Count anew what each pending task waits for; block those that wait for what failed, and no others."""
         self.missing.clear()
         self.ready.clear()
-        for task_id, known in list(self.tasks.items()):
+        for task_id, known in self.tasks.items():
             if known.phase is TaskPhase.PENDING:
                 self._pend(task_id)
-        for task_id, known in list(self.tasks.items()):
-            bad = {TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED}
-            if known.phase is TaskPhase.PENDING and any(self.tasks[dep].phase in bad for dep in known.task.deps):
+        # a move may carry others with it
+        for task_id in list(self.tasks):
+            known = self.tasks[task_id]
+            if known.phase is TaskPhase.PENDING and self._is_blocked(known.task):
                 self.move(task_id, TaskPhase.BLOCKED, reason=self._why_blocked(known.task))
+        for task_id in list(self.tasks):
+            known = self.tasks[task_id]
+            if known.phase is TaskPhase.BLOCKED and not self._is_blocked(known.task):
+                self.move(task_id, TaskPhase.PENDING, reason="")
+
+    def _is_blocked(self, task: Task) -> bool:
+        return any(self.tasks[dep].phase in HOPELESS for dep in task.deps)
 
     def _pend(self, task_id: TaskId) -> None:
         count = sum(self.tasks[dep].phase is not TaskPhase.MERGED for dep in self.tasks[task_id].task.deps)
@@ -196,12 +213,14 @@ class Draft:
             if self.tasks[follower].phase is TaskPhase.PENDING:
                 self.move(follower, TaskPhase.BLOCKED, reason=self._why_blocked(self.tasks[follower].task))
 
+    def _unblock_dependents(self, task_id: TaskId) -> None:
+        for follower in self.state.graph.dependents.get(task_id, ()):
+            known = self.tasks[follower]
+            if known.phase is TaskPhase.BLOCKED and not self._is_blocked(known.task):
+                self.move(follower, TaskPhase.PENDING, reason="")
+
     def _why_blocked(self, task: Task) -> str:
-        bad = [
-            f"{dep} {self.tasks[dep].phase.value}"
-            for dep in task.deps
-            if self.tasks[dep].phase in {TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED}
-        ]
+        bad = [f"{dep} {self.tasks[dep].phase.value}" for dep in task.deps if self.tasks[dep].phase in HOPELESS]
         return "waits for " + ", ".join(bad)
 
     # findings

@@ -5,7 +5,7 @@ from codexteam.core.events import Verdict
 from codexteam.core.findings import GateName
 from codexteam.core.plan_graph import graph_of
 from codexteam.core.scopes import scopes_overlap
-from codexteam.core.state import TERMINAL, FindingStatus, RunState, TaskPhase
+from codexteam.core.state import HOPELESS, TERMINAL, FindingStatus, RunState, TaskPhase
 from codexteam.errors import InternalError
 
 
@@ -36,6 +36,10 @@ def _facts(state: RunState) -> list[tuple[bool, str]]:
         started = known.phase not in {TaskPhase.PENDING, TaskPhase.BLOCKED, TaskPhase.DROPPED, TaskPhase.FAILED}
         merged = all(state.tasks[dep].phase is done for dep in known.task.deps)
         facts.append((merged or not started, f"{task_id} is {known.phase} before its dependencies are merged"))
+        blocked = any(state.tasks[dep].phase in HOPELESS for dep in known.task.deps)
+        hopes = known.phase is TaskPhase.PENDING
+        facts.append((not (hopes and blocked), f"{task_id} is {known.phase}, and what it waits for never comes"))
+        facts.append((blocked or known.phase is not TaskPhase.BLOCKED, f"{task_id} is {known.phase} by nothing"))
         queued = task_id in state.merge_queue
         facts.append((queued == (known.phase is TaskPhase.QUEUED), f"{task_id} is {known.phase}, queued: {queued}"))
     pending = {i: known for i, known in state.tasks.items() if known.phase is TaskPhase.PENDING}

@@ -103,7 +103,7 @@ def _answer_task(draft: Draft, event: Answered, hold: Hold, task_id: TaskId) -> 
 def edit_plan(draft: Draft, plan: Plan) -> None:
     """Take in an edited plan.md: new and changed tasks, dropped ones, and failed ones that are to be tried again.
 
-    Tasks that work or are merged stay as they are.
+    Tasks that work or are merged stay as they are. A green run that has tasks again is green no more.
 
     Raises:
         PlanError: the plan does not hold together.
@@ -116,9 +116,13 @@ def edit_plan(draft: Draft, plan: Plan) -> None:
     draft.set_tasks(task for task in plan.tasks if task.id in kept)
     for task in plan.tasks:
         if task.status is TaskStatus.TODO and draft.tasks[task.id].phase is TaskPhase.FAILED:
-            draft.move(task.id, TaskPhase.PENDING, failures=0, resolves=0, reason="")
-            draft.retry_blocked(task.id)
+            draft.retry(task.id)
     draft.set(later=plan.later, risks=plan.risks)
+    if draft.state.result is Result.GREEN and any(known.phase not in TERMINAL for known in draft.tasks.values()):
+        why = "plan.md was edited after it was green"
+        draft.set(
+            phase=RunPhase.WORKING, documented=False, released=False, result=Result.INTERRUPTED, result_reason=why
+        )
     if draft.state.phase is RunPhase.APPROVING and draft.state.plan_feedback == DECLINED:
         draft.set(plan_feedback="")
         draft.ask("plan", f"Work on this plan of {len(kept)} tasks, as you edited it?")

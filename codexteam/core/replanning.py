@@ -1,5 +1,6 @@
 """Findings become tasks: the orchestrator's, and one of our own for each finding that it left out."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from codexteam.core.draft import Draft
@@ -20,11 +21,8 @@ def complete_replan(draft: Draft, plan: Plan) -> None:
     open_ids = {known.finding.id for known in draft.open_findings()}
     added = _renumber(draft, [task for task in plan.tasks if task.id not in draft.tasks or task.fixes])
     room = draft.state.rules.max_tasks - len(draft.tasks)
-    known = [state.task for state in draft.tasks.values()]
-    try:
-        draft.set_tasks([*known, *added[: max(room, 0)]])
-    except PlanError:
-        draft.set_tasks(known)
+    with suppress(PlanError):
+        draft.set_tasks(added[: max(room, 0)])
     living = [state.task for state in draft.tasks.values() if state.phase not in TERMINAL]
     covered = {finding_id for task in living for finding_id in task.fixes}
     left = [state.finding for state in draft.open_findings() if state.finding.id not in covered]
@@ -35,7 +33,7 @@ def complete_replan(draft: Draft, plan: Plan) -> None:
         draft.wind_down(Result.LIMIT, f"{len(open_ids)} open findings need more than {limit} tasks in all")
         return
     if made:
-        draft.set_tasks([*(state.task for state in draft.tasks.values()), *made])
+        draft.set_tasks(made)
     later = tuple(line for line in plan.later if line not in draft.state.later)
     risks = tuple(line for line in plan.risks if line not in draft.state.risks)
     draft.set(later=(*draft.state.later, *later), risks=(*draft.state.risks, *risks))

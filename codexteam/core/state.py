@@ -64,6 +64,7 @@ TASK_TRANSITIONS: Mapping[tuple[TaskPhase, type[Event] | None], frozenset[TaskPh
     (TaskPhase.PENDING, None): frozenset({TaskPhase.WORKING, TaskPhase.BLOCKED, TaskPhase.DROPPED}),
     (TaskPhase.BLOCKED, None): frozenset({TaskPhase.PENDING, TaskPhase.DROPPED}),
     (TaskPhase.FAILED, None): frozenset({TaskPhase.PENDING, TaskPhase.DROPPED}),
+    (TaskPhase.DROPPED, None): frozenset({TaskPhase.PENDING}),
     (TaskPhase.ON_HOLD, None): frozenset({TaskPhase.DROPPED}),
     (TaskPhase.QUEUED, None): frozenset({TaskPhase.INTEGRATING, TaskPhase.ON_HOLD}),
     (TaskPhase.WORKING, AttemptSucceeded): frozenset({TaskPhase.QUEUED}),
@@ -75,6 +76,9 @@ TASK_TRANSITIONS: Mapping[tuple[TaskPhase, type[Event] | None], frozenset[TaskPh
     (TaskPhase.INTEGRATING, IntegrationConflicted): frozenset({TaskPhase.PENDING, TaskPhase.FAILED}),
     (TaskPhase.INTEGRATING, AcceptanceFailed): frozenset({TaskPhase.PENDING, TaskPhase.FAILED}),
 }
+
+#: Phases in which a task gives its dependents nothing to build on.
+HOPELESS = frozenset({TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED})
 
 #: Phases in which a task is over.
 TERMINAL = frozenset({TaskPhase.MERGED, TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED})

@@ -39,9 +39,8 @@ from codexteam.core.events import (
     Verdict,
 )
 from codexteam.core.findings import Category, Finding, Severity
-from codexteam.core.ids import TaskId
 from codexteam.core.people import answer, ask_again, edit_plan
-from codexteam.core.plan import Plan
+from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.replanning import complete_replan
 from codexteam.core.state import GateRecord, RunPhase, RunState, TaskPhase, TaskState
 from codexteam.errors import InvalidTransitionError
@@ -164,9 +163,12 @@ def _planned(draft: Draft, event: Planned) -> None:
 def take_plan(draft: Draft, plan: Plan) -> None:
     """Make a plan's tasks the run's."""
     for task_id, known in list(draft.tasks.items()):  # a plan that a person sent back
-        if known.phase is TaskPhase.PENDING and task_id not in {task.id for task in plan.tasks}:
+        if known.phase in {TaskPhase.PENDING, TaskPhase.BLOCKED} and task_id not in {task.id for task in plan.tasks}:
             draft.drop(task_id, "not in the new plan")
     draft.set_tasks(plan.tasks)
+    for task in plan.tasks:
+        if task.status is TaskStatus.DROPPED:
+            draft.drop(task.id, "marked [-] in the plan")
     draft.set(summary=plan.summary, later=plan.later, risks=plan.risks)
 
 
@@ -347,7 +349,6 @@ def _continued(draft: Draft) -> None:
         draft.set(gates={gate: replace(record, unanswered=0) for gate, record in state.gates.items()})
         for task_id, known in list(draft.tasks.items()):
             if known.phase is TaskPhase.FAILED:
-                draft.move(TaskId(task_id), TaskPhase.PENDING, failures=0, resolves=0, reason="")
-                draft.retry_blocked(task_id)
+                draft.retry(task_id)
         if draft.open_findings() and draft.state.judging is None:
             replan(draft)
