@@ -119,10 +119,9 @@ def edit_plan(draft: Draft, plan: Plan) -> None:
             draft.retry(task.id)
     draft.set(later=plan.later, risks=plan.risks)
     if draft.state.result is Result.GREEN and any(known.phase not in TERMINAL for known in draft.tasks.values()):
+        # its documentation and notes are written once
         why = "plan.md was edited after it was green"
-        draft.set(
-            phase=RunPhase.WORKING, documented=False, released=False, result=Result.INTERRUPTED, result_reason=why
-        )
+        draft.set(phase=RunPhase.WORKING, result=Result.INTERRUPTED, result_reason=why)
     if draft.state.phase is RunPhase.APPROVING and draft.state.plan_feedback == DECLINED:
         draft.set(plan_feedback="")
         draft.ask("plan", f"Work on this plan of {len(kept)} tasks, as you edited it?")

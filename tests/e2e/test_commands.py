@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from codexteam.core.json_types import JSONObject
+from tests.demo.script import report, run
 from tests.e2e import one_task
 from tests.e2e.conftest import MakeWorld
 from tests.e2e.eight_tasks import SAMPLE
@@ -107,6 +108,29 @@ def test_an_edit_of_a_declined_plan_is_what_resume_works_on(make: MakeWorld) -> 
     path = world.repository / "plan.md"
     path.write_text(path.read_text().replace("Write a Markdown table", "Write a table in Markdown"))
     check_green(world, world.run("resume"))
+
+
+def test_a_task_that_is_added_to_a_green_run_is_done_by_resume(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if call.purpose == "implement" and call.task_id == "T2":
+            return [run("printf 'more\\n' > MORE.md")] if call.turn == 1 else [report("There is more.")]
+        return one_task.play(call)
+
+    world, _ = make(TEAM, play)
+    check_green(world, world.run("run", GOAL))
+    path = world.repository / "plan.md"
+    text = path.read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("- [x] **T1**")]
+    path.write_text(text.replace(line, f"- [ ] **T2** Write more\n  - paths: `MORE.md`\n{line}"))
+
+    ended = world.run("resume")
+
+    assert ended.code == 0, ended.out + ended.err
+    assert (
+        tree_of(world, {**one_task.expected(), "MORE.md": "more\n"})
+        == world.git("rev-parse", f"{world.branch}^{{tree}}").strip()
+    )
+    assert "- [x] **T2** Write more" in path.read_text()
 
 
 def test_it_is_said_that_calls_are_asked_again_and_until_when(make: MakeWorld) -> None:

@@ -135,7 +135,7 @@ def test_a_green_run_with_a_new_task_goes_on_from_where_it_landed() -> None:
     assert _go_on(world, PlanEdited(Plan("goal", tasks=(one, *tasks("T2"))))) is Result.GREEN
     assert _phases(world) == {"T1": "merged", "T2": "merged"}
     assert world.state.landed == world.state.tip != landed
-    assert sum(isinstance(effect, Document) for effect in world.effects) == 2
+    assert sum(isinstance(effect, Document) for effect in world.effects) == 1
 
 
 def test_a_given_plan_leaves_out_what_is_marked_so() -> None:
