@@ -71,6 +71,11 @@ class SandboxLost(SurroundingsError):  # noqa: N818
 class ModelAccessError(SurroundingsError):
     """The model service will not serve us: credentials, permission, model name or quota."""
 
+    def __init__(self, message: str, *, hint: str = "", may_be_billed: bool = False) -> None:
+        """`may_be_billed`: it was said in a stream that had opened, and the service may want money for that."""
+        super().__init__(message, hint=hint)
+        self.may_be_billed = may_be_billed
+
 
 class RepoError(SurroundingsError):
     """Git or the repository is not as it must be."""

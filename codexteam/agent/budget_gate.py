@@ -29,7 +29,7 @@ def limits_of(settings: BudgetSettings) -> BudgetLimits:
 
 
 async def restored_ledger(store: Store, run_id: RunId, limits: BudgetLimits, prices: Mapping[str, Price]) -> Ledger:
-    """Give a run's ledger as its store has it; a call that was sent and not answered counts as its reservation."""
+    """Give a run's ledger as its store has it; a call that was sent and not answered counts as what was noted of it."""
     ledger = Ledger(limits)
     for answer in await store.answers(run_id):
         record = recorded(answer.answer)

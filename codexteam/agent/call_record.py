@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from codexteam.core.budget_amounts import Amount, nano
+from codexteam.core.budget_amounts import NANO, Amount
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.errors import StoreError
 from codexteam.ports.answer_codec import encode_answer
@@ -54,7 +54,12 @@ def recorded(answer: JSONObject) -> CallRecord:
 
 def open_amount(call: OpenCall) -> Amount:
     """Give what a call without an answer counts for."""
-    return Amount(call.reserved_tokens, nano(call.reserved_usd), nano(call.reserved_credits))
+    return Amount(call.reserved_tokens, _billionths(call.reserved_usd), _billionths(call.reserved_credits))
+
+
+def _billionths(money: float | None) -> int | None:
+    # they were whole when they were stored: rounded up, a call would cost one more with every resume
+    return None if money is None else round(money * NANO)
 
 
 def _amount_json(amount: Amount) -> JSONObject:

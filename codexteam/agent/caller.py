@@ -9,9 +9,10 @@ from codexteam.agent.call_record import CallRecord, recorded, with_record
 from codexteam.agent.tools.toolbox import AnswerCalls
 from codexteam.config.settings import ModelSettings
 from codexteam.core.budget import Exhausted, Reservation
-from codexteam.core.budget_amounts import Amount
+from codexteam.core.budget_amounts import Amount, amount_of
 from codexteam.core.ids import AgentKey, CallKey, Purpose
 from codexteam.core.json_types import JSONObject
+from codexteam.core.usage import Usage
 from codexteam.errors import ModelAccessError
 from codexteam.ports.answer_codec import decode_answer
 from codexteam.ports.fault_points import reach
@@ -52,6 +53,8 @@ class Given:
     """A call's end, from the store or fresh."""
 
     end: CallEnd
+    usage: Usage | None = None
+    """Of an answer and of the tries that failed before it; None when the service did not say."""
     hand_over: bool = False
 
 
@@ -86,7 +89,7 @@ class Caller:
         stored = await self._store.answer(CallKey(self._agent, turn, purpose))
         if stored is None:
             return None
-        return Given(decode_answer(stored.answer), recorded(stored.answer).hand_over)
+        return Given(decode_answer(stored.answer), stored.usage, recorded(stored.answer).hand_over)
 
     async def ask(self, question: Question, calls: AnswerCalls | None = None) -> Given | Exhausted:
         """Make a call. Its end is stored before it is given; a failed call is not stored and may be made again.
@@ -104,18 +107,16 @@ class Caller:
         call = _Call(key, question, reservation)
         try:
             end = await self._stream(call, calls)
-            if not isinstance(end, Exhausted):
-                await self._close(call, end)
-                return Given(end, question.hand_over)
-            return end
-        except ModelAccessError:
-            self._gate.release(call.settled())
-            await self._store.close_call(key)
+            return end if isinstance(end, Exhausted) else await self._close(call, end)
+        except ModelAccessError as error:
+            self._try_failed(call, None, may_be_billed=error.may_be_billed)
+            await self._note(call)
             raise
         finally:
             if call.reservation is not None:
                 # cancelled, or it failed on the way: nobody knows whether it is billed, and the store keeps it open
                 self._gate.lose(call.settled())
+            self._keep_billed(call)
 
     async def _reserve(self, key: CallKey, question: Question) -> Reservation | Exhausted:
         return await self._gate.reserve(
@@ -127,18 +128,9 @@ class Caller:
         )
 
     async def _stream(self, call: "_Call", calls: AnswerCalls | None) -> CallEnd | Exhausted:
-        reservation = call.held()
-        await self._store.open_call(
-            OpenCall(
-                call.key,
-                call.question.request_hash,
-                reservation.amount.tokens,
-                reservation.amount.usd,
-                reservation.amount.credits,
-            )
-        )
+        await self._note(call)
         reach("model.call")
-        stream = self._model.stream(self._request(call.question, call.key, reservation.output_tokens))
+        stream = self._model.stream(self._request(call.question, call.key, call.held().output_tokens))
         try:
             async for event in stream:
                 match event:
@@ -149,11 +141,11 @@ class Caller:
                     case TextDelta(text=text):
                         call.heard = True
                         self._tell(TextStreamed(text))
-                    case StreamRestarted(reason, wait_seconds, tries):
+                    case StreamRestarted(reason, wait_seconds, tries, usage, may_be_billed):
                         self._tell(CallRetried(reason, wait_seconds, tries))
                         if calls is not None:
                             calls.restarted()
-                        refused = await self._reserve_again(call)
+                        refused = await self._reserve_again(call, usage, may_be_billed=may_be_billed)
                         if refused is not None:
                             return refused
                     case Answered() | CutShort() | ContextExceeded() | CallFailed():
@@ -161,46 +153,83 @@ class Caller:
                         return event
         finally:
             await _close_stream(stream)
-        return CallFailed(FailureKind.PROTOCOL, "the stream ended without an end")
+        return CallFailed(FailureKind.PROTOCOL, "the stream ended without an end", may_be_billed=True)
 
-    async def _reserve_again(self, call: "_Call") -> Exhausted | None:
-        """Set aside for one more try, when something of the last one came and so may be billed."""
-        if not call.heard:
+    async def _reserve_again(self, call: "_Call", usage: Usage | None, *, may_be_billed: bool) -> Exhausted | None:
+        """Set aside for one more try, when the last one may be billed: one reservation is for one bill."""
+        if usage is None and not may_be_billed and not call.heard:
             return None
-        before = call.settled()
-        self._gate.lose(before)
+        output_tokens = call.held().output_tokens
+        self._try_failed(call, usage, may_be_billed=may_be_billed)
         again = await self._reserve(call.key, call.question)
         if isinstance(again, Exhausted):
+            await self._note(call)
             return again
         call.reservation = again
-        call.heard = False
-        if again.output_tokens < before.output_tokens:
+        if again.output_tokens < output_tokens:
             # the request that is made again asks for more than is left
             self._gate.release(call.settled())
+            await self._note(call)
             return Exhausted("the stream broke, and the budget does not hold another try of the call")
+        await self._note(call)
         return None
 
-    async def _close(self, call: "_Call", end: CallEnd) -> None:
+    def _try_failed(self, call: "_Call", usage: Usage | None, *, may_be_billed: bool) -> None:
+        """Settle a try without an answer: as it was billed, as all of its reservation where nobody knows, or as nothing."""
+        reservation = call.settled()
+        if usage is not None:
+            self._gate.settle(reservation, usage)
+            call.billed = usage if call.billed is None else call.billed + usage
+        elif may_be_billed or call.heard:
+            self._gate.lose(reservation)
+        else:
+            self._gate.release(reservation)
+        call.heard = False
+
+    async def _note(self, call: "_Call") -> None:
+        """Keep in the store what an unanswered call counts for: its failed tries, and the one on its way."""
+        amount = self._gate.ledger.lost(call.key)
+        if call.billed is not None:
+            amount += self._amount(call.billed)
+        if call.reservation is not None:
+            amount += call.reservation.amount
+        if amount == Amount():
+            await self._store.close_call(call.key)
+            return
+        request_hash = call.question.request_hash
+        await self._store.open_call(OpenCall(call.key, request_hash, amount.tokens, amount.usd, amount.credits))
+
+    def _keep_billed(self, call: "_Call") -> None:
+        """Count what failed tries were billed as lost, since no answer is there to be stored with it."""
+        if call.billed is not None:
+            self._gate.ledger.note_lost(call.key, self._amount(call.billed))
+            call.billed = None
+
+    def _amount(self, usage: Usage) -> Amount:
+        return amount_of(usage, self._gate.prices.get(self._settings.model))
+
+    async def _close(self, call: "_Call", end: CallEnd) -> Given:
+        question = call.question
         match end:
             case Answered(usage=usage) | CutShort(usage=usage):
-                record = self._record(call, call.held().amount)
-                await self._store.record_answer(
-                    StoredAnswer(call.key, call.question.request_hash, with_record(end, record), usage)
-                )
+                if usage is None:
+                    self._keep_billed(call)
+                in_all = usage if usage is None or call.billed is None else usage + call.billed
+                stored = with_record(end, self._record(call, call.held().amount))
+                await self._store.record_answer(StoredAnswer(call.key, question.request_hash, stored, in_all))
+                call.billed = None
                 self._gate.settle(call.settled(), usage)
-                self._tell(TurnAnswered(call.question.turn, usage))
-            case ContextExceeded():
-                # turned away at the door, which costs nothing
+                self._tell(TurnAnswered(question.turn, in_all))
+                return Given(end, in_all, question.hand_over)
+            case ContextExceeded(usage=usage, may_be_billed=may_be_billed):
+                self._try_failed(call, usage, may_be_billed=may_be_billed)
+                self._keep_billed(call)
                 stored = with_record(end, self._record(call, Amount()))
-                await self._store.record_answer(StoredAnswer(call.key, call.question.request_hash, stored, None))
-                self._gate.release(call.settled())
-            case CallFailed(usage=None) if not call.heard:
-                self._gate.release(call.settled())
-                await self._store.close_call(call.key)
-            case CallFailed(usage=None):
-                self._gate.lose(call.settled())
-            case CallFailed(usage=usage):
-                self._gate.settle(call.settled(), usage)
+                await self._store.record_answer(StoredAnswer(call.key, question.request_hash, stored, None))
+            case CallFailed(usage=usage, may_be_billed=may_be_billed):
+                self._try_failed(call, usage, may_be_billed=may_be_billed)
+                await self._note(call)
+        return Given(end, None, question.hand_over)
 
     def _record(self, call: "_Call", counted: Amount) -> CallRecord:
         lost = self._gate.ledger.lost(call.key)
@@ -228,6 +257,8 @@ class _Call:
     reservation: Reservation | None
     heard: bool = False
     """Whether something of the answer came in the current try."""
+    billed: Usage | None = None
+    """What the failed tries were billed, where the service said so."""
 
     def held(self) -> Reservation:
         """Give the reservation."""

@@ -38,7 +38,7 @@ from codexteam.core.budget import Exhausted
 from codexteam.core.ids import CallKey, Purpose
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
-from codexteam.ports.model import Answered, CallEnd, CallFailed, ContextExceeded, CutShort
+from codexteam.ports.model import Answered, CallFailed, ContextExceeded, CutShort
 from codexteam.ports.store import StoredTurn
 
 
@@ -124,11 +124,12 @@ class _Agent:
             self.turns = turn
             match given.end:
                 case Answered(refusal=str(text)):
-                    self._count(given.end)
+                    self._count(given)
                     return Refused(text, await self._effort(turn))
                 case Answered():
                     return await self._answered(turn, given, calls)
                 case CutShort():
+                    self._count(given)
                     return await self._cut_short(turn, given.end)
                 case ContextExceeded(message=message):
                     return await self._too_long(turn, message)
@@ -167,7 +168,7 @@ class _Agent:
         if given.hand_over:
             self.transcript.follow([user_item(HAND_OVER)])
         self.transcript.begin(items, given.end.usage)
-        self._count(given.end)
+        self._count(given)
         if given.hand_over:
             return await self._handed_over(turn, asked)
         if asked:
@@ -226,7 +227,6 @@ class _Agent:
         return Misfit(problem) if problem else answer.answer
 
     async def _cut_short(self, turn: int, end: CutShort) -> AgentOutcome | None:
-        self._count(end)
         if end.reason != "max_output_tokens":
             return ModelGaveUp(GaveUp.FILTERED, f"the answer ended early: {end.reason}", await self._effort(turn))
         if self.cut_short_turn == turn - 1:
@@ -259,7 +259,7 @@ class _Agent:
                 return given
             known = given
         before = self.transcript.size.weight_bytes
-        self._count(known.end)
+        self._count(known)
         summary = text_of(known.end.items) if isinstance(known.end, Answered) else ""
         self.transcript.replace(compacted(self.transcript.blocks, summary))
         self.means.tell(Compacted(turn, before, self.transcript.size.weight_bytes))
@@ -301,7 +301,7 @@ class _Agent:
         handed_over = None
         if isinstance(given, Given):
             self.turns = turn
-            self._count(given.end)
+            self._count(given)
             if isinstance(given.end, Answered):
                 answer = self._read(text_of(given.end.items))
                 handed_over = None if isinstance(answer, Misfit) else answer
@@ -386,14 +386,13 @@ class _Agent:
     def _has_mail(self) -> bool:
         return bool(self.means.mailbox.waiting())
 
-    def _count(self, end: CallEnd) -> None:
-        match end:
-            case Answered(usage=None) | CutShort(usage=None):
-                self.unknown_usage_calls += 1
-            case Answered(usage=Usage() as usage) | CutShort(usage=Usage() as usage):
-                self.usage += usage
-            case _:
-                pass
+    def _count(self, given: Given) -> None:
+        if not isinstance(given.end, Answered | CutShort):
+            return
+        if given.usage is None:
+            self.unknown_usage_calls += 1
+        else:
+            self.usage += given.usage
 
 
 def _with_effort(outcome: AgentOutcome, effort: Effort) -> AgentOutcome:

@@ -28,10 +28,21 @@ def _fields(end: CallEnd) -> JSONObject:
             }
         case CutShort(reason=reason, items=items, usage=usage):
             return {"end": "cut_short", "reason": reason, "items": list(items), "usage": encode_usage(usage)}
-        case ContextExceeded(message=message):
-            return {"end": "context_exceeded", "message": message}
-        case CallFailed(kind=kind, message=message, usage=usage):
-            return {"end": "failed", "kind": kind.value, "message": message, "usage": encode_usage(usage)}
+        case ContextExceeded(message=message, usage=usage, may_be_billed=may_be_billed):
+            return {
+                "end": "context_exceeded",
+                "message": message,
+                "usage": encode_usage(usage),
+                "may_be_billed": may_be_billed,
+            }
+        case CallFailed(kind=kind, message=message, usage=usage, may_be_billed=may_be_billed):
+            return {
+                "end": "failed",
+                "kind": kind.value,
+                "message": message,
+                "usage": encode_usage(usage),
+                "may_be_billed": may_be_billed,
+            }
 
 
 def decode_answer(value: JSONObject) -> CallEnd:
@@ -68,9 +79,14 @@ def _decode(value: JSONObject) -> CallEnd:
         case "cut_short":
             return CutShort(_text(value["reason"]), _items(value["items"]), decode_usage(value["usage"]))
         case "context_exceeded":
-            return ContextExceeded(_text(value["message"]))
+            return ContextExceeded(_text(value["message"]), decode_usage(value.get("usage")), _may_be_billed(value))
         case "failed":
-            return CallFailed(FailureKind(_text(value["kind"])), _text(value["message"]), decode_usage(value["usage"]))
+            return CallFailed(
+                FailureKind(_text(value["kind"])),
+                _text(value["message"]),
+                decode_usage(value["usage"]),
+                _may_be_billed(value),
+            )
         case other:
             raise ValueError(f"unknown end {other!r}")
 
@@ -104,6 +120,11 @@ def decode_usage(value: JSONValue) -> Usage | None:
         output_tokens=_count(value["output_tokens"]),
         reasoning_tokens=_count(value["reasoning_tokens"]),
     )
+
+
+def _may_be_billed(value: JSONObject) -> bool:
+    # what older versions wrote does not say
+    return value.get("may_be_billed") is True
 
 
 def _items(value: JSONValue) -> tuple[JSONObject, ...]:

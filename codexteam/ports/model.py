@@ -1,7 +1,7 @@
 """A model: one request in, a stream of events out, always ended by exactly one `CallEnd`."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -56,6 +56,10 @@ class StreamRestarted:
     reason: str
     wait_seconds: float
     tries: int
+    usage: Usage | None = None
+    """What the failed try is billed, where the server said so."""
+    may_be_billed: bool = True
+    """False when it was turned away: no connection, or a status instead of a stream. That costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Answered:
 
     items: tuple[JSONObject, ...]
     usage: Usage | None
-    """None when the server did not say."""
+    """Of this try alone, as in every end; None when the server did not say."""
     response_id: str = ""
     refusal: str | None = None
     """The text of a refusal, which is no success."""
@@ -85,6 +89,9 @@ class ContextExceeded:
     """The request is longer than the model's context window."""
 
     message: str
+    usage: Usage | None = None
+    may_be_billed: bool = False
+    """As in `StreamRestarted`, of the last try."""
 
 
 class FailureKind(StrEnum):
@@ -104,7 +111,9 @@ class CallFailed:
 
     kind: FailureKind
     message: str
-    usage: Usage | None = field(default=None)
+    usage: Usage | None = None
+    may_be_billed: bool = False
+    """As in `StreamRestarted`, of the last try."""
 
 
 CallEnd: TypeAlias = Answered | CutShort | ContextExceeded | CallFailed
@@ -118,7 +127,7 @@ class Model(Protocol):
         """Ask; yield events as they come and end with one `CallEnd`.
 
         Closing the iterator (`aclose`, or cancelling the task) ends the request. Retries happen inside and show as
-        `StreamRestarted`. May be called by hundreds of tasks at once.
+        `StreamRestarted`, each with what its try costs. May be called by hundreds of tasks at once.
 
         Raises:
             ModelAccessError: credentials, permission, model name or quota; the run stops, resumable.

@@ -84,6 +84,7 @@ class OpenCall:
     key: CallKey
     request_hash: str
     reserved_tokens: int
+    """Of the try on its way, and with it what failed tries before it count for; so in money too."""
     reserved_usd: float | None
     reserved_credits: float | None
 
@@ -132,7 +133,7 @@ class Store(Protocol):
         ...
 
     async def open_call(self, call: OpenCall) -> None:
-        """Note that a call is about to be sent."""
+        """Note that a call is about to be sent, or what it counts for now; the newest note stays."""
         ...
 
     async def close_call(self, key: CallKey) -> None:

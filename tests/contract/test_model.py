@@ -11,6 +11,7 @@ from codexteam.adapters.recording import RecordingModel, ReplayModel
 from codexteam.adapters.responses.model import ResponsesModel
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
+from codexteam.ports.answer_codec import encode_usage
 from codexteam.ports.model import (
     Answered,
     CallEnd,
@@ -60,6 +61,8 @@ async def _real(ends: Ends, stack: AsyncExitStack, folder: Path) -> Model:
                 return Reply(items, end="incomplete", reason=reason)
             case ContextExceeded():
                 return HttpError(400, "context_length_exceeded")
+            case CallFailed(may_be_billed=True, usage=usage):
+                return Reply(end="failed", reason="invalid_value", message="scripted", told_usage=encode_usage(usage))
             case CallFailed():
                 return HttpError(400, "invalid_value", "scripted")
 
@@ -124,6 +127,19 @@ async def test_a_failure_is_an_end_and_no_exception(stage: Stage) -> None:
     end = await _one(stage, CallFailed(FailureKind.REJECTED, "scripted"))
     assert isinstance(end, CallFailed)
     assert end.kind is FailureKind.REJECTED
+
+
+async def test_a_failure_says_what_it_is_billed(stage: Stage) -> None:
+    billed = CallFailed(FailureKind.REJECTED, "scripted", Usage(9, 0, 3, 0), may_be_billed=True)
+    end = await _one(stage, billed)
+    assert isinstance(end, CallFailed)
+    assert (end.usage, end.may_be_billed) == (billed.usage, True)
+
+
+async def test_a_failure_that_was_turned_away_is_not_billed(stage: Stage) -> None:
+    end = await _one(stage, CallFailed(FailureKind.REJECTED, "scripted"))
+    assert isinstance(end, CallFailed)
+    assert (end.usage, end.may_be_billed) == (None, False)
 
 
 async def test_many_calls_at_once_each_get_their_own_answer(stage: Stage) -> None:

@@ -60,7 +60,9 @@ def credentials_of(provider: ProviderSettings, environment: Mapping[str, str]) -
     return Credentials(token, headers)
 
 
-def denial_error(denied: Denied, provider: ProviderSettings, model: str) -> ModelAccessError:
+def denial_error(
+    denied: Denied, provider: ProviderSettings, model: str, *, may_be_billed: bool = False
+) -> ModelAccessError:
     """Make the error that stops the run, with what to do next."""
     section = f"[model_providers.{provider.id}]"
     key = f"the key in {provider.api_key_variable}" if provider.api_key_variable else f"the credentials of {section}"
@@ -82,4 +84,5 @@ def denial_error(denied: Denied, provider: ProviderSettings, model: str) -> Mode
         Denial.ADDRESS: ("has no Responses API at its address", f"check `base_url` of {section}"),
     }[denied.denial]
     # the message is the provider's own words
-    return ModelAccessError(f"{provider.name} ({provider.base_url}) {what}: {denied.message}", hint=hint)
+    message = f"{provider.name} ({provider.base_url}) {what}: {denied.message}"
+    return ModelAccessError(message, hint=hint, may_be_billed=may_be_billed)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from codexteam.adapters.responses.answer import MAX_EVENT_BYTES, AnswerEnd, AnswerReader
@@ -12,7 +13,6 @@ from codexteam.adapters.responses.event_stream import EventStream, EventTooLongE
 from codexteam.adapters.responses.failures import Phase, TryAgain, from_status, unreadable
 from codexteam.adapters.responses.gate import Passage
 from codexteam.adapters.responses.waiting import quotas
-from codexteam.core.usage import Usage
 from codexteam.ports.clock import Clock
 from codexteam.ports.model import (
     Answered,
@@ -42,8 +42,8 @@ class Call:
     ) -> None:
         self.end: AnswerEnd = TryAgain(Phase.OPENING, "not tried yet")
         """How the last try ended."""
-        self.billed: Usage | None = None
-        """What failed tries were billed, as far as the provider said."""
+        self.may_be_billed = False
+        """Whether the last try may be billed: nobody turned it away before a stream opened."""
         self._body = body
         self._idempotency_key = idempotency_key
         self._clock = clock
@@ -56,17 +56,13 @@ class Call:
         return self._left_seconds <= 0
 
     def settled(self, end: Answered | CutShort | ContextExceeded | CallFailed) -> CallEnd:
-        """Give the call's end: without secrets, and with what its failed tries were billed."""
-        redact = self._client.credentials.redact
+        """Give the call's end: without secrets, and with whether it may be billed."""
         match end:
-            case Answered():
-                return Answered(end.items, self._with_billed(end.usage), end.response_id, end.refusal)
-            case CutShort():
-                return CutShort(end.reason, end.items, self._with_billed(end.usage))
-            case ContextExceeded():
-                return ContextExceeded(redact(end.message))
-            case CallFailed():
-                return CallFailed(end.kind, redact(end.message), end.usage or self.billed)
+            case Answered() | CutShort():
+                return end
+            case ContextExceeded() | CallFailed():
+                message = self._client.credentials.redact(end.message)
+                return replace(end, message=message, may_be_billed=self.may_be_billed)
 
     async def one_try(self, passage: Passage) -> AsyncGenerator[Piece, None]:
         """Ask once; give what the answer brings and leave its end in `end`."""
@@ -79,6 +75,8 @@ class Call:
             total_seconds=self._left_seconds,
         )
         phase = Phase.OPENING
+        # also when no stream opens: a request that was sent may be at work behind a connection that broke
+        self.may_be_billed = True
         try:
             async with deadline:
                 response = await deadline.wait(self._client.open(self._body, self._idempotency_key))
@@ -95,15 +93,15 @@ class Call:
             self.end = TryAgain(phase, f"the stream stalled: {error}")
         except openai.APIStatusError as error:
             refused = error.response
+            self.may_be_billed = False
             self.end = from_status(
                 refused.status_code, refused.headers, refused.content, wall_seconds=self._clock.wall_seconds()
             )
         except (openai.APIConnectionError, httpx2.TransportError, httpx2.DecodingError, httpx2.StreamError) as error:
+            self.may_be_billed = not _is_without_connection(error)
             self.end = TryAgain(phase, _network_reason(error, phase))
         finally:
             self._left_seconds -= deadline.spent_seconds
-        if isinstance(self.end, TryAgain) and self.end.usage is not None:
-            self.billed = self._with_billed(self.end.usage)
 
     async def _read(
         self, response: "httpx2.Response", passage: Passage, deadline: Deadline
@@ -140,11 +138,6 @@ class Call:
             yield ItemDone(item)
         self.end = answer.end or TryAgain(Phase.STREAM, "the stream ended before response.completed")
 
-    def _with_billed(self, usage: Usage | None) -> Usage | None:
-        if usage is None or self.billed is None:
-            return usage
-        return usage + self.billed
-
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
     # read to its very end, the connection can be used again
@@ -158,6 +151,18 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     import httpx2
 
     return (httpx2.TransportError, httpx2.DecodingError, httpx2.StreamError)
+
+
+def _is_without_connection(error: BaseException) -> bool:
+    """Whether nothing was sent. Their transport calls a connection that broke a connection that timed out as well."""
+    import aiohttp
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _network_reason(error: Exception, phase: Phase) -> str:

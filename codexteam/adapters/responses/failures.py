@@ -129,7 +129,7 @@ def from_error_object(error: JSONValue, *, usage: Usage | None = None) -> Failur
     if code in _MODEL_CODES:
         return Denied(Denial.MODEL, said)
     if _speaks_of_context(code, message):
-        return ContextExceeded(said)
+        return ContextExceeded(said, usage)
     if code in _RATE_CODES:
         return TryAgain(Phase.RATE, said, asked_for_seconds(message), usage=usage)
     if code.startswith(_FINAL_PREFIXES):

@@ -105,7 +105,7 @@ class ResponsesModel:
                         gate_seconds = passage.slowed_down(end.wait_seconds)
             if isinstance(end, Denied):
                 said = Denied(end.denial, client.credentials.redact(end.message))
-                raise denial_error(said, provider, request.settings.model)
+                raise denial_error(said, provider, request.settings.model, may_be_billed=call.may_be_billed)
             if not isinstance(end, TryAgain):
                 yield call.settled(end)
                 return
@@ -115,9 +115,10 @@ class ResponsesModel:
                 if gate_seconds > limits.rate_limit_seconds:
                     reason = f"{reason}; it asks to wait {gate_seconds:,.0f} s"
                 tries = "1 try" if retries.tries == 1 else f"{retries.tries} tries"
-                yield CallFailed(end.kind, f"{provider.name}: {reason} ({tries})", call.billed)
+                message = f"{provider.name}: {reason} ({tries})"
+                yield CallFailed(end.kind, message, end.usage, call.may_be_billed)
                 return
-            yield StreamRestarted(reason, wait_seconds, retries.tries)
+            yield StreamRestarted(reason, wait_seconds, retries.tries, end.usage, call.may_be_billed)
             if end.phase is not Phase.RATE:
                 # after a 429 it is the gate that waits, for all calls
                 await self._clock.sleep(wait_seconds)

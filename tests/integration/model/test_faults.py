@@ -26,6 +26,7 @@ from tests.scripted_api import (
     Drop,
     Fault,
     HttpError,
+    Played,
     Raw,
     Reply,
     Reset,
@@ -36,6 +37,7 @@ from tests.scripted_api import (
     reasoning,
     refusal,
 )
+from tests.scripted_api.wire import event
 
 OK = [message("ok")]
 
@@ -227,8 +229,74 @@ async def test_a_response_that_failed_on_the_server_is_tried_again(bench: Bench,
 async def test_what_a_failed_try_was_billed_is_counted(bench: Bench) -> None:
     bench.play(Reply(end="failed", reason="server_error", output_tokens=11), Reply(items=OK, output_tokens=5))
     got = await collect(bench.model(), model_request())
+    (failed,) = got.restarts
+    assert failed.usage is not None
+    assert failed.usage.output_tokens == 11
+    # each try has its own reservation, so each is told with its own usage
     assert got.answer.usage is not None
-    assert got.answer.usage.output_tokens == 16
+    assert got.answer.usage.output_tokens == 5
+
+
+THOUGHT = event("response.reasoning_summary_text.delta", {"delta": "thinking hard"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "may_be_billed"),
+    [
+        pytest.param(HttpError(500), False, id="500"),
+        pytest.param(HttpError(429), False, id="429"),
+        pytest.param(Reset(), True, id="reset before the first byte"),
+        pytest.param(Stall(headers_sent=False), True, id="nothing at all"),
+        pytest.param(Drop(), True, id="dropped"),
+        pytest.param(Reply(extra_events=[THOUGHT], fault=Drop()), True, id="dropped while it thought"),
+        pytest.param(Reply(extra_events=[THOUGHT], end="failed", usage=False), True, id="failed while it thought"),
+        pytest.param(Reply(end="failed", reason="rate_limit_exceeded", usage=False), True, id="slowed in the stream"),
+        pytest.param(Raw(b"<html></html>", "text/html"), True, id="a page with status 200"),
+    ],
+)
+async def test_only_a_try_that_was_turned_away_is_not_billed(
+    bench: Bench, fault: Played, *, may_be_billed: bool
+) -> None:
+    idle_seconds = 200 if isinstance(fault, Stall) else 3000
+    bench.play(fault, OK)
+    got = await collect(bench.model(stream_idle_timeout_seconds=idle_seconds), model_request())
+    assert [(restart.may_be_billed, restart.usage) for restart in got.restarts] == [(may_be_billed, None)]
+    bench.play(fault)
+    impatient = bench.model(request_max_retries=0, stream_max_retries=0, stream_idle_timeout_seconds=idle_seconds)
+    got = await collect(impatient, model_request())
+    assert got.failure.may_be_billed == may_be_billed
+
+
+async def test_a_connection_that_is_refused_is_not_billed(bench: Bench) -> None:
+    await bench.api.stop_listening()
+    got = await collect(bench.model(request_max_retries=1, stream_max_retries=0), model_request())
+    assert [restart.may_be_billed for restart in got.restarts] == [False]
+    assert not got.failure.may_be_billed
+
+
+async def test_the_bill_of_a_context_that_is_too_long_is_told(bench: Bench) -> None:
+    bench.play(HttpError(400, "context_length_exceeded"))
+    turned_away = (await collect(bench.model(), model_request())).end
+    bench.play(Reply(end="failed", reason="context_length_exceeded", output_tokens=3))
+    in_the_stream = (await collect(bench.model(), model_request())).end
+    assert isinstance(turned_away, ContextExceeded)
+    assert (turned_away.usage, turned_away.may_be_billed) == (None, False)
+    assert isinstance(in_the_stream, ContextExceeded)
+    assert in_the_stream.usage is not None
+    assert in_the_stream.may_be_billed
+
+
+@pytest.mark.parametrize(
+    ("played", "may_be_billed"),
+    [(HttpError(401), False), (Reply(end="failed", reason="insufficient_quota"), True)],
+)
+async def test_a_denial_says_whether_a_stream_had_opened(
+    bench: Bench, played: Reply | Fault, *, may_be_billed: bool
+) -> None:
+    bench.play(played)
+    with pytest.raises(ModelAccessError) as caught:
+        await collect(bench.model(), model_request())
+    assert caught.value.may_be_billed == may_be_billed
 
 
 async def test_a_rate_limit_in_the_stream_waits_as_long_as_it_says(bench: Bench) -> None:
@@ -240,8 +308,7 @@ async def test_a_rate_limit_in_the_stream_waits_as_long_as_it_says(bench: Bench)
 
 
 async def test_an_error_event_is_tried_again(bench: Bench) -> None:
-    event = {"type": "error", "error": {"code": "server_error", "message": "oops"}}
-    bench.play(Raw(f"event: error\ndata: {json.dumps(event)}\n\n".encode()), OK)
+    bench.play(Raw(event("error", {"error": {"code": "server_error", "message": "oops"}})), OK)
     got = await collect(bench.model(), model_request())
     assert got.restarts[0].reason == "server_error: oops"
 

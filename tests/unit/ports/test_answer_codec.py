@@ -22,12 +22,21 @@ ITEM: JSONObject = {"type": "message", "content": [{"type": "output_text", "text
         CutShort("max_output_tokens", (ITEM,), USAGE),
         CutShort("content_filter"),
         ContextExceeded("too long"),
+        ContextExceeded("too long", USAGE, may_be_billed=True),
         CallFailed(FailureKind.UNAVAILABLE, "no answer"),
         CallFailed(FailureKind.REJECTED, "bad request", USAGE),
+        CallFailed(FailureKind.UNAVAILABLE, "dropped", may_be_billed=True),
     ],
 )
 def test_every_end_survives_json(end: CallEnd) -> None:
     assert decode_answer(json.loads(json.dumps(encode_answer(end)))) == end
+
+
+def test_ends_of_versions_that_did_not_tell_bills_are_read() -> None:
+    too_long: JSONObject = {"version": 1, "end": "context_exceeded", "message": "m"}
+    assert decode_answer(too_long) == ContextExceeded("m")
+    failed: JSONObject = {"version": 1, "end": "failed", "kind": "rejected", "message": "m", "usage": None}
+    assert decode_answer(failed) == CallFailed(FailureKind.REJECTED, "m")
 
 
 def test_a_missing_usage_is_not_zero() -> None:
