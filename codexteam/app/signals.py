@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 
 #: From this one on nothing is waited for: the store is good at any moment.
@@ -34,6 +34,11 @@ class Signals:
         self._cancelled_by: int | None = None
         self._work: asyncio.Future[int] | None = None
         self._stop: Callable[[int, int], None] | None = None
+
+    @property
+    def any_arrived(self) -> bool:
+        """Whether a signal came."""
+        return self._times > 0
 
     async def guard(self, work: Awaitable[int]) -> int:
         """Give the exit code of a command, or that of the signal which ended it before it had begun."""
@@ -78,9 +83,21 @@ class Signals:
 
 def run_guarded_by_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
     """Run a command in a loop of its own, and give its exit code."""
+    arrived = False
 
     async def guarded() -> int:
+        nonlocal arrived
         signals = Signals(asyncio.get_running_loop())
-        return await signals.guard(command(signals))
+        try:
+            return await signals.guard(command(signals))
+        finally:
+            arrived = signals.any_arrived
 
-    return asyncio.run(guarded())
+    code = asyncio.run(guarded())
+    if arrived:
+        # all that has to be closed is closed; a thread in the middle of an image's download would hold the process
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    return code

@@ -164,3 +164,28 @@ def test_what_nohup_or_a_background_has_a_command_ignore_stays_ignored() -> None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 128 + signal.SIGTERM
+
+
+def test_a_thread_that_goes_on_does_not_hold_a_command_that_was_ended() -> None:
+    code = (
+        "import asyncio, sys, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from codexteam.app.signals import run_guarded_by_signals\n"
+        "threads = ThreadPoolExecutor()\n"
+        "async def command(signals):\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.get_running_loop().run_in_executor(threads, time.sleep, 300)\n"
+        "sys.exit(run_guarded_by_signals(command))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (128 + signal.SIGINT, "interrupted\n")

@@ -89,7 +89,7 @@ class EngineClient:
             await self.call(client.close)
         if self._doorway is not None:
             await self._doorway.close()
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self) -> docker.DockerClient:
         where = "the engine that the environment names"

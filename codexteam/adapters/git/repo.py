@@ -82,11 +82,11 @@ class GitRepo:
         return self._state_dir / "quarantine"
 
     async def close(self) -> None:
-        """Let go of processes and threads; may be repeated."""
+        """Let go of processes and threads, after calls that have begun: nothing writes once it is closed. May be repeated."""
         hub, self._hub = self._hub, None
         if hub is not None:
             await self._do(hub.close)
-        self._pool.shutdown(wait=False)
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
 
     async def inspect(self) -> RepositoryFacts:
         """See `Repo.inspect`."""
