@@ -1,8 +1,9 @@
 """The crew of a run: ledger, instructions and tool servers, made once and shared by its agents."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from codexteam.adapters.folder_files import FolderFiles
@@ -110,7 +111,16 @@ def command_environment(settings: Settings, environment: Mapping[str, str]) -> d
     # caches that a build leaves beside the sources are nobody's work
     quiet = {"PYTHONDONTWRITEBYTECODE": "1"}
     named = {name: environment[name] for name in settings.team.sandbox.environment if name in environment}
-    return {**quiet, **dict(policy.set), **named}
+    kept = {name: value for name, value in named.items() if not _matches(name, policy.exclude)}
+    seen = {**dict(policy.set), **kept}
+    if policy.include_only:
+        seen = {name: value for name, value in seen.items() if _matches(name, policy.include_only)}
+    return {**quiet, **seen}
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    """Say whether a variable is meant, as Codex does: by wildcards, in capitals or not."""
+    return any(fnmatchcase(name.upper(), pattern.upper()) for pattern in patterns)
 
 
 async def _tool_servers(

@@ -46,13 +46,19 @@ def read_requirements(file: TomlText | None) -> Requirements:
     """Give the requirements of a file; words that are not known allow nothing."""
     if file is None:
         return Requirements()
-    modes = {mode.value: mode for mode in SandboxMode}
     return Requirements(
         source=file.source,
-        sandbox_modes=tuple(modes[word] for word in _words(file.values.get("allowed_sandbox_modes")) if word in modes),
+        sandbox_modes=_modes(file),
         web_searches=_words(file.values.get("allowed_web_search_modes")),
         unused=tuple(key for key in file.values if key not in _USED),
     )
+
+
+def _modes(file: TomlText) -> tuple[SandboxMode, ...]:
+    words = _words(file.values.get("allowed_sandbox_modes"))
+    known = tuple(mode for mode in SandboxMode if mode.value in words)
+    # no mode at all would be no limit
+    return known or ((SandboxMode.READ_ONLY,) if words else ())
 
 
 def _words(value: JSONValue) -> tuple[str, ...]:

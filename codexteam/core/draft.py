@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from codexteam.core.effects import AskPerson, Awaited, Effect, Finish, Result, WritePlan
 from codexteam.core.events import Event
-from codexteam.core.findings import Finding, fingerprint
+from codexteam.core.findings import Category, Finding, fingerprint
 from codexteam.core.ids import CommitId, FindingId, TaskId
 from codexteam.core.plan import Task, TaskStatus
 from codexteam.core.plan_graph import graph_of
@@ -240,8 +240,11 @@ class Draft:
         elif known.status is FindingStatus.WAIVED:
             result = replace(known, last_round=round_number)
         else:
-            times = known.times + (known.last_round != round_number)
+            again = known.last_round != round_number
+            times = known.times + again
             status = FindingStatus.OPEN if blocking else known.status
+            if not blocking and again and status is FindingStatus.OPEN and finding.category is not Category.SECURITY:
+                status = FindingStatus.LATER  # its gate thinks less of it by now
             # the newest words and place, under the old id: the code around it may have moved
             newest = replace(finding, id=known.finding.id)
             result = replace(known, finding=newest, status=status, last_round=round_number, times=times)

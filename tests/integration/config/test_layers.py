@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.app.hiring import command_environment
 from codexteam.config.load import load_layers, load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import NetworkKind, SandboxMode
@@ -213,6 +214,29 @@ def test_requirements_lower_what_is_not_allowed_and_say_so(world: World) -> None
     assert settings.network.kind is NetworkKind.NONE
     assert settings.model.web_search == "cached"
     assert len([notice for notice in settings.notices if "not allowed here" in notice]) == 2
+
+
+def test_requirements_whose_modes_are_not_known_allow_the_least(world: World) -> None:
+    world.write(world.system / "requirements.toml", 'allowed_sandbox_modes = ["of-the-future"]\n')
+    settings = load_settings(replace(world.request, overrides=("sandbox_mode=danger-full-access",)))
+    assert settings.sandbox_mode is SandboxMode.READ_ONLY
+    assert [notice for notice in settings.notices if "`read-only` is used" in notice]
+
+
+def test_the_environment_policy_filters_what_commands_see(world: World) -> None:
+    overrides = (
+        'codexteam.sandbox.environment=["GOPATH", "AWS_REGION", "NPM_TOKEN"]',
+        'shell_environment_policy.exclude=["aws_*"]',
+        'shell_environment_policy.set={AWS_PROFILE="dev", LANG="C"}',
+    )
+    host = {"GOPATH": "/go", "AWS_REGION": "eu", "NPM_TOKEN": "x", "HOME": "/root"}
+    settings = load_settings(replace(world.request, overrides=overrides))
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1"}
+    seen = {"GOPATH": "/go", "NPM_TOKEN": "x", "AWS_PROFILE": "dev", "LANG": "C"}
+    assert command_environment(settings, host) == {**quiet, **seen}
+    only = ('shell_environment_policy.include_only=["*path", "AWS_*"]',)
+    settings = load_settings(replace(world.request, overrides=overrides + only))
+    assert command_environment(settings, host) == {**quiet, "GOPATH": "/go", "AWS_PROFILE": "dev"}
 
 
 @pytest.mark.parametrize(

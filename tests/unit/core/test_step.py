@@ -1,6 +1,7 @@
 """The rules of the scheduler, one by one, and a property over all of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -304,6 +305,21 @@ def test_the_same_finding_in_three_rounds_asks_a_person_with_what_is_open() -> N
     assert "F1 (off by one) was found in 3 rounds" in world.state.holds["rounds.3"].question
     assert world.finished is not None
     assert world.finished.exit_code == 5
+
+
+def test_a_finding_that_its_gate_thinks_less_of_blocks_no_more() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    judged(world, must_fix())
+    while any(isinstance(effect, Replan | Work | Integrate) for effect in world.state.in_flight.values()):
+        world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
+    effect = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
+    nit = replace(must_fix(), severity=Severity.NIT)
+
+    world.send(GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP, (nit,)))
+
+    assert [known.status for known in world.state.findings.values()] == [FindingStatus.LATER]
+    assert world.run().result is Result.GREEN
 
 
 def test_waiving_all_does_not_waive_security() -> None:
