@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -123,6 +124,28 @@ def test_it_is_said_that_calls_are_asked_again_and_until_when(make: MakeWorld) -
     assert "; given up after 6 broken streams, 12 tries or 5 min without a connection" in said
     waiting = [event for event in world.events() if event["kind"] == "agent.waiting"]
     assert [event["tries"] for event in waiting] == [2, 3]
+
+
+def test_a_disk_without_room_for_an_agent_s_work_stops_the_run_and_costs_it_nothing(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if (call.purpose, call.turn) == ("implement", 1) and not full:
+            full.append(world.run_folder / "tasks" / "T1" / "1" / "turn-1.pack.part")
+            full[0].parent.mkdir(parents=True, exist_ok=True)
+            full[0].symlink_to("/dev/full")
+        return one_task.play(call)
+
+    full: list[Path] = []
+    world, api = make(TEAM, play)
+    ended = world.run("run", GOAL)
+    assert ended.code == 6, ended.out + ended.err
+    assert f"error: {full[0]}: No space left on device" in ended.err
+    assert "codexteam resume" in ended.err
+    assert not full[0].is_symlink()
+    assert not {"agent.waiting", "task.attempt_failed"}.intersection(str(event["kind"]) for event in world.events())
+    asked = len(api.requests)
+    check_green(world, world.run("resume"))
+    assert {request.call.attempt for request in api.requests if request.call.task_id == "T1"} == {1}
+    assert [request.call.turn for request in api.requests[asked:] if request.call.purpose == "implement"] == [2]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
