@@ -17,6 +17,7 @@ from tests.e2e.eight_tasks import SAMPLE
 from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint, processes_of, tree_of
 from tests.scripted_api.script import Call, Played, Reset
+from tests.support_engine import SANDBOX_IMAGE, asks, door
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
 
@@ -146,6 +147,23 @@ def test_a_disk_without_room_for_an_agent_s_work_stops_the_run_and_costs_it_noth
     check_green(world, world.run("resume"))
     assert {request.call.attempt for request in api.requests if request.call.task_id == "T1"} == {1}
     assert [request.call.turn for request in api.requests[asked:] if request.call.purpose == "implement"] == [2]
+
+
+@pytest.mark.docker
+def test_a_green_run_stays_green_where_the_engine_does_not_let_it_clear_up(make: MakeWorld) -> None:
+    with door() as engine:
+        world, _ = make(TEAM.replace('"bubblewrap"', f'"docker"\nimage = "{SANDBOX_IMAGE}"'), one_task.play)
+        engine.refuse = asks("GET .*/containers/json")  # what a sweep begins with
+        ended = world.run("run", GOAL, DOCKER_HOST=engine.url)
+        check_green(world, ended)
+        assert ended.out.startswith("green: ")
+        [said] = [line for line in ended.err.splitlines() if "may be left" in line]
+        assert "refused by the test" in said
+        assert "`codexteam clean` removes them" in said
+        [run] = world.run("runs", "--json").lines[:-1]
+        assert run["state"] == "green"
+        engine.refuse = lambda _: False
+        assert world.run("clean", "--all", DOCKER_HOST=engine.url).code == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
