@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,15 @@ _CHUNK_BYTES = 256 << 10
 _GRACE_SECONDS = 30.0
 #: The longest that git may take to put a base in place or to pack work up.
 JOB_SECONDS = 300.0
+
+
+@contextlib.contextmanager
+def _naming(file_path: Path) -> Iterator[None]:
+    """Let an error of the host's disk say which file it is about, as a write does not: that tells it from the sandbox's."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(file_path)) from error
 
 
 @dataclass(slots=True)
@@ -186,6 +195,7 @@ class Channel:
             ChannelClosedError: the server is gone.
             ValueError: the pack would be larger than `max_bytes`.
             GitInSandboxError: git could not do it.
+            OSError: the host's disk does not take it; `filename` says where.
         """
         temporary = destination.with_name(destination.name + ".part")
         args: JSONObject = {"base": base, "max_bytes": max_bytes}
@@ -212,19 +222,21 @@ class Channel:
     async def _take_pack(self, args: JSONObject, file_path: Path) -> tuple[JSONObject, int]:
         written = 0
         limit = int(str(args["max_bytes"]))
-        # written here and not in a thread: pieces of 64 KB into the page cache
-        with file_path.open("wb") as file:
+        # written here and not in a thread: pieces of 64 KB into the page cache; unbuffered, so that closing writes nothing
+        with file_path.open("wb", buffering=0) as file:
 
             def take(data: bytes) -> None:
                 nonlocal written
                 written += len(data)
-                if written <= limit:
-                    file.write(data)
+                left = memoryview(data) if written <= limit else memoryview(b"")
+                with _naming(file_path):
+                    while left:
+                        left = left[file.write(left) :]
 
             answer = await self.job("snapshot", args, sink=take)
-            file.flush()
             # the store will say that the turn is safe, and means it after a power cut too
-            await asyncio.to_thread(os.fsync, file.fileno())
+            with _naming(file_path):
+                await asyncio.to_thread(os.fsync, file.fileno())
         if written > limit:
             raise ValueError(f"the work is larger than the {limit} bytes allowed")
         return answer, written
@@ -348,8 +360,7 @@ class Channel:
         if request is None:
             return
         if kind == "data":
-            if request.on_data is not None:
-                request.on_data(body)
+            self._hand_on(number, request, body)
             return
         del self._requests[number]
         if request.answer.done():
@@ -358,6 +369,18 @@ class Channel:
             request.answer.set_exception(error_of(header))
         else:
             request.answer.set_result((header, body))
+
+    def _hand_on(self, number: int, request: _Request, data: bytes) -> None:
+        """Give output to who asked for it; one who cannot take it ends its own request, and nobody else's."""
+        if request.on_data is None:
+            return
+        try:
+            request.on_data(data)
+        except Exception as error:  # noqa: BLE001 - handed to who asked
+            del self._requests[number]
+            self.kill(number)
+            if not request.answer.done():
+                request.answer.set_exception(error)
 
     def _fail(self, why: str) -> None:
         if self._closed is None:

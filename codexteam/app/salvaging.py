@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -116,10 +117,9 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
     state = await state_of(store, record)
     kept = commits.kept(run_id)
     pieces = [Piece(run_id, Kind.SNAPSHOT, each.name, str(each.pack), kept=each) for each in kept]
-    cut_off = await unfinished(store, state, {each.tip for each in kept})
     at_work = {agent_name(agent) for agent in agents_in_flight(state)}
-    for each in cut_off:
-        name = f"{each.name} (unfinished)" if each.name in at_work else each.name
+    for agent, each in (await unfinished(store, state, kept)).items():
+        name = f"{each.name} (unfinished)" if agent_name(agent) in at_work else each.name
         pieces.append(Piece(run_id, Kind.SNAPSHOT, name, str(each.pack), kept=each))
     for key, value in await store.list(f"{run_id}/accepted"):
         match value:
@@ -134,24 +134,31 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
     return [*pieces, *(Piece(run_id, Kind.ARCHIVE, path.name, str(path)) for path in archives)]
 
 
-async def unfinished(store: Store, state: RunState, known_tips: set[str]) -> "list[Kept]":
-    """Give the newest snapshots of agents that were cut off, or whose work was not taken as a task's is.
+async def unfinished(store: Store, state: RunState, kept: "Iterable[Kept]") -> "dict[AgentKey, Kept]":
+    """Give the newest stored snapshots of agents that were cut off, or whose work was not taken as a task's is.
 
-    Those that were kept are left out, and the documentation that the branch has.
+    Those that were kept are left out, and the documentation that the branch has. Each gets a name that nothing else
+    has: what was kept of an agent may be another state of its work, newer (its time ran out in a turn that never was
+    stored) or older (it was kept, and went on in a later sitting), and neither may take the other's place.
     """
     from codexteam.adapters.git.kept import Kept
 
-    found: list[Kept] = []
+    known = list(kept)
+    tips, names = {each.tip for each in known}, {each.name for each in known}
+    found: dict[AgentKey, Kept] = {}
     for agent in await _agents(store, state):
         if agent.purpose is Purpose.DOCUMENT and await _has_documentation(store, state):
             continue
         turns = await store.turns(agent)
         snapshot = snapshot_of(turns[-1].snapshot) if turns else None
-        if snapshot is not None and snapshot.tip not in known_tips and snapshot.pack.is_file():
-            known_tips.add(snapshot.tip)
-            found.append(
-                Kept(state.run_id, agent_name(agent), snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes)
-            )
+        if snapshot is None or snapshot.tip in tips or not snapshot.pack.is_file():
+            continue
+        name = agent_name(agent)
+        if name in names:
+            name = f"{name}-turn-{turns[-1].turn}-{snapshot.tip[:12]}"
+        tips.add(snapshot.tip)
+        names.add(name)
+        found[agent] = Kept(state.run_id, name, snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes)
     return found
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,7 @@ class Table:
         )
         stack.push_async_callback(chosen.engine.close)
         # before anybody is hired, so that an end in the middle of it leaves nothing either
-        stack.push_async_callback(_sweep, chosen.engine, sitting.run.run_id)
+        stack.push_async_callback(_sweep, chosen.engine, sitting.run.run_id, self.tell)
         self.tell("sandbox.chosen", {"engine": chosen.report.name, "detail": chosen.report.version, "why": chosen.why})
         around = Surroundings(
             run_id=sitting.run.run_id,
@@ -267,10 +267,14 @@ class Table:
                 await driver.send(event)
 
 
-async def _sweep(engine: SandboxEngine, run_id: RunId) -> None:
-    """Leave nothing of ours behind, however the sitting ended."""
+async def _sweep(engine: SandboxEngine, run_id: RunId, tell: Callable[[str, JSONObject], None]) -> None:
+    """Leave nothing of ours behind, however the sitting ended; what cannot be removed does not change how it did."""
     reach("sandbox.sweep.before")
-    await engine.sweep(run_id)
+    try:
+        await engine.sweep(run_id)
+    except (CodexteamError, OSError) as error:
+        left = f"sandboxes of this run may be left on {engine.name}: {error}"
+        tell("notice", {"text": f"{left}; `codexteam clean` removes them"})
     reach("sandbox.sweep.after")
 
 

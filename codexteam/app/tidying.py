@@ -180,8 +180,7 @@ async def _clean(ground: Ground, where: Where, output: Output, name: str | None,
 
 async def _clean_run(ground: Ground, store: Store, repo: "GitRepo", record: RunRecord) -> list[str]:
     state = await state_of(store, record)
-    known = {each.tip for each in await repo.kept_work(record.run_id)}
-    for each in await unfinished(store, state, known):
+    for each in (await unfinished(store, state, await repo.kept_work(record.run_id))).values():
         await repo.keep(record.run_id, each.name, each.snapshot())  # so that it is archived with the rest
     done = await repo.clean(record.run_id)
     for path in await asyncio.to_thread(_workspaces, ground, record.run_id):

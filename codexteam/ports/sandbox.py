@@ -186,6 +186,7 @@ class Sandbox(Protocol):
         Raises:
             SandboxLost: the sandbox went away.
             ValueError: the pack is larger than the sandbox's limits allow.
+            OSError: the host's disk does not take the file; the sandbox goes on.
         """
         ...
 

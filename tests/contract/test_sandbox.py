@@ -424,6 +424,22 @@ async def test_every_kind_of_change_is_in_the_snapshot(bench: Bench) -> None:
     assert listed.output == b"three\nthree\n12\nr\n"
 
 
+async def test_a_full_disk_of_ours_fails_the_snapshot_and_loses_nothing(bench: Bench) -> None:
+    sandbox = await bench.start()
+    session = await sandbox.open(sh("read x; echo still here"))
+    await sandbox.run(sh("head -c 300K /dev/urandom >big"))
+    (bench.folder / "work.pack.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        await sandbox.snapshot(bench.folder / "work.pack")
+    assert not (bench.folder / "work.pack.part").is_symlink()
+    assert (await session.read(wait_seconds=0)).result is None
+    assert (await sandbox.run(sh("wc -c <big"))).output == b"307200\n"
+    taken = await sandbox.snapshot(bench.folder / "work.pack")
+    assert taken is not None
+    await session.write(b"\n")
+    assert (await session.read(wait_seconds=20)).output == b"still here\n"
+
+
 async def test_a_snapshot_leaves_the_agents_index_and_branches_alone(bench: Bench) -> None:
     sandbox = await bench.start()
     await sandbox.run(sh("git checkout -qb mine; touch new other; git add new; git commit -qm mine; git add other"))

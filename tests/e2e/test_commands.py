@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ from tests.e2e.eight_tasks import SAMPLE
 from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint, processes_of, tree_of
 from tests.scripted_api.script import Call, Played, Reset
+from tests.support_engine import SANDBOX_IMAGE, asks, door
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
 
@@ -147,6 +149,45 @@ def test_it_is_said_that_calls_are_asked_again_and_until_when(make: MakeWorld) -
     assert "; given up after 6 broken streams, 12 tries or 5 min without a connection" in said
     waiting = [event for event in world.events() if event["kind"] == "agent.waiting"]
     assert [event["tries"] for event in waiting] == [2, 3]
+
+
+def test_a_disk_without_room_for_an_agent_s_work_stops_the_run_and_costs_it_nothing(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if (call.purpose, call.turn) == ("implement", 1) and not full:
+            full.append(world.run_folder / "tasks" / "T1" / "1" / "turn-1.pack.part")
+            full[0].parent.mkdir(parents=True, exist_ok=True)
+            full[0].symlink_to("/dev/full")
+        return one_task.play(call)
+
+    full: list[Path] = []
+    world, api = make(TEAM, play)
+    ended = world.run("run", GOAL)
+    assert ended.code == 6, ended.out + ended.err
+    assert f"error: {full[0]}: No space left on device" in ended.err
+    assert "codexteam resume" in ended.err
+    assert not full[0].is_symlink()
+    assert not {"agent.waiting", "task.attempt_failed"}.intersection(str(event["kind"]) for event in world.events())
+    asked = len(api.requests)
+    check_green(world, world.run("resume"))
+    assert {request.call.attempt for request in api.requests if request.call.task_id == "T1"} == {1}
+    assert [request.call.turn for request in api.requests[asked:] if request.call.purpose == "implement"] == [2]
+
+
+@pytest.mark.docker
+def test_a_green_run_stays_green_where_the_engine_does_not_let_it_clear_up(make: MakeWorld) -> None:
+    with door() as engine:
+        world, _ = make(TEAM.replace('"bubblewrap"', f'"docker"\nimage = "{SANDBOX_IMAGE}"'), one_task.play)
+        engine.refuse = asks("GET .*/containers/json")  # what a sweep begins with
+        ended = world.run("run", GOAL, DOCKER_HOST=engine.url)
+        check_green(world, ended)
+        assert ended.out.startswith("green: ")
+        [said] = [line for line in ended.err.splitlines() if "may be left" in line]
+        assert "refused by the test" in said
+        assert "`codexteam clean` removes them" in said
+        [run] = world.run("runs", "--json").lines[:-1]
+        assert run["state"] == "green"
+        engine.refuse = lambda _: False
+        assert world.run("clean", "--all", DOCKER_HOST=engine.url).code == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

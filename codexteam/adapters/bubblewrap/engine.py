@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ from codexteam.ports.sandbox import (
     Snapshot,
 )
 
+_LOG = logging.getLogger(__name__)
 _NAME = "bubblewrap"
 _GROUP_TRIES = 200
 
@@ -98,12 +100,12 @@ class BubblewrapEngine:
             async with self._starting:
                 channel = await start.first()
         except (StartFailedError, ChannelClosedError, GitInSandboxError, OSError) as error:
-            await start.shut()
+            await start.put_away()
             raise SandboxUnavailable(
                 f"the sandbox for {spec.agent} did not start: {clean(str(error))}", hint="see `codexteam doctor`"
             ) from error
         except BaseException:
-            await start.shut()
+            await start.put_away()
             raise
         facts = SandboxFacts(_NAME, name, "the system's /usr, read-only", spec.mode, spec.network, way.unlimited())
         return ChannelSandbox(
@@ -112,7 +114,7 @@ class BubblewrapEngine:
             environment=command_environment(PROXY_URL if start.proxy is not None else None),
             channel=channel,
             respawn=start.again,
-            shut=start.shut,
+            shut=start.put_away,
         )
 
     def _proxy(self, spec: SandboxSpec, name: str) -> Proxy | None:
@@ -272,6 +274,13 @@ class _Start:
             if self.group is not None:
                 await _remove(self.group)
                 self.group = None
+
+    async def put_away(self) -> None:
+        """Remove it as far as the system lets us: why it ends counts, not what is left of it for a sweep."""
+        try:
+            await self.shut()
+        except (SandboxLost, OSError) as error:
+            _LOG.info("%s is not removed: %s", self.name, error)
 
 
 def owner_of(folder: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from docker.models.containers import Container
 from docker.types import Mount
 
-from codexteam.adapters.docker.client import ENGINE_ERRORS, APIError, EngineClient, NotFound, said_by
+from codexteam.adapters.docker.client import ENGINE_ERRORS, APIError, EngineClient, NotFound, clearing_up, said_by
 from codexteam.adapters.docker.containers import (
     BASE,
     CONFLICT,
@@ -119,8 +119,9 @@ class Bases:
                 await self._fill(container, base, image)
                 await self._mark(name)
             except BaseException:
-                await remove(self.client, helper)
-                await remove_base(self.client, name)
+                with clearing_up(helper):
+                    await remove(self.client, helper)
+                    await remove_base(self.client, name)
                 raise
             await remove(self.client, helper)
 

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -20,6 +21,7 @@ from codexteam.config.settings import EngineSettings
 from codexteam.core.text import clean
 from codexteam.errors import SandboxUnavailable
 
+_LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,7 +34,7 @@ HINT = "start the engine, set DOCKER_HOST or `docker context use`, or choose ano
 #: What docker-py raises; requests' own errors come through when a connection breaks in the middle.
 ENGINE_ERRORS = (DockerException, requests.RequestException, OSError)
 
-__all__ = ["ENGINE_ERRORS", "HINT", "APIError", "EngineClient", "ImageNotFound", "NotFound", "said_by"]
+__all__ = ["ENGINE_ERRORS", "HINT", "APIError", "EngineClient", "ImageNotFound", "NotFound", "clearing_up", "said_by"]
 
 
 class EngineClient:
@@ -149,6 +151,15 @@ def _tls_files(folder: Path | None, *, verify: bool) -> TlsFiles | None:
     if folder is None:
         return TlsFiles(verify=True) if verify else None
     return TlsFiles(verify, str(folder / "ca.pem"), str(folder / "cert.pem"), str(folder / "key.pem"))
+
+
+@contextlib.contextmanager
+def clearing_up(what: str) -> Iterator[None]:
+    """Log what an engine says against a removal: what came before counts more, and a sweep finds the rest by its label."""
+    try:
+        yield
+    except (SandboxUnavailable, *ENGINE_ERRORS) as error:
+        _LOG.info("%s is not removed: %s", what, said_by(error))
 
 
 def said_by(error: BaseException) -> str:

@@ -120,13 +120,11 @@ class Images:
         if choice.context:
             dockerfile = f".codexteam-dockerfile-{digest(choice.dockerfile)}"
         tag = f"codexteam-build:{digest(context.hex(), repr(choice.arguments), str(choice.target))}"
+        known = await _known(client, tag)
+        if known is not None:
+            return Image.of(choice.dockerfile, known)
+        _tell(on_progress, f"building {choice.dockerfile}")
         docker = await client.connect()
-        try:
-            found = await client.call(docker.images.get, tag)
-        except ImageNotFound:
-            _tell(on_progress, f"building {choice.dockerfile}")
-        else:
-            return Image.of(choice.dockerfile, found.attrs)
 
         def build() -> Mapping[str, object]:
             lines: list[str] = []
@@ -191,13 +189,10 @@ class Images:
             )
         locks = [await self._read(base.root_commit, name) or b"" for name in LOCK_FILES]
         tag = f"codexteam-setup:{digest(image.id, script, text.hex(), *(lock.hex() for lock in locks))}"
-        docker = await node.client.connect()
-        try:
-            found = await node.client.call(docker.images.get, tag)
-        except ImageNotFound:
-            _tell(on_progress, f"running {script}")
-        else:
-            return Image.of(f"{image.reference} + {script}", found.attrs)
+        known = await _known(node.client, tag)
+        if known is not None:
+            return Image.of(f"{image.reference} + {script}", known)
+        _tell(on_progress, f"running {script}")
         secrets = {name: self._secrets[name] for name in self._settings.setup_secrets if name in self._secrets}
         checkout = await node.bases.get(base, image, on_progress)
         job = Setup(node.client, self._owner, image, checkout, script, tag, secrets)
@@ -205,12 +200,32 @@ class Images:
         return Image.of(f"{image.reference} + {script}", attrs)
 
 
-async def _pull(client: EngineClient, reference: str, reason: str, on_progress: Progress) -> Image:
+async def _known(client: EngineClient, reference: str) -> Mapping[str, object] | None:
+    """Give what an engine says of an image; None when it has none of that name.
+
+    Raises:
+        SandboxUnavailable: it does not say.
+    """
     docker = await client.connect()
     try:
-        return Image.of(reference, (await client.call(docker.images.get, reference)).attrs)
+        found: Mapping[str, object] = (await client.call(docker.images.get, reference)).attrs
     except ImageNotFound:
-        _tell(on_progress, f"pulling {reference} ({reason})")
+        return None
+    except ENGINE_ERRORS as error:
+        raise SandboxUnavailable(
+            f"{client.settings.name} does not say whether it has the image {clean_line(reference)}: "
+            f"{clean_line(said_by(error))}",
+            hint="see that the engine answers (`docker image inspect` on it), and `codexteam doctor`",
+        ) from error
+    return found
+
+
+async def _pull(client: EngineClient, reference: str, reason: str, on_progress: Progress) -> Image:
+    known = await _known(client, reference)
+    if known is not None:
+        return Image.of(reference, known)
+    _tell(on_progress, f"pulling {reference} ({reason})")
+    docker = await client.connect()
 
     def pull() -> None:
         name, _, tag = reference.rpartition(":") if ":" in reference.rsplit("/", 1)[-1] else (reference, "", "latest")

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from docker.models.containers import Container
 
 from codexteam.adapters.docker.bases import Base, Bases
-from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, said_by
+from codexteam.adapters.docker.client import ENGINE_ERRORS, HINT, EngineClient, clearing_up, said_by
 from codexteam.adapters.docker.containers import (
     BASE,
     TREE,
@@ -44,7 +43,6 @@ from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, SandboxSpec
 
-_LOG = logging.getLogger(__name__)
 _FAILURES = (StartFailedError, ChannelClosedError, GitInSandboxError, *ENGINE_ERRORS)
 
 
@@ -73,7 +71,10 @@ class Node:
             SandboxUnavailable: it does not answer.
         """
         docker = await self.client.connect()
-        facts = await self.client.call(docker.info)
+        try:
+            facts = await self.client.call(docker.info)
+        except ENGINE_ERRORS as error:
+            raise SandboxUnavailable(f"{self.client.settings.name}: {said_by(error)}", hint=HINT) from error
         if facts.get("OSType", "linux") != "linux":
             raise SandboxUnavailable(
                 f"{self.client.settings.name} runs {facts['OSType']} containers", hint="switch it to Linux containers"
@@ -94,7 +95,7 @@ class Node:
             try:
                 channel = await attempt.first()
             except _FAILURES as error:
-                await attempt.shut()
+                await attempt.put_away()
                 if layered and self.layers is None and await self._refuses_layers(error):
                     continue
                 raise SandboxUnavailable(
@@ -102,7 +103,7 @@ class Node:
                     hint="see `codexteam doctor`",
                 ) from error
             except BaseException:
-                await attempt.shut()
+                await attempt.put_away()
                 raise
             self.layers = layered
             return attempt.sandbox(channel, released)
@@ -116,9 +117,8 @@ class Node:
     async def close(self) -> None:
         """Remove what sandboxes shared, and let go of the engine."""
         try:
-            await self.slots.close()
-        except ENGINE_ERRORS as error:
-            _LOG.info("%s: slots are not removed: %s", self.client.settings.name, said_by(error))
+            with clearing_up(f"what sandboxes shared on {self.client.settings.name}"):
+                await self.slots.close()
         finally:
             await self.client.close()
 
@@ -229,13 +229,20 @@ class _Start:
         await remove(self.node.client, self.name)
 
     async def shut(self) -> None:
-        """Remove it with all that is in it."""
-        await self._stop()
-        if self.workspace is not None:
-            await self.workspace.remove(self.node.client)
-        if self.lease is not None:
-            lease, self.lease = self.lease, None
-            await self.node.slots.release(lease)
+        """Remove it with all that is in it; its slot is given back even where the engine removes nothing."""
+        try:
+            await self._stop()
+            if self.workspace is not None:
+                await self.workspace.remove(self.node.client)
+        finally:
+            if self.lease is not None:
+                lease, self.lease = self.lease, None
+                await self.node.slots.release(lease)
+
+    async def put_away(self) -> None:
+        """Remove it as far as the engine lets us: why it ends counts, not what is left of it."""
+        with clearing_up(self.name):
+            await asyncio.shield(self.shut())
 
     def sandbox(self, channel: Channel, released: Callable[[], None]) -> Sandbox:
         """Give the port's view of it."""
@@ -243,9 +250,7 @@ class _Start:
 
         async def shut() -> None:
             try:
-                await asyncio.shield(self.shut())
-            except ENGINE_ERRORS as error:  # a sweep finds it by its labels once the engine answers again
-                _LOG.info("%s is not removed: %s", self.name, said_by(error))
+                await self.put_away()
             finally:
                 released()
 

@@ -7,7 +7,7 @@ from typing import Any
 from docker.types import LogConfig, Mount
 
 from codexteam.adapters.docker.bases import Base
-from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, said_by
+from codexteam.adapters.docker.client import ENGINE_ERRORS, EngineClient, clearing_up, said_by
 from codexteam.adapters.docker.containers import BASE, TREE, StartFailedError, create, remove, server_command, start
 from codexteam.adapters.docker.image import Image
 from codexteam.adapters.docker.naming import What, digest, labels
@@ -77,7 +77,8 @@ class Setup:
                 hint="setup needs the engine's default network (bridge); see `codexteam doctor`",
             ) from error
         finally:
-            await remove(client, name)
+            with clearing_up(name):
+                await remove(client, name)
 
     async def _run_script(self, channel: Channel, on_progress: Callable[[str], None] | None) -> None:
         seen = {**self.image.commands, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", "CI": "1"}

@@ -12,7 +12,7 @@ from typing import Any
 from docker.types import DriverConfig, Mount
 
 from codexteam.adapters.docker.bases import Base
-from codexteam.adapters.docker.client import EngineClient
+from codexteam.adapters.docker.client import EngineClient, clearing_up
 from codexteam.adapters.docker.containers import BASE, Live, create, remove, remove_volume, server_command, start
 from codexteam.adapters.docker.hardening import UID, container_options
 from codexteam.adapters.docker.image import Image
@@ -84,7 +84,7 @@ class Slots:
         return lease
 
     async def release(self, lease: Lease) -> None:
-        """Take a folder back; nothing may be mounted over it any more."""
+        """Take a folder back. A container that the engine would not remove loses its files, and shares room at worst."""
         row = lease.row
         if row in self._rows and row.live.channel.closed is None:
             try:
@@ -137,9 +137,10 @@ class Slots:
             live = await start(self.client, container)
             await self.client.call(container.reload)
         except BaseException:
-            await remove(self.client, name)
-            for volume in volumes:
-                await remove_volume(self.client, volume)
+            with clearing_up(name):
+                await remove(self.client, name)
+                for volume in volumes:
+                    await remove_volume(self.client, volume)
             raise
         where = {mount["Name"]: str(mount["Source"]) for mount in container.attrs["Mounts"]}
         return Row(size, run_id, live, volumes, [where[volume] for volume in volumes], list(range(_ROW)))

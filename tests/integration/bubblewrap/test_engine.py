@@ -19,7 +19,7 @@ from codexteam.adapters.bubblewrap.launching import Launch, find_interpreter
 from codexteam.adapters.bubblewrap.processes import StartFailedError, launch
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxLimits, SandboxMode
 from codexteam.core.ids import AgentKey, Purpose, RunId
-from codexteam.errors import SandboxUnavailable
+from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
 from tests.support_base_source import base_source, commit_all, make_repository
 from tests.support_processes import wait_for_end
@@ -100,6 +100,27 @@ async def test_nothing_is_left_after_close(engine: BubblewrapEngine, spec: Sandb
     assert set(below(os.getpid())) == before
     groups = find_groups()
     assert groups is None or not groups.leftovers(owner_of(tmp_path / "state"))
+
+
+async def test_a_group_that_does_not_get_empty_is_left_for_a_sweep(
+    engine: BubblewrapEngine, spec: SandboxSpec, tmp_path: Path
+) -> None:
+    groups = find_groups()
+    if groups is None:
+        pytest.skip("no control groups can be made here")
+    name = group_name(owner_of(tmp_path / "state"), spec.agent)
+    sandbox = await engine.start(spec)
+    held = [folder / "held" for folder in groups.leftovers(name)[name].folders]
+    for folder in held:
+        folder.mkdir()
+    try:
+        await sandbox.close()
+        with pytest.raises(SandboxLost, match="does not get empty"):
+            await engine.sweep(RUN)
+    finally:
+        for folder in held:
+            folder.rmdir()
+    assert await engine.sweep(RUN) == [name]
 
 
 async def test_a_killed_codexteam_leaves_no_process_and_a_sweep_the_rest(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -379,6 +380,46 @@ async def test_a_snapshot_over_the_limit_is_refused_whole(start: Start, tmp_path
     with pytest.raises(ValueError, match="larger"):
         await channel.snapshot(base_id, tmp_path / "work.pack", max_bytes=1 << 20)
     assert not list(tmp_path.glob("work.pack*"))
+
+
+@pytest.mark.parametrize("kilobytes", [1, 600])
+async def test_a_full_disk_of_ours_fails_the_snapshot_and_leaves_the_server_alone(
+    kilobytes: int, start: Start, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    base_id = make_repository(repository, {"a": b"1\n"})
+    channel = await start()
+    await channel.populate(base_source(repository, tmp_path / "state"), root=True)
+    await channel.run(sh(f"head -c {kilobytes}K /dev/urandom >big", tmp_path), ENV)
+    _, session = channel.start_session(sh("read x; exit 7", tmp_path), ENV, lambda _: None)
+    (tmp_path / "work.pack.part").symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        await channel.snapshot(base_id, tmp_path / "work.pack", max_bytes=1 << 30)
+
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "work.pack.part"))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("work.pack")]
+    assert channel.closed is None
+    assert not session.done()
+    taken = await channel.snapshot(base_id, tmp_path / "work.pack", max_bytes=1 << 30)
+    assert taken is not None
+    assert taken.pack_bytes == taken.pack.stat().st_size > kilobytes << 10
+
+
+async def test_one_who_cannot_take_output_ends_its_own_command_alone(start: Start, tmp_path: Path) -> None:
+    channel = await start()
+    other = asyncio.create_task(channel.run(sh("sleep 1; echo done", tmp_path), ENV))
+
+    def refuse(_: bytes) -> None:
+        raise ZeroDivisionError("this one")
+
+    with pytest.raises(ZeroDivisionError, match="this one"):
+        await channel.run(sh("echo $$ >pid; echo out; exec sleep 986", tmp_path), ENV, on_output=refuse)
+
+    assert (await other).output == b"done\n"
+    async with asyncio.timeout(10):
+        while is_alive(int((tmp_path / "work" / "pid").read_text())):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_broken_pack_is_one_clean_error(start: Start, tmp_path: Path) -> None:

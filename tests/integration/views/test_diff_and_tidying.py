@@ -14,11 +14,12 @@ import pytest
 from codexteam.adapters.git.repo import GitRepo, locate_repository
 from codexteam.adapters.lock import RepositoryLock
 from codexteam.core.effects import Integrate, IntegrateExtra, Land, Prepare, Work
-from codexteam.core.events import AttemptSucceeded, Event, Integrated, Landed, RunPrepared
-from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId
+from codexteam.core.events import AttemptFailed, AttemptSucceeded, Event, Integrated, Landed, RunPrepared, RunStarted
+from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId, TaskId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import Rules
 from codexteam.ports.repo import Accepted, Identity, IntakePolicy, Merged
+from codexteam.ports.sandbox import Snapshot
 from tests.integration.views.conftest import EVIL, Cli, Project, command
 from tests.support_git import git
 from tests.support_packs import Edit, snapshot_of
@@ -310,8 +311,6 @@ def test_all_work_is_listed_and_written_out(project: Project, tmp_path: Path, cl
 def test_work_of_an_attempt_that_was_cut_off_is_found_and_archived(project: Project, tmp_path: Path, cli: Cli) -> None:
     made = asyncio.run(_make(project, tmp_path, [], land=False, keep=False))
     world = RealWorld(tasks("T1"), rules=Rules(document=False, release=False, gates=()), made=made)
-    from codexteam.core.events import RunStarted
-
     world.send(RunStarted())
     while not any(isinstance(effect, Work) for effect in world.state.in_flight.values()):
         world.send(world.answer(next(iter(world.state.in_flight.values()))))
@@ -334,6 +333,59 @@ def test_work_of_an_attempt_that_was_cut_off_is_found_and_archived(project: Proj
     assert str(archive) in cli("salvage").out
     assert project.run_state(RUN) == "cleaned"
     assert "was cleaned" in cli("resume").err
+
+
+@pytest.mark.parametrize("newest_is_kept", [True, False])
+def test_two_states_of_one_attempt_are_both_written_out_and_archived(
+    newest_is_kept: bool, project: Project, tmp_path: Path, cli: Cli
+) -> None:
+    made = asyncio.run(_make(project, tmp_path, [], land=False, keep=False))
+    world = RealWorld(tasks("T1"), rules=Rules(document=False, release=False, gates=()), made=made)
+    world.send(RunStarted())
+    while not any(isinstance(effect, Work) for effect in world.state.in_flight.values()):
+        world.send(world.answer(next(iter(world.state.in_flight.values()))))
+    world.send(AttemptFailed(TaskId("T1"), 1, "no answer after 20 minutes"))
+    receipt: tuple[str, str, JSONObject] = ("receipts", "implementer/implement/T1/1", {})
+    project.record(RUN, world.history, state="interrupted", rules=world.rules, base=made.base, values=[receipt])
+    hub, folder = project.state / "hub.git", project.state / "runs" / RUN / "tasks/T1/1"
+    folder.mkdir(parents=True)
+    older = snapshot_of(tmp_path / "older", hub, made.base, {b"work.txt": b"older\n"})
+    newest = snapshot_of(tmp_path / "newest", hub, made.base, {b"work.txt": b"older\nnewest\n"})
+    # what is kept is newer where its turn was never stored, and older where the agent went on after a crash
+    kept, stored = (newest, older) if newest_is_kept else (older, newest)
+    asyncio.run(_keep(project, kept))
+    pack = folder / "turn-3.pack"
+    pack.write_bytes(stored.pack.read_bytes())
+    asyncio.run(_record_turn(project, stored.tip, made.base, pack))
+    (folder / "turn-4.pack").write_bytes(newest.pack.read_bytes())
+
+    names = {str(record["name"]) for record in map(json.loads, cli("salvage", "--json").out.splitlines()[:-1])}
+    done = cli("salvage", "--export", str(tmp_path / "out"))
+
+    assert names == {"T1.1", f"T1.1-turn-3-{stored.tip[:12]}"}
+    assert done.code == 0, done.err
+    patches = [path.read_text() for path in (tmp_path / "out" / RUN).iterdir()]
+    assert sorted("+newest" in patch for patch in patches) == [False, True]
+    assert all("+older" in patch for patch in patches)
+
+    done = cli("clean", RUN)
+
+    assert done.code == 0, done.err
+    assert not list(folder.iterdir())
+    with tarfile.open(project.state / "archive" / f"{RUN}.tar") as tar:
+        tar.extractall(tmp_path / "archive", filter="data")
+    archived = tmp_path / "archive" / RUN / "kept"
+    facts = [json.loads(path.read_text()) for path in archived.glob("*.json")]
+    assert {one["tip"]: (archived / one["pack"]).read_bytes() for one in facts} == {
+        older.tip: older.pack.read_bytes(),
+        newest.tip: newest.pack.read_bytes(),
+    }
+
+
+async def _keep(project: Project, snapshot: Snapshot) -> None:
+    repo = GitRepo(await locate_repository(project.root, os.environ), project.state, os.environ)
+    await repo.keep(RUN, "T1.1", snapshot)
+    await repo.close()
 
 
 @pytest.mark.parametrize("merged", [True, False])
@@ -368,7 +420,6 @@ async def _record_turn(
     agent: AgentKey = WORKER,
 ) -> None:
     from codexteam.agent.office import snapshot_json
-    from codexteam.ports.sandbox import Snapshot
     from codexteam.ports.store import StoredTurn
 
     store = project.store()
