@@ -11,6 +11,7 @@ one argument is a JSON object: `port`, and `socket`, a path, or null for standar
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import struct
 import sys
@@ -34,6 +35,10 @@ PORT = 3128
 CHUNK = 64 << 10
 #: What one stream may have under way: the other end says when it has taken it.
 WINDOW = 512 << 10
+#: Streams that the other end may have open; more are closed at once. With the window this bounds what one sandbox
+#: makes the process outside hold.
+MOST_STREAMS = 256
+_PR_SET_DUMPABLE = 4
 _OPEN, _DATA, _EOF, _CLOSE, _TAKEN = range(1, 6)
 
 
@@ -43,19 +48,23 @@ class Stream:
     def __init__(self, mux: Mux, number: int) -> None:
         self._mux = mux
         self._number = number
-        self._parts: list[bytes] = []
+        self._came = bytearray()
+        """Not yet taken. One buffer: a list of pieces of one byte each would be many times as large."""
         self._ended = False
         self._credit = WINDOW
         self._changed = asyncio.Event()
+        self.served: asyncio.Future[None] | None = None
+        """What serves it, where the other end opened it."""
 
     async def read(self) -> bytes:
         """Give what came; nothing at the end."""
-        while not self._parts and not self._ended:
+        while not self._came and not self._ended:
             self._changed.clear()
             await self._changed.wait()
-        if not self._parts:
+        if not self._came:
             return b""
-        data = self._parts.pop(0)
+        data = bytes(self._came[:CHUNK])
+        del self._came[:CHUNK]
         self._mux.frame(_TAKEN, self._number, len(data))
         return data
 
@@ -87,9 +96,13 @@ class Stream:
 
     # what the mux says
 
-    def came(self, data: bytes) -> None:
-        self._parts.append(data)
+    def came(self, data: bytes) -> bool:
+        """Take what came; False when the other end sends more than it may."""
+        if len(self._came) + len(data) > WINDOW:
+            return False
+        self._came += data
         self._changed.set()
+        return True
 
     def taken(self, size: int) -> None:
         self._credit += size
@@ -125,14 +138,19 @@ class Mux:
         await self._writer.drain()
 
     async def run(self) -> None:
-        """Serve until the other end is gone."""
+        """Serve until the other end is gone, or breaks the protocol."""
         try:
             while True:
                 kind, number, size = struct.unpack(">BII", await self._reader.readexactly(9))
                 if kind == _DATA and size > CHUNK:
                     return
                 body = await self._reader.readexactly(size) if kind == _DATA else b""
-                self._take(kind, number, size, body)
+                if not self._take(kind, number, size, body):
+                    return
+                if self._accept is not None:
+                    # what we answer waits here for an end that reads nothing; that end never waits for us in this
+                    # loop, or both might wait for ever
+                    await self.drain()
         except (asyncio.IncompleteReadError, OSError):
             return
         finally:
@@ -143,18 +161,16 @@ class Mux:
                 task.cancel()
             self._writer.close()
 
-    def _take(self, kind: int, number: int, size: int, body: bytes) -> None:
+    def _take(self, kind: int, number: int, size: int, body: bytes) -> bool:
+        """Do what a frame says; False when it breaks the protocol."""
         stream = self.streams.get(number)
         if kind == _OPEN:
             if self._accept is not None and stream is None:
-                self.streams[number] = stream = Stream(self, number)
-                task = asyncio.ensure_future(self._accept(stream))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._open(number, self._accept)
         elif stream is None:
-            return
+            return True
         elif kind == _DATA:
-            stream.came(body)
+            return stream.came(body)
         elif kind == _TAKEN:
             stream.taken(size)
         elif kind == _EOF:
@@ -162,6 +178,19 @@ class Mux:
         elif kind == _CLOSE:
             del self.streams[number]
             stream.ended()
+            if stream.served is not None:
+                stream.served.cancel()  # nobody is there for whom to go on
+        return True
+
+    def _open(self, number: int, accept: Callable[[Stream], Awaitable[None]]) -> None:
+        # tasks, not streams: what serves one that was closed may take a moment to end
+        if len(self._tasks) >= MOST_STREAMS:
+            self.frame(_CLOSE, number, 0)
+            return
+        self.streams[number] = stream = Stream(self, number)
+        stream.served = task = asyncio.ensure_future(accept(stream))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 async def carry(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -240,6 +269,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def main() -> None:
+    # commands run as the same user: they would write frames of their own into our descriptors
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     settings = json.loads(sys.argv[1])
     asyncio.get_event_loop().run_until_complete(_serve(int(settings["port"]), settings.get("socket")))
 

@@ -37,6 +37,7 @@ class Bases:
             home = self.folder / key
             if self._hold(key):
                 return home / "tree"
+            await asyncio.to_thread(self._clear, key)
             new = self.folder / f".new-{key}-{os.getpid()}"
             await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
             (new / "tree").mkdir(parents=True, mode=0o755)
@@ -49,7 +50,7 @@ class Bases:
                 new.rename(home)
                 reach("checkout.rename.after")
             except OSError:
-                if not home.exists():  # else another process was quicker
+                if not (home / "lock").exists():  # else another process was quicker
                     raise
             finally:
                 await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
@@ -75,35 +76,73 @@ class Bases:
         except FileNotFoundError:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        os.utime(descriptor)
-        if not (self.folder / key / "lock").exists():  # removed while we waited
+        if not self._is_lock(key, descriptor):  # removed while we waited
             os.close(descriptor)
             return False
+        os.utime(descriptor)
         self._held[key] = descriptor
         return True
+
+    def _is_lock(self, key: str, descriptor: int) -> bool:
+        """Whether an open file is a base's lock; after a removal there may be none, or that of a base made anew."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.folder / key / "lock").stat())
+        except FileNotFoundError:
+            return False
 
     def prune(self) -> list[str]:
         """Remove bases that nobody uses but for the last few, and what broken starts left; give their names."""
         removed = []
-        idle = []
+        idle: list[tuple[float, str]] = []
         for path in self.folder.glob("*"):
             if path.name.startswith(".new-"):
                 if not Path(f"/proc/{path.name.rsplit('-', 1)[1]}").exists():
                     shutil.rmtree(path, ignore_errors=True)
                     removed.append(path.name)
-            elif path.name not in self._held and (path / "lock").exists():
-                idle.append(path)
-        idle.sort(key=lambda path: (path / "lock").stat().st_mtime, reverse=True)
-        for path in idle[_KEPT:]:
-            with (path / "lock").open("rb") as lock:
+            elif path.name not in self._held and path.is_dir():
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                (path / "lock").unlink()
-                shutil.rmtree(path, ignore_errors=True)
-                removed.append(path.name)
+                    idle.append(((path / "lock").stat().st_mtime, path.name))
+                except FileNotFoundError:
+                    removed += [path.name] if self._clear(path.name) else []
+        idle.sort(reverse=True)
+        removed += [key for _, key in idle[_KEPT:] if self._remove(key)]
         return removed
+
+    def _remove(self, key: str) -> bool:
+        """Remove a base, unless somebody uses it or is quicker."""
+        try:
+            with (self.folder / key / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not self._is_lock(key, lock.fileno()):
+                    return False
+                gone = self._set_aside(key)
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
+
+    def _clear(self, key: str) -> bool:
+        """Remove a folder without a lock: a base gets its name whole, so this is one that was half removed."""
+        try:
+            if (self.folder / key / "lock").exists():
+                return False
+            gone = self._set_aside(key)
+        except FileNotFoundError:  # there is nothing, or another process was quicker
+            return False
+        if (gone / "lock").exists():  # a whole one took its place between our look and our grip
+            gone.rename(self.folder / key)
+            return False
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
+
+    def _set_aside(self, key: str) -> Path:
+        """Take a base's name away in one step: killed while its files are removed, we leave what any `prune` takes."""
+        gone = self.folder / f".new-gone-{key}-{os.getpid()}"
+        shutil.rmtree(gone, ignore_errors=True)
+        reach("checkout.remove.before")
+        (self.folder / key).rename(gone)
+        reach("checkout.remove.after")
+        return gone
 
     def close(self) -> None:
         """Let go of every base."""

@@ -1,7 +1,7 @@
 """The pool of engines: the port `SandboxEngine` over Docker."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from codexteam.adapters.docker.client import ENGINE_ERRORS, HINT, EngineClient, said_by
 from codexteam.adapters.docker.images import Images, RepositoryFiles
@@ -17,6 +17,8 @@ from codexteam.ports.sandbox import BaseSource, EngineReport, Sandbox, SandboxSp
 _NAME = "docker"
 #: Of the one engine that nobody configured: the run's own limit of threads counts.
 _UNBOUND = 100_000
+#: An engine on which nothing starts, and that has nothing to say for so long, counts as down.
+_LOOK_SECONDS = 30.0
 
 
 class DockerEngine:
@@ -61,6 +63,7 @@ class DockerEngine:
         self._owner = owner
         self._free = {id(node): node.client.settings.slots for node in self._nodes}
         self._down: set[int] = set()
+        """Those that did not answer when they were last asked; passed over while others do."""
         self._changed = asyncio.Condition()
         self._telling: set[asyncio.Future[None]] = set()
 
@@ -81,11 +84,16 @@ class DockerEngine:
         for node in self._nodes:
             try:
                 versions.append(await node.look())
-                unlimited.update(node.unlimited)
             except SandboxUnavailable as error:
                 problems.append(f"{error}; {error.hint}")
             except ENGINE_ERRORS as error:
                 problems.append(f"{node.client.settings.name}: {said_by(error)}; {HINT}")
+            else:
+                unlimited.update(node.unlimited)
+                self._down.discard(id(node))
+                continue
+            self._down.add(id(node))
+        await self._tell()
         return EngineReport(
             _NAME,
             usable=bool(versions),
@@ -118,9 +126,27 @@ class DockerEngine:
         await node.bases.get(base, image, on_progress)
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
-        """Start a sandbox on the engine with the most free slots; waits while there is none."""
-        node = await self._take()
+        """Start a sandbox on the engine with the most free slots; waits while there is none.
 
+        An engine that turns out to be down is left out from then on, until it is next checked, and another one taken.
+
+        Raises:
+            SandboxUnavailable: it cannot be started; where no engine is left, as the first one said.
+        """
+        silent: dict[int, SandboxUnavailable] = {}
+        while (node := await self._take(silent)) is not None:
+            try:
+                return await self._start(node, spec)
+            except (SandboxUnavailable, *ENGINE_ERRORS) as error:
+                told = error if isinstance(error, SandboxUnavailable) else None
+                if (told and len(self._nodes) == 1) or await self._answers(node):
+                    raise
+                silent[id(node)] = told or _silence(node, error)
+                self._down.add(id(node))
+                await self._tell()
+        raise next(iter(silent.values()))
+
+    async def _start(self, node: Node, spec: SandboxSpec) -> Sandbox:
         def released() -> None:
             self._free[id(node)] += 1
             task = asyncio.ensure_future(self._tell())
@@ -134,14 +160,27 @@ class DockerEngine:
             released()
             raise
 
+    @staticmethod
+    async def _answers(node: Node) -> bool:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await node.look()
+        except (SandboxUnavailable, TimeoutError, *ENGINE_ERRORS):
+            return False
+        return True
+
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _take(self) -> Node:
+    async def _take(self, silent: Container[int] = ()) -> Node | None:
+        """Take a slot, on an engine that is down only where none is up; None where all were found silent."""
         async with self._changed:
             while True:
-                usable = [node for node in self._nodes if id(node) not in self._down] or self._nodes
+                left = [node for node in self._nodes if id(node) not in silent]
+                usable = [node for node in left if id(node) not in self._down] or left
+                if not usable:
+                    return None
                 best = max(usable, key=lambda node: self._free[id(node)])
                 if self._free[id(best)] > 0:
                     self._free[id(best)] -= 1
@@ -160,10 +199,7 @@ class DockerEngine:
             except SandboxUnavailable as error:
                 silent.append(error)
             except ENGINE_ERRORS as error:
-                where = node.client.settings.name
-                silent.append(
-                    SandboxUnavailable(f"the Docker engine does not answer ({where}): {said_by(error)}", hint=HINT)
-                )
+                silent.append(_silence(node, error))
         if len(silent) == len(self._nodes):
             raise silent[0]
         return removed
@@ -171,3 +207,8 @@ class DockerEngine:
     async def close(self) -> None:
         """Let go of all engines."""
         await asyncio.gather(*(node.close() for node in self._nodes))
+
+
+def _silence(node: Node, error: BaseException) -> SandboxUnavailable:
+    where = node.client.settings.name
+    return SandboxUnavailable(f"the Docker engine does not answer ({where}): {said_by(error)}", hint=HINT)

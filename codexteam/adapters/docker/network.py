@@ -30,6 +30,8 @@ _READY_SECONDS = 30.0
 #: A relay that was killed with everything else in its sandbox is started again, this often in a row.
 _TRIES = 5
 _PAUSE_SECONDS = 0.2
+#: Between two starts of a relay at least, since commands may kill it as often as they like.
+_APART_SECONDS = 1.0
 
 
 def network_of(policy: NetworkPolicy) -> str:
@@ -80,13 +82,15 @@ class Connection:
 
     async def _keep(self) -> None:
         failed = 0
+        clock = asyncio.get_running_loop().time
         while failed < _TRIES:
+            began = clock()
             try:
                 failed = 0 if await self._serve_once() else failed + 1
             except ENGINE_ERRORS as error:
                 self._failure = str(error)
                 failed += 1
-            await asyncio.sleep(_PAUSE_SECONDS * failed)
+            await asyncio.sleep(_PAUSE_SECONDS * failed or began + _APART_SECONDS - clock())
 
     async def _serve_once(self) -> bool:
         """Serve through one relay; whether it came up."""

@@ -50,8 +50,7 @@ def remove_hub_if_unused(hub: Hub) -> bool:
     """Remove the hub when no run has a ref in it; the next run makes a new one."""
     if hub.refs("refs/"):
         return False
-    hub.close()
-    shutil.rmtree(hub.path, ignore_errors=True)
+    hub.remove()
     return True
 
 

@@ -20,6 +20,8 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _OBJECT_BYTES = 64 << 20
 _OPERATION_SECONDS = 120.0
 _MANY_PACKS = 50
+#: Without one of these git sees no repository, or we cannot write into it.
+_PARTS = ("config", "info", "objects/pack", "refs/heads")
 
 
 def checked_run(run_id: str) -> str:
@@ -54,7 +56,7 @@ def write_bare_repository(
     """Write an empty bare repository: no template, no hooks, its own attributes over all others.
 
     Args:
-        path: a folder that is not there yet, or is empty.
+        path: a folder that is not there yet, or is empty; in one that is there what is missing is added.
         object_format: `sha1` or `sha256`.
         alternates: object folders that it reads as well.
         shallow: the content of its `shallow` file.
@@ -105,6 +107,8 @@ class Hub:
             ) from error
 
     def _make(self) -> None:
+        for gone in self.path.parent.glob(f"{self.path.name}.gone-*"):
+            shutil.rmtree(gone, ignore_errors=True)
         if not (self.path / "HEAD").exists():
             fresh = self.path.with_name(self.path.name + ".new")
             shutil.rmtree(fresh, ignore_errors=True)
@@ -115,6 +119,9 @@ class Hub:
             reach("hub.make.before")
             fresh.rename(self.path)
             reach("hub.make.after")
+        elif not all((self.path / part).exists() for part in _PARTS):
+            # half removed, as by a codexteam that did not yet rename first; what is left does no harm and may be work
+            write_bare_repository(self.path, self.object_format)
         (self.path / "info" / "attributes").write_bytes(ATTRIBUTES)
         is_sha256 = b"sha256" in (self.path / "config").read_bytes()
         if is_sha256 != (self.object_format == "sha256"):
@@ -140,6 +147,22 @@ class Hub:
     def close(self) -> None:
         """End the process that reads objects."""
         self.reader.close()
+
+    def remove(self) -> None:
+        """Remove it. It loses its name first: killed while its files go, we leave no hub that looks whole.
+
+        Raises:
+            RepoError: it cannot be removed.
+        """
+        self.close()
+        gone = self.path.with_name(f"{self.path.name}.gone-{os.getpid()}")
+        try:
+            reach("hub.remove.before")
+            self.path.rename(gone)
+            reach("hub.remove.after")
+        except OSError as error:
+            raise RepoError(f"{self.path}: the hub cannot be removed: {error.strerror}") from error
+        shutil.rmtree(gone, ignore_errors=True)
 
     def run(self, *args: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> GitResult:
         """Run git in the hub, whatever its exit code."""

@@ -23,7 +23,7 @@ from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import Command
 from tests.integration.docker.support import Rig, rig
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("settled")]
 
 SOCKET = "/var/run/docker.sock"
 
@@ -38,8 +38,8 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
-    """Have one for as long as the block lasts."""
+async def relay(context: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Relay]:
+    """Have one for as long as the block lasts; port 0 is any that is free."""
     carried: set[asyncio.StreamWriter] = set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,6 +49,7 @@ async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
                 await writer.drain()
         with contextlib.suppress(OSError):
             writer.close()
+            await writer.wait_closed()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_unix_connection(SOCKET)
@@ -56,7 +57,7 @@ async def relay(context: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
         await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
         carried.difference_update((writer, far_writer))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(connected, "127.0.0.1", port, ssl=context)
     try:
         yield Relay(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", carried)
     finally:
