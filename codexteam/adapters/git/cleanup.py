@@ -65,6 +65,8 @@ def _archive(hub: Hub, places: Places, kept: KeptWork, run_id: RunId, archives: 
         archives.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = archive.with_suffix(".new")
         bundle = archives / f"{run_id}.bundle.new"
+        # of a git that was killed over it; the repository's lock is ours
+        bundle.with_name(f"{bundle.name}.lock").unlink(missing_ok=True)
         with tarfile.open(fresh, "w") as tar:
             for each in saved:
                 tar.add(each.pack, f"{run_id}/kept/{each.pack.name}")
@@ -80,10 +82,11 @@ def _archive(hub: Hub, places: Places, kept: KeptWork, run_id: RunId, archives: 
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        fresh.replace(_free(archive))
+        target = _free(archive)
+        fresh.replace(target)
     except OSError as error:
         raise RepoError(f"{archive}: unsaved work cannot be archived: {error.strerror}; nothing was removed") from error
-    return archive
+    return target
 
 
 def _free(archive: Path) -> Path:

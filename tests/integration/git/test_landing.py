@@ -219,6 +219,21 @@ async def test_clean_archives_what_is_not_saved_and_keeps_the_users_branch(desk:
     assert _at(desk.root, "saved") == more
 
 
+async def test_an_archive_goes_beside_an_earlier_one_and_past_the_lock_of_a_killed_git(desk: Desk) -> None:
+    new = await desk.taken({b"a.txt": b"1\n"})
+    await desk.repo.update_branch(RUN, new, None)
+    earlier = desk.state / "archive" / f"{RUN}.tar"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"earlier")
+    (earlier.parent / f"{RUN}.bundle.new.lock").touch()
+    said = await desk.repo.clean(RUN)
+    beside = earlier.with_name(f"{RUN}-2.tar")
+    assert f"archived unmerged work as {beside}" in said
+    with tarfile.open(beside) as tar:
+        assert tar.getnames() == [f"{RUN}/branch.bundle"]
+    assert earlier.read_bytes() == b"earlier"
+
+
 async def test_clean_removes_a_branch_that_was_merged(desk: Desk) -> None:
     new = await _landed(desk)
     git(desk.root, "merge", "-q", "--ff-only", BRANCH)
