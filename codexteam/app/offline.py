@@ -5,16 +5,18 @@ from dataclasses import replace
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
 from codexteam.app.looking import Where, state_of
+from codexteam.app.plan_file import refuse_to_lose
 from codexteam.app.start import Ground
 from codexteam.app.telling import tell_offline
 from codexteam.core.codec import encode_event
 from codexteam.core.events import Answered, Event, PlanEdited
 from codexteam.core.people import DECLINED
+from codexteam.core.plan_md import parse, run_named_in
 from codexteam.core.state import RunState
 from codexteam.core.step import step
 from codexteam.driver.loop import Seen
 from codexteam.driver.performer import plan_of_state
-from codexteam.driver.shown_plan import users_edit
+from codexteam.driver.shown_plan import note_shown, users_edit, was_shown
 from codexteam.ports.store import RunRecord, Store
 
 
@@ -39,17 +41,27 @@ async def take_edited_plan(ground: Ground, where: Where, store: Store, record: R
     """Take in what the user changed in plan.md while the run waited. The caller holds the lock.
 
     Raises:
-        PlanError: the edit cannot be read, or does not hold together; names its line.
+        PlanError: the edit cannot be read, or does not hold together; names its line. Or the file is not the run's, and
+            would be written over.
     """
     text = read_plan_file(ground.places.root / PLAN_NAME)
-    if text is None or record.run_id not in text:
+    if text is None or not text.strip():
+        return
+    run_id = record.run_id
+    named = run_named_in(text)
+    if named is None and await was_shown(store, run_id, text):
+        return  # the run was begun with this file, and was killed before it wrote its line into it
+    if named != run_id:
+        await refuse_to_lose(store, record, text)
         return
     state = await state_of(store, record)
     if not state.tasks:
         return
-    edited = await users_edit(store, record.run_id, text, plan_of_state(state))
+    edited = await users_edit(store, run_id, text, plan_of_state(state))
     if edited is not None:
         await apply_event(ground, where, store, record, PlanEdited(replace(edited, goal=state.goal)))
+    # known from now on: the run goes on to write its progress into it
+    await note_shown(store, run_id, on_disk=text, text=text, plan=parse(text).plan())
 
 
 async def approve_planned(ground: Ground, where: Where, store: Store, record: RunRecord) -> None:

@@ -22,10 +22,8 @@ from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.json_types import JSONObject, JSONValue
-from codexteam.core.plan import Plan, TaskStatus
-from codexteam.core.plan_graph import graph_of
-from codexteam.core.plan_md import is_ours, parse
-from codexteam.errors import CodexteamError, PlanError, StoreError, UsageError
+from codexteam.core.plan import Plan
+from codexteam.errors import CodexteamError, StoreError, UsageError
 from codexteam.ports.reporter import Reporter, RunEvent
 from codexteam.ports.store import RunRecord, Store, StoredSitting
 from codexteam.report.board import Board
@@ -91,12 +89,16 @@ def resume(name: str | None, options: RunOptions) -> int:
 
 
 async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, plan_only: bool) -> int:
+    from codexteam.app.plan_file import given_plan, refuse_edited_plan, refuse_foreign_plan
+    from codexteam.driver.shown_plan import note_shown
+
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
     settings = load_settings(options.load)
     check_access(settings, options.load.environment)
-    given = _given_plan(options)
-    text = checked_goal(goal, given)
-    _refuse_foreign_plan(ground, options)
+    files = (options.plan_file, options.load.cwd)
+    given = given_plan(*files)
+    text = checked_goal(goal, given.plan if given else None)
+    refuse_foreign_plan(ground.places.root, *files)
     clock = SystemClock()
     now = clock.wall_seconds()
     run_id = new_run_id(text, at_seconds=now, pid=os.getpid())
@@ -104,9 +106,13 @@ async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, pla
         lock.name_run(run_id)
         facts = await _inspect(ground, settings, options.load.environment)
         async with opened_store(ground) as store:
+            await refuse_edited_plan(store, ground.places.root, *files)
             kept: JSONObject = {**remembered(options, ground), "plan_only": plan_only}
             record = RunRecord(run_id, text, facts.head, "running", now, kept)
             await store.create_run(record)
+            if given is not None:
+                # the file that the run is begun with: where it is plan.md itself, its text is kept
+                await note_shown(store, run_id, on_disk=None, text=given.text, plan=given.plan)
             settings = replace(settings, notices=(*facts.notices, *settings.notices))
             sitting = Sitting(
                 ground,
@@ -114,7 +120,7 @@ async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, pla
                 options.load.environment,
                 record,
                 facts.head,
-                plan=given,
+                plan=given.plan if given else None,
                 document=options.document,
                 release=options.release,
                 folder=_folder(options.load.cwd, ground),
@@ -145,9 +151,9 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
             settings = load_settings(load)
             check_access(settings, load.environment)
             await state_of(store, record)  # one that cannot be read is refused before anything is changed
-            await store.set_run_state(record.run_id, "running")
             where = Where(load.cwd, load.environment, options.state_dir)
-            await take_edited_plan(ground, where, store, record)
+            await take_edited_plan(ground, where, store, record)  # a refused edit leaves the run as it was
+            await store.set_run_state(record.run_id, "running")
             await approve_planned(ground, where, store, record)
             sitting = Sitting(
                 ground,
@@ -301,46 +307,6 @@ def checked_goal(goal: str | None, given: Plan | None) -> str:
             hint="put the details into a file of the repository and name it in the goal",
         )
     return text.replace("\0", "")
-
-
-def _given_plan(options: RunOptions) -> Plan | None:
-    from codexteam.adapters.run_files import read_plan_file
-
-    if options.plan_file is None:
-        return None
-    path = options.plan_file if options.plan_file.is_absolute() else options.load.cwd / options.plan_file
-    text = read_plan_file(path)
-    if text is None:
-        raise UsageError(f"--plan {path}: there is no such file")
-    plan = parse(text).plan()
-    if all(task.status is TaskStatus.DROPPED for task in plan.tasks):
-        raise PlanError(f"{path}: there are no tasks to do in it")
-    done = [task.id for task in plan.tasks if task.status is TaskStatus.DONE]
-    if done:
-        raise PlanError(
-            f"{path}: {', '.join(done)}: marked [x], but a new run begins without the work of another",
-            hint="mark [ ] what is to be done, and [-] or take out what is not",
-        )
-    graph_of(plan.tasks)
-    return plan
-
-
-def _refuse_foreign_plan(ground: Ground, options: RunOptions) -> None:
-    """A plan.md that is not ours is never written over.
-
-    Raises:
-        UsageError: there is one.
-    """
-    from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
-
-    path = ground.places.root / PLAN_NAME
-    text = read_plan_file(path)
-    if text is not None and text.strip() and not is_ours(text):
-        same = options.plan_file is not None and (options.load.cwd / options.plan_file).resolve() == path.resolve()
-        hint = "move it away; codexteam writes its own plan.md there"
-        if not same:
-            hint += ", or give it with --plan if it is written in codexteam's form"
-            raise UsageError(f"{path}: this file was not written by codexteam, and would be replaced", hint=hint)
 
 
 async def _inspect(ground: Ground, settings: Settings, environment: Mapping[str, str]) -> "RepositoryFacts":

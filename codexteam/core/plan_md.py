@@ -5,18 +5,20 @@ is replaced when the plan changes; every other line stays where it was.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from codexteam.core.ids import TaskId
 from codexteam.core.plan import Plan, Task
-from codexteam.core.plan_md_task import TASK_START, lines_of, normal_task, parse_task, render_task
+from codexteam.core.plan_md_near import near_box
+from codexteam.core.plan_md_task import TASK_START, lines_of, normal_task, parse_task, refuse_misread, render_task
 from codexteam.core.text import clean, clean_line
 from codexteam.errors import PlanError
 
 #: How a file says that it is ours.
 MARKER = "<!-- codexteam run "
+_TITLE = "# Plan: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ Node: TypeAlias = Raw | Heading | GoalText | TaskNode | Item
 
 _NEEDS_ESCAPE = re.compile(r"\\*#")
 _ESCAPED = re.compile(r"\\+#")
+_FENCE = re.compile(r"\s*```+[^`]*$")
 _LISTS = ("later", "done", "next", "risks")
 _SECTIONS = ("Goal", "Tasks", "Later", "Done", "Next", "Risks")
 
@@ -98,17 +101,30 @@ class PlanDocument:
                 found.append(node.text)
         return tuple(found)
 
+    def run_named(self) -> str | None:
+        """Give the run whose header stands in it; None where there is none."""
+        return _named(line for node in self.nodes for line in _own_lines(node))
+
 
 def is_ours(text: str) -> bool:
     """Say whether a plan.md was written by codexteam: a line of it, outside of tasks, begins with the marker."""
+    return run_named_in(text) is not None
+
+
+def run_named_in(text: str) -> str | None:
+    """Give the run that a plan.md of ours is of; None where it is not ours."""
     if MARKER not in text:
-        return False
+        return None
     try:
-        lines = [line for node in parse(text).nodes for line in _own_lines(node)]
+        return parse(text).run_named()
     except PlanError:
         # in the middle of an edit: what could be ours is not written over
-        lines = list(lines_of(text.removeprefix("\ufeff")))
-    return any(line.startswith(MARKER) for line in lines)
+        return _named(lines_of(text.removeprefix("\ufeff")))
+
+
+def _named(lines: Iterable[str]) -> str | None:
+    marked = next((line for line in lines if line.startswith(MARKER)), None)
+    return None if marked is None else next(iter(marked.removeprefix(MARKER).split()), "")
 
 
 def _own_lines(node: Node) -> Sequence[str]:
@@ -133,14 +149,16 @@ def parse(text: str) -> PlanDocument:
     section = ""
     at = 0
     seen: dict[TaskId, int] = {}
-    fenced = False
+    fence = 0  # the line of a code block that is open
+    strays: list[int] = []
+    above = _Above()
     while at < len(lines):
         line = lines[at]
         # a goal goes on to the next heading, whatever it opens; a task's fences are its own
-        if section not in {"tasks", "goal"} and line.lstrip().startswith("```"):
-            fenced = not fenced
-        if line.startswith("## ") and not fenced:
-            section = line[3:].strip().casefold()
+        if section not in {"tasks", "goal"} and (line.lstrip().startswith("```") if fence else _FENCE.match(line)):
+            fence = 0 if fence else at + 1
+        if line.startswith("## ") and not fence:
+            section, above = line[3:].strip().casefold(), _Above()
             nodes.append(Heading(line[3:].strip()))
             at += 1
         elif section == "goal":
@@ -153,26 +171,54 @@ def parse(text: str) -> PlanDocument:
             if task.id in seen:
                 raise PlanError(f"plan.md:{start}: task {task.id} is there twice, first in line {seen[task.id]}")
             seen[task.id] = start
+            above = _Above(task.id, at)
             nodes.append(TaskNode(task))
-        elif section in _LISTS and line.startswith("- ") and not fenced:
+        elif section in _LISTS and line.startswith("- ") and not fence:
             nodes.append(Item(line[2:].strip()))
             at += 1
         else:
-            _refuse_near_task(section, line, at + 1)
+            if section == "tasks":
+                _refuse_near_task(line, at, above)
+            elif TASK_START.match(line) and not fence:
+                strays.append(at)
             nodes.append(Raw((line,)))
             at += 1
-    if not any(isinstance(node, Heading) and node.name.casefold() == "tasks" for node in nodes):
-        hint = "tasks stand below a line `## Tasks`, each as `- [ ] **T1** title`"
-        raise PlanError("plan.md: there is no `## Tasks` section", hint=hint)
+    _refuse_lost(lines, nodes, fence, strays)
     return PlanDocument(_join_raw(nodes))
 
 
-def _refuse_near_task(section: str, line: str, number: int) -> None:
-    """An edit that was meant to be a task must not silently become free text."""
-    if section == "tasks" and line.startswith(("- [", "* [")):
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """The last task of this section, and the index after its last line."""
+
+    task_id: TaskId | None = None
+    end: int = -1
+
+
+def _refuse_near_task(line: str, at: int, above: _Above) -> None:
+    """An edit that was meant to be a task, or a part of one, must not silently become free text."""
+    if near_box(line):
         found = line if len(line) <= 60 else line[:57] + "..."
         hint = "a task is `- [ ] **T7** title`, its mark one of space, ~, x, !, -"
-        raise PlanError(f"plan.md:{number}: cannot read this task: {found}", hint=hint)
+        raise PlanError(f"plan.md:{at + 1}: cannot read this task: {found}", hint=hint)
+    refuse_misread(line, at + 1, above.task_id)
+    if at == above.end and line[:1].isspace() and line.strip():
+        hint = "its lines are indented by two spaces; your own words stand below a blank line"
+        raise PlanError(f"plan.md:{at + 1}: is this a line of {above.task_id}? {line.strip()[:60]}", hint=hint)
+
+
+def _refuse_lost(lines: Sequence[str], nodes: Sequence[Node], fence: int, strays: Sequence[int]) -> None:
+    """Refuse what would hide a part of the file: no section of tasks, a code block without an end, tasks elsewhere."""
+    if fence:
+        hint = "all that follows would be a part of it: close it with a line ```"
+        raise PlanError(f"plan.md:{fence}: this code block is never closed", hint=hint)
+    if not any(isinstance(node, Heading) and node.name.casefold() == "tasks" for node in nodes):
+        hint = "tasks stand below a line `## Tasks`, each as `- [ ] **T1** title`"
+        raise PlanError("plan.md: there is no `## Tasks` section", hint=hint)
+    if strays:
+        hint = "move it there, or below `## Later`; a heading between tasks begins with `### `"
+        found = f"plan.md:{strays[0] + 1}: this task does not stand below `## Tasks`: {lines[strays[0]][:60]}"
+        raise PlanError(found, hint=hint)
 
 
 def _goal(lines: Sequence[str], at: int) -> tuple[int, GoalText]:
@@ -235,13 +281,32 @@ def render(document: PlanDocument) -> str:
 
 def new_document(plan: Plan, header: Header) -> PlanDocument:
     """Lay out a fresh plan.md."""
-    title = normal_line(plan.goal)
-    title = title if len(title) <= 72 else title[:69].rstrip() + "..."
-    nodes: list[Node] = [Raw((f"# Plan: {title}", "", header.render()))]
+    nodes: list[Node] = [Raw((_title(plan), "", header.render()))]
     nodes += [Heading(name) for name in _SECTIONS]
     if goal := normal_text(plan.goal):
         nodes.insert(2, GoalText(goal))
     return update(PlanDocument(tuple(nodes)), plan, header)
+
+
+def taken_over(document: PlanDocument, plan: Plan, header: Header) -> PlanDocument:
+    """Put a run's plan into the file of another run: its user's words stay; its title, its goal and its tasks go."""
+    nodes: list[Node] = []
+    for node in document.nodes:
+        match node:
+            case Raw(lines):
+                nodes.append(Raw(tuple(_title(plan) if line.startswith(_TITLE) else line for line in lines)))
+            case GoalText():
+                nodes.append(GoalText(normal_text(plan.goal)))
+            case TaskNode():
+                pass  # kept, it would be read as a task of this run
+            case _:
+                nodes.append(node)
+    return update(PlanDocument(tuple(nodes)), plan, header)
+
+
+def _title(plan: Plan) -> str:
+    title = normal_line(plan.goal)
+    return _TITLE + (title if len(title) <= 72 else title[:69].rstrip() + "...")
 
 
 def update(
@@ -264,6 +329,15 @@ def update(
 
 def _with_header(node: Raw, header: Header) -> Raw:
     return Raw(tuple(header.render() if line.startswith(MARKER) else line for line in node.lines))
+
+
+def with_header(document: PlanDocument, header: Header) -> PlanDocument:
+    """Make a document that a user wrote a run's: its text stays, and the header comes below its title."""
+    first = document.nodes[0] if document.nodes else None
+    titled = isinstance(first, Raw) and first.lines[0].startswith("# ")
+    title = first.lines if isinstance(first, Raw) and titled else ()
+    head = Raw((*title[:1], *([""] if title else []), header.render(), *title[1:]))
+    return PlanDocument((head, *document.nodes[1 if titled else 0 :]))
 
 
 def _with_items(nodes: list[Node], section: str, items: Sequence[str]) -> list[Node]:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from codexteam.core.ids import FindingId, TaskId
 from codexteam.core.plan import Acceptance, Task, TaskStatus
+from codexteam.core.plan_md_near import KEYS, near_field, near_task
 from codexteam.core.text import clean, clean_line
 from codexteam.errors import PlanError
 
@@ -14,9 +15,10 @@ from codexteam.errors import PlanError
 TASK_START = re.compile(r"- \[(.)\] \*\*(T[0-9]+)\*\*(?: (.*))?$")
 _TAIL = re.compile(r"^(?P<title>.*?)(?:(?:^| )`(?P<role>[^`]+)`)?(?: \(effort (?P<effort>[^()]*)\))?$")
 _FIELD = re.compile(r"  - (?P<key>[a-z]+): ?(?P<value>.*)$")
-_KEYS = ("after", "paths", "accept", "fixes")
-_SPAN = re.compile(r"(?P<fence>`+)(?P<body>.+?)(?P=fence)(?!`)")
-_FENCE = "    ```"
+_SPAN = re.compile(r"(?<!`)(?P<fence>`+)(?!`)(?P<body>.+?)(?<!`)(?P=fence)(?!`)")
+_OPENING = re.compile(r"    (?P<fence>`{3,})[^`]*$")
+_DOTTED_COMMAND = re.compile(r":\s*(?P<fence>`+)[^`]+(?P=fence)\s*[.,;!]+$")
+_IN_WORDS = "end the line in a backslash where no command is meant"
 
 
 def lines_of(text: str) -> list[str]:
@@ -36,19 +38,48 @@ def parse_task(lines: Sequence[str], at: int) -> tuple[int, Task]:
     task = _first_line(start, at + 1)
     at += 1
     description: list[str] = []
+    above = ""  # the key of the field in the line before
     while at < len(lines) and (lines[at].startswith("  ") or _continues(lines, at)):
         field = _FIELD.match(lines[at])
-        if field and field["key"] in _KEYS:
+        if field and field["key"] in KEYS:
             at, task = _take_field(task, field, lines, at)
+            above = field["key"]
             continue
-        if field and (close := get_close_matches(field["key"], _KEYS, n=1, cutoff=0.75)):
+        if field and (close := get_close_matches(field["key"], KEYS, n=1, cutoff=0.75)):
             raise PlanError(
                 f"plan.md:{at + 1}: unknown key {field['key']!r} of {task.id}", hint=f"did you mean {close[0]!r}?"
             )
         line = lines[at][2:].rstrip()
+        refuse_misread(line, at + 1, task.id)
+        if above and line[:1].isspace():
+            found = f"this line goes on from the {above} of {task.id}: {_short(line)}"
+            raise PlanError(
+                f"plan.md:{at + 1}: {found}", hint="a field stands on one line; words are not indented below it"
+            )
+        above = ""
         description.append(line.removeprefix("\\"))
         at += 1
     return at, replace(task, description="\n".join(description).strip("\n"))
+
+
+def refuse_misread(line: str, number: int, task_id: TaskId | None) -> None:
+    """Refuse words that were meant as a field of a task, or as another task. Without a task above there are no fields.
+
+    Raises:
+        PlanError: names the line, and how it is written.
+    """
+    # where it does say that, it is written with a backslash, as `_escaped` does
+    words = f"as words it begins with a backslash: \\{_short(line.strip())}"
+    if task_id and (key := near_field(line)):
+        found = f"plan.md:{number}: this looks like {key!r} of {task_id}, but is not written so: {_short(line)}"
+        raise PlanError(found, hint=f"a field is `- {key}: ...`, indented by two spaces; {words}")
+    if near_task(line):
+        found = f"plan.md:{number}: cannot read this task: {_short(line)}"
+        raise PlanError(found, hint=f"a task is `- [ ] **T7** title`, not indented; {words}")
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= 60 else line[:57] + "..."
 
 
 def _continues(lines: Sequence[str], at: int) -> bool:
@@ -70,6 +101,11 @@ def _first_line(start: re.Match[str], number: int) -> Task:
     title, role, effort = tail.groups() if tail else (rest, None, None)
     if effort is not None and effort not in {"1", "2", "3", "4", "5"}:
         raise PlanError(f"plan.md:{number}: effort {effort!r} of {name}: 1 to 5 is allowed")
+    if effort is None and "(effort" in rest.casefold():
+        raise PlanError(
+            f"plan.md:{number}: cannot read the effort of {name}: {_short(rest)}",
+            hint="it stands last, after a blank: title `role` (effort 2)",
+        )
     if not title.strip():
         raise PlanError(f"plan.md:{number}: task {name} has no title")
     return Task(TaskId(name), title.strip(), role=role or "implementer", effort=int(effort or 1), status=status)
@@ -85,16 +121,22 @@ def _take_field(task: Task, field: re.Match[str], lines: Sequence[str], at: int)
             return at + 1, replace(task, fixes=task.fixes + tuple(map(FindingId, _ids(value, "F", where))))
         case "paths":
             paths = tuple(_unspan(found["body"]) for found in _SPAN.finditer(value))
-            if not paths:
-                raise PlanError(f"{where}: {value!r}", hint="paths stand in backticks: - paths: `src/a.py`, `tests/`")
+            outside = " ".join(_SPAN.sub(" ", value).replace(",", " ").split())
+            if outside or not all(path.strip() for path in paths) or not paths:
+                found = f"{outside!r} is not in backticks" if paths and outside else repr(value)
+                raise PlanError(
+                    f"{where}: {found}", hint="each path stands in backticks: - paths: `src/a.py`, `tests/`"
+                )
             return at + 1, replace(task, paths=task.paths + paths)
         case _:
-            end, acceptance = _acceptance(value, lines, at)
+            end, acceptance = _acceptance(value, lines, at, where)
             return end, replace(task, acceptance=(*task.acceptance, acceptance))
 
 
 def _ids(value: str, letter: str, where: str) -> list[str]:
     names = [name for name in re.split(r"[,\s]+", value) if name]
+    if not names:
+        raise PlanError(f"{where}: no id stands here", hint="leave the line out where there is none")
     for name in names:
         if not re.fullmatch(rf"{letter}[0-9]+", name):
             raise PlanError(
@@ -103,25 +145,59 @@ def _ids(value: str, letter: str, where: str) -> list[str]:
     return names
 
 
-def _acceptance(value: str, lines: Sequence[str], at: int) -> tuple[int, Acceptance]:
-    if value.endswith(":") and at + 1 < len(lines) and lines[at + 1].startswith(_FENCE):
-        fence = lines[at + 1].strip()
-        end = at + 2
-        while end < len(lines) and lines[end].strip() != fence:
-            end += 1
-        if end == len(lines):
-            raise PlanError(f"plan.md:{at + 2}: this {fence} is never closed")
-        body = [line.removeprefix("    ") for line in lines[at + 2 : end]]
-        return end + 1, Acceptance(value[:-1].strip(), "\n".join(body))
+def _acceptance(value: str, lines: Sequence[str], at: int, where: str) -> tuple[int, Acceptance]:
+    opening = _OPENING.match(lines[at + 1]) if at + 1 < len(lines) else None
+    end, before, command = at + 1, value, None
+    if opening and (value.endswith(":") or not value):
+        end, command = _block(lines, at + 1, opening["fence"])
+    elif split := _split_command(value, where):
+        before, command = split
+    if command is None:
+        if not value:
+            raise PlanError(f"{where}: nothing stands here", hint="- accept: what must hold: `a command that shows it`")
+        return end, Acceptance(value.removesuffix("\\"), None)
+    if not command.strip():
+        raise PlanError(f"{where}: its command is empty", hint=_IN_WORDS)
+    # a command alone is its own criterion
+    return end, Acceptance(before.removesuffix(":").rstrip() or " ".join(command.split()), command)
+
+
+def _block(lines: Sequence[str], at: int, fence: str) -> tuple[int, str]:
+    """Read a command of several lines; give the index after its end, and the command."""
+    end = at + 1
+    while end < len(lines) and lines[end].strip() != fence:
+        # not indented, as a command's lines are: its end is missing, and it would take in the next task
+        if TASK_START.match(lines[end]) or lines[end].startswith("## "):
+            break
+        end += 1
+    if end == len(lines) or lines[end].strip() != fence:
+        raise PlanError(f"plan.md:{at + 1}: this {fence} is never closed", hint=f"a line `    {fence}` closes it")
+    return end + 1, "\n".join(line.removeprefix("    ") for line in lines[at + 1 : end])
+
+
+def _split_command(value: str, where: str) -> tuple[str, str] | None:
+    """Give what is before a line's command, and the command; None where there is none.
+
+    Raises:
+        PlanError: it could be meant as a command, and would never be run.
+    """
     runs = list(re.finditer("`+", value))
     if runs and runs[-1].end() == len(value):
         # the command's span is found from its end: a criterion may hold backticks of its own
         opening = next((run for run in reversed(runs[:-1]) if run[0] == runs[-1][0]), None)
-        if opening and value[: opening.start()].rstrip().endswith(":"):
-            criterion = value[: opening.start()].rstrip()[:-1].rstrip()
-            command = _unspan(value[opening.end() : runs[-1].start()])
-            return at + 1, Acceptance(criterion or command, command)
-    return at + 1, Acceptance(value.removesuffix("\\"), None)
+        before = value[: opening.start()].rstrip() if opening else None
+        if opening and before is not None and (not before or before.endswith(":")):
+            return before, _unspan(value[opening.end() : runs[-1].start()])
+    if not _reads_as_command(value):
+        return None
+    raise PlanError(
+        f"{where}: is a command meant? found {_short(value)}",
+        hint=f"a command ends the line: - accept: what must hold: `pytest -q`; {_IN_WORDS}",
+    )
+
+
+def _reads_as_command(criterion: str) -> bool:
+    return criterion.endswith(("`", ":")) or _DOTTED_COMMAND.search(criterion) is not None
 
 
 def render_task(task: Task) -> list[str]:
@@ -143,13 +219,14 @@ def render_task(task: Task) -> list[str]:
 
 
 def _escaped(line: str) -> str:
-    return f"\\{line}" if line.startswith(("\\", "- ")) or line[0].isspace() else line
+    meant_else = line.startswith(("\\", "- ")) or line[0].isspace() or near_field(line) or near_task(line)
+    return f"\\{line}" if meant_else else line
 
 
 def _render_acceptance(accept: Acceptance) -> list[str]:
     if accept.command is None:
         # a criterion that ends like a command or an open block would be read as one
-        ends_open = accept.criterion.endswith(("`", ":", "\\"))
+        ends_open = accept.criterion.endswith("\\") or _reads_as_command(accept.criterion)
         return [f"  - accept: {accept.criterion}" + ("\\" if ends_open else "")]
     if "\n" in accept.command:
         fence = "`" * max(3, _longest_run(accept.command) + 1)

@@ -28,13 +28,22 @@ from codexteam.core.findings import GateName
 from codexteam.core.ids import CommitId, branch_name
 from codexteam.core.json_types import JSONObject
 from codexteam.core.plan import Plan
-from codexteam.core.plan_md import Header, PlanDocument, is_ours, new_document, parse, render, update
+from codexteam.core.plan_md import (
+    Header,
+    PlanDocument,
+    new_document,
+    parse,
+    render,
+    taken_over,
+    update,
+    with_header,
+)
 from codexteam.core.redaction import Redactor
 from codexteam.core.state import FindingStatus, RunState
 from codexteam.core.story import numbered_story
 from codexteam.driver import attempts, finishing, integrating, planning
 from codexteam.driver.loop import Seen
-from codexteam.driver.shown_plan import note_shown
+from codexteam.driver.shown_plan import is_edited, note_shown, was_shown
 from codexteam.errors import PlanError
 from codexteam.gates import ci, qa, review
 
@@ -49,6 +58,7 @@ class TeamPerformer:
         self._also = also
         self._plan_file = asyncio.Lock()
         self._newest: RunState | None = None
+        self._left_alone = ""  # why plan.md is, as the user was told
 
     async def perform(self, effect: Awaited, state: RunState) -> Event:
         """Do it, and say what happened."""
@@ -112,24 +122,58 @@ class TeamPerformer:
     async def _write_plan(self, state: RunState) -> None:
         office = self._office
         text = office.files.read_plan()
-        header = Header(state.run_id, state.base or "", branch_name(state.run_id))
-        plan = plan_of_state(state)
-        try:
-            document = parse(text) if text is not None and is_ours(text) else new_document(plan, header)
-        except PlanError as error:
-            # the user is in the middle of an edit: it is theirs, and is read when the run next looks
-            office.tell("plan.unreadable", {"reason": str(error)})
-            return
-        # as it will stand on disk, to know it again
-        new = Redactor(office.secret_values).redact(render(with_progress(document, state, header)))
-        if new != text:
-            await note_shown(office.store, state.run_id, on_disk=text, text=new, plan=plan)
-            office.files.write_plan(new)
+        while True:
+            try:
+                document = await self._document(text, state)
+            except PlanError as error:
+                # an edit, or one under way: it is the user's, and is read when the run goes on the next time
+                if self._left_alone != (reason := str(error)):
+                    office.tell("plan.unreadable", {"reason": reason})
+                self._left_alone = reason
+                return
+            self._left_alone = ""
+            # as it will stand on disk, to know it again
+            new = Redactor(office.secret_values).redact(render(with_progress(document, state, _header(state))))
+            if new == text:
+                return
+            await note_shown(office.store, state.run_id, on_disk=text, text=new, plan=plan_of_state(state))
+            text, before = office.files.read_plan(), text
+            if text == before:  # not saved by an editor meanwhile
+                office.files.write_plan(new)
+                return
+
+    async def _document(self, text: str | None, state: RunState) -> PlanDocument:
+        """Give what the run's progress is written into.
+
+        Raises:
+            PlanError: the file is not to be written over.
+        """
+        store, run_id = self._office.store, state.run_id
+        if text is None or not text.strip():
+            return new_document(plan_of_state(state), _header(state))
+        document = parse(text)
+        named = document.run_named()
+        begun_with = named != run_id and await was_shown(store, run_id, text)
+        if named is None and not begun_with:
+            raise PlanError(f"its line `{_header(state).render()}` is gone")
+        if begun_with:
+            return document if named else with_header(document, _header(state))
+        if named != run_id:
+            return taken_over(document, plan_of_state(state), _header(state))
+        if await is_edited(store, run_id, text):
+            raise PlanError(
+                "it was edited while the run is at work; once that has ended, codexteam resume takes the edit"
+            )
+        return document
 
     def saw(self, seen: Seen) -> None:
         """Tell the user's views what was decided."""
         for kind, fields in numbered_story(seen.number, seen.event, seen.before, seen.after, seen.effects):
             self._office.tell(kind, fields)
+
+
+def _header(state: RunState) -> Header:
+    return Header(state.run_id, state.base or "", branch_name(state.run_id))
 
 
 def plan_of_state(state: RunState) -> Plan:

@@ -2,9 +2,11 @@
 
 A run is killed after its state was stored and before plan.md was written: the file then shows less than the state has.
 So every version is noted before it is written. A file that is one of them is no edit; in one that is an edit, tasks that
-the user cannot have seen are not taken out.
+the user cannot have seen are not taken out. While the run is at work, a file whose tasks were never shown so is an edit
+too: it is not written over.
 """
 
+import contextlib
 import hashlib
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.plan import Plan
 from codexteam.core.plan_md import normal_plan, parse
+from codexteam.errors import PlanError
 from codexteam.ports.store import Store
 
 _SPACE = "plan_file"
@@ -26,8 +29,25 @@ async def note_shown(store: Store, run_id: RunId, *, on_disk: str | None, text: 
     before = here or known
     tasks: list[JSONValue] = [str(task.id) for task in plan.tasks]
     new: JSONObject = {"sha256": _digest(text), "tasks": tasks}
+    with contextlib.suppress(PlanError):  # what a secret was taken out of may be no plan any more
+        new["meaning"] = _meaning(text)
     versions: list[JSONValue] = [*(version for version in before if version != new), new]
     await store.put(f"{run_id}/{_SPACE}", _KEY, {"versions": versions[-8:]})
+
+
+async def was_shown(store: Store, run_id: RunId, text: str) -> bool:
+    """Say whether a plan.md is, to the letter, a version that was noted: nothing of it is the user's edit."""
+    return any(version.get("sha256") == _digest(text) for version in await _versions(store, run_id))
+
+
+async def is_edited(store: Store, run_id: RunId, text: str) -> bool:
+    """Say whether a plan.md that can be read says something of tasks, Later or Risks that the run never showed."""
+    versions = await _versions(store, run_id)
+    if any(version.get("sha256") == _digest(text) for version in versions):
+        return False
+    # an older codexteam noted none
+    meanings = [version["meaning"] for version in versions if "meaning" in version]
+    return bool(meanings) and _meaning(text) not in meanings
 
 
 async def users_edit(store: Store, run_id: RunId, text: str, known: Plan) -> Plan | None:
@@ -42,9 +62,9 @@ async def users_edit(store: Store, run_id: RunId, text: str, known: Plan) -> Pla
     Raises:
         PlanError: it cannot be read; names its line.
     """
-    versions = await _versions(store, run_id)
-    if any(version.get("sha256") == _digest(text) for version in versions):
+    if await was_shown(store, run_id, text):
         return None
+    versions = await _versions(store, run_id)
     edited, known = parse(text).plan(), normal_plan(known)
     there = {task.id for task in edited.tasks}
     unseen = tuple(
@@ -66,6 +86,12 @@ async def _versions(store: Store, run_id: RunId) -> list[JSONObject]:
 def _tasks(version: JSONObject) -> list[JSONValue]:
     tasks = version.get("tasks")
     return tasks if isinstance(tasks, list) else []
+
+
+def _meaning(text: str) -> str:
+    """Give a short digest of what a plan.md says that the run takes in."""
+    plan = normal_plan(parse(text).plan())
+    return _digest(repr((plan.tasks, plan.later, plan.risks)))[:16]
 
 
 def _digest(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from codexteam.core.ids import RunId
 from codexteam.core.plan import Plan, Task, TaskStatus
 from codexteam.core.plan_md import Header, new_document, render
-from codexteam.driver.shown_plan import note_shown, users_edit
+from codexteam.driver.shown_plan import is_edited, note_shown, users_edit, was_shown
 from tests.fakes.memory_store import MemoryStore
 from tests.unit.core.run_world import tasks
 
@@ -69,3 +69,23 @@ async def test_a_file_of_a_run_that_noted_nothing_is_compared_with_the_state() -
     assert await users_edit(store, RUN, _text(known), known) is None
     done = replace(known, tasks=tuple(replace(task, status=TaskStatus.DONE) for task in known.tasks))
     assert await users_edit(store, RUN, _text(known), done) is not None
+
+
+async def test_a_file_whose_tasks_were_never_shown_so_is_an_edit_also_while_the_run_is_at_work() -> None:
+    known = _plan("T1", "T2")
+    store, text = await _shown(_plan("T1"), known), _text(known)
+    words = text.replace("## Later", "My own words.\n\n## Later")
+    assert not await is_edited(store, RUN, words), "words of the user's own are kept wherever the plan goes"
+    assert not await was_shown(store, RUN, words)
+    assert not await is_edited(store, RUN, _text(_plan("T1"))), "an editor may have been opened a version ago"
+    for old, new in (("Do T1", "Do it"), ("- [ ] **T2**", "- [-] **T2**"), ("## Risks\n", "## Risks\n\n- one\n")):
+        assert await is_edited(store, RUN, text.replace(old, new)), new
+    await note_shown(store, RUN, on_disk=words, text=words, plan=known)
+    assert await was_shown(store, RUN, words)
+
+
+async def test_what_an_older_codexteam_noted_makes_no_file_an_edit() -> None:
+    store = MemoryStore()
+    assert not await is_edited(store, RUN, _text(_plan("T1")))
+    await store.put(f"{RUN}/plan_file", "shown", {"versions": [{"sha256": "0", "tasks": ["T1"]}]})
+    assert not await is_edited(store, RUN, _text(_plan("T1")))

@@ -1,0 +1,130 @@
+"""What a user does to plan.md reaches the run, or is one clear error or a warning; and is never written over."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import one_task
+from tests.e2e.conftest import MakeWorld
+from tests.e2e.one_task import GOAL, TEAM
+from tests.e2e.world import World
+from tests.scripted_api.script import Call, Played
+
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+
+TITLE = ("Write a Markdown table", "Write a table in Markdown")
+MARKER = "<!-- codexteam run "
+NEW = "\n- [ ] **T7** One more `implementer` (effort 1)\n\n## Later\n"
+GIVEN = """\
+# My plan
+
+Words for Ana.
+
+## Goal
+
+Add a table.
+
+## Tasks
+
+Ask Ana first.
+
+- [ ] **T1** Write a Markdown table `implementer` (effort 1)
+  - paths: `tally/markdown.py`, `tests/test_markdown.py`
+  - accept: `python3 -m unittest -q tests.test_markdown`
+"""
+
+
+def _without_header(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(MARKER))
+
+
+def _refused(world: World, path: Path, *arguments: str) -> str:
+    """Give what is said where a command ends with one error, and leaves plan.md and the runs as they were."""
+    before, runs = path.read_text(), world.run("runs").out
+    ended = world.run(*arguments)
+    assert ended.code == 2, ended.out + ended.err
+    assert ended.err.count("error: ") == 1, ended.err
+    assert "Traceback" not in ended.err
+    assert path.read_text() == before
+    assert world.run("runs").out == runs
+    return " ".join(ended.err.split())
+
+
+def test_an_edited_plan_that_is_not_the_run_s_is_refused_until_its_user_decides(make: MakeWorld) -> None:
+    world, _ = make(TEAM, one_task.play)
+    path = world.repository / "plan.md"
+    assert world.run("plan", GOAL).code == 0
+    header = next(line for line in path.read_text().splitlines() if line.startswith(MARKER))
+    edited = path.read_text().replace(*TITLE).replace("## Later\n", "My own words.\n\n## Later\n")
+
+    path.write_text(_without_header(edited))
+    said = _refused(world, path, "resume")
+    assert "plan.md: the line that says whose it is is gone; the file was left as it is" in said
+    assert f"put the line back below the title: {header}; or move the file away" in said
+
+    path.write_text(edited.replace(MARKER, f"{MARKER}9"))
+    assert "is not known here" in _refused(world, path, "resume")
+
+    path.write_text(edited.replace("  - paths: ", "  * paths: "))
+    assert "plan.md:12: this looks like 'paths' of T1" in _refused(world, path, "resume")
+
+    path.write_text(edited)
+    assert "was edited; the file was left as it is hint: codexteam resume" in _refused(
+        world, path, "run", "Else " + GOAL
+    )
+    assert world.run("resume").code == 0
+    assert "- [x] **T1** Write a table in Markdown" in path.read_text()
+    assert "My own words.\n" in path.read_text()
+
+
+def test_a_plan_of_the_user_s_own_is_worked_on_with_its_words(make: MakeWorld) -> None:
+    world, _ = make(TEAM, one_task.play)
+    path = world.repository / "plan.md"
+    mine = world.repository / "mine.md"
+
+    mine.write_text(GIVEN.replace("  - paths", "  - Paths"))
+    ended = world.run("run", "--plan", "mine.md")
+    assert ended.code == 2
+    assert "error: mine.md:14: this looks like 'paths' of T1" in ended.err
+    assert not path.exists()
+
+    mine.unlink()
+    path.write_text(GIVEN)
+    ended = world.run("run", "--plan", "plan.md")
+    assert ended.code == 0, ended.out + ended.err
+    shown = path.read_text()
+    assert shown.startswith(f"# My plan\n\n{MARKER}{world.run_folder.name} ")
+    assert "Words for Ana.\n" in shown
+    assert "Ask Ana first.\n" in shown
+    assert "- [x] **T1** Write a Markdown table" in shown
+    checks = [event for event in world.events() if event["kind"] == "acceptance.checked"]
+    assert checks, "a command alone is run"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("\n## Later\n", NEW, "it was edited while the run is at work"),
+        (MARKER, "<!-- ", "is gone"),
+        ("  - paths: ", "  - Paths: ", "this looks like 'paths' of T1"),
+    ],
+)
+def test_an_edit_while_the_run_is_at_work_is_said_and_kept(make: MakeWorld, old: str, new: str, words: str) -> None:
+    saved: list[str] = []
+
+    def play(call: Call) -> Played:
+        if call.purpose == "implement" and not saved:
+            saved.append(path.read_text().replace(old, new))
+            path.write_text(saved[0])
+        return one_task.play(call)
+
+    world, _ = make(TEAM, play)
+    path = world.repository / "plan.md"
+    ended = world.run("run", GOAL)
+    assert ended.code == 0, ended.out + ended.err
+    assert path.read_text() == saved[0]
+    [said] = [line for line in ended.err.splitlines() if "plan.md is left alone" in line]
+    assert words in said
+
+    said = _refused(world, path, "resume")
+    assert ("T7: this run is done and takes no new tasks" if new == NEW else words.replace("`", "")) in said
