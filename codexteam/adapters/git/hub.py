@@ -115,6 +115,8 @@ class Hub:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh.mkdir(mode=0o700)
             write_bare_repository(fresh, self.object_format)
+            for name in ("config", "HEAD"):  # git syncs what it writes, and after a power cut it must find a repository
+                _sync(fresh / name)
             shutil.rmtree(self.path, ignore_errors=True)
             reach("hub.make.before")
             fresh.rename(self.path)
@@ -257,6 +259,11 @@ class Hub:
             head, _, path = line.partition(b"\t")
             mode, _, object_id = head.decode().split(" ")
             yield path, mode, object_id
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def commit_links(data: bytes) -> tuple[TreeId, tuple[CommitId, ...]]:

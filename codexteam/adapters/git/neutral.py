@@ -81,6 +81,9 @@ def neutral_flags(*, excludes_file: str | None = None, discover: bool = False) -
         "merge.renormalize": "false",
         "merge.verifySignatures": "false",
         "pack.threads": "1",
+        # the store names a commit and is synced: after a power cut its objects and refs must be there too, as git has
+        # only packs by default
+        "core.fsync": "committed,reference",
         # a hostile pack of many objects must not be mapped whole
         "core.packedGitWindowSize": "32m",
         "core.packedGitLimit": "512m",
