@@ -164,6 +164,7 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
                 folder=_folder(load.cwd, ground),
                 document=record.settings.get("document") is not False,
                 release=record.settings.get("release") is not False,
+                plan_only=record.settings.get("plan_only") is True,
             )
             ended, board, console = await _sit(sitting, store, clock, options.view, signals)
             return finish(ended, board, console, options.view)
@@ -342,16 +343,21 @@ def remembered(options: RunOptions, ground: Ground) -> JSONObject:
 def with_remembered(load: LoadRequest, stored: JSONObject) -> LoadRequest:
     """Give the load request of a run that goes on: what it was begun with, and over it what was said now."""
     flags = stored.get("flags")
+    then = replace(
+        load,
+        overrides=_strings(stored.get("overrides")),
+        model=_text(stored.get("model")),
+        enable=_strings(stored.get("enable")),
+        disable=_strings(stored.get("disable")),
+        oss=stored.get("oss") is True,
+        # those of now again, as an `--oss` of then means the local provider that is named now
+        flags={**(flags if isinstance(flags, dict) else {}), **load.flags},
+    )
     return replace(
         load,
         profile=load.profile or _text(stored.get("profile")),
-        overrides=(*_strings(stored.get("overrides")), *load.overrides),
-        model=load.model or _text(stored.get("model")),
-        enable=(*_strings(stored.get("enable")), *load.enable),
-        disable=(*_strings(stored.get("disable")), *load.disable),
         strict=load.strict or stored.get("strict") is True,
-        oss=load.oss or stored.get("oss") is True,
-        flags={**(flags if isinstance(flags, dict) else {}), **load.flags},
+        earlier=then,
     )
 
 

@@ -6,7 +6,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class Sitting:
     number: int = 1
     """Counted from 1, per run."""
     plan_only: bool = False
-    """End once there is a plan: `codexteam plan`."""
+    """The run was begun by `codexteam plan`: its plan waits for its user, and going on then is the approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def rules_of(sitting: Sitting) -> Rules:
     """Give the limits that the run is decided under."""
     team = sitting.settings.team
     limits = team.limits
-    approve = tuple(word for word in team.approve if word in {"plan", "merge"})
+    wanted = {*team.approve, "plan"} if sitting.plan_only else {*team.approve}
     return Rules(
         max_threads=limits.max_threads,
         max_rounds=limits.max_rounds,
@@ -84,7 +84,7 @@ def rules_of(sitting: Sitting) -> Rules:
         batch_size=limits.batch_size,
         max_tasks=limits.max_tasks,
         gates=team.gates.enabled,
-        approve=("plan",) if sitting.plan_only else approve,
+        approve=tuple(word for word in ("plan", "merge") if word in wanted),
         scout=limits.max_scouts > 0,
         document=sitting.document and "documentation" in sitting.settings.roles,
         release=sitting.release and "release_manager" in sitting.settings.roles,
@@ -133,7 +133,9 @@ class Table:
         state = await load_state(self._store, run_id, goal=sitting.run.goal, rules=rules)
         begun = state.phase is not RunPhase.NEW
         if not begun:
-            # the rules are part of the state that events are replayed on, by whoever replays them
+            # the rules are part of the state that events are replayed on, by whoever replays them; a sitting before
+            # this one may have ended before it began
+            state = replace(state, rules=rules)
             await self._store.save_checkpoint(run_id, 0, encode_state(state))
         self.tell("run.opened", {"run": run_id, "goal": sitting.run.goal, "budget": budget_words(sitting.settings)})
         for notice in sitting.settings.notices:
@@ -148,7 +150,8 @@ class Table:
                 self._on_request()  # what was asked while everything was being opened
                 if not begun and sitting.plan is not None:
                     driver.post(Planned(sitting.plan))
-                finish = await driver.drive(Continued() if begun else RunStarted())
+                again = Continued(rules if rules != state.rules else None)
+                finish = await driver.drive(again if begun else RunStarted())
             if driver.state.result is not finish.result:  # stopped where it was: no decision says so
                 code: JSONObject = {"exit_code": finish.exit_code}
                 self.tell("run.finished", {"result": finish.result.value, "reason": finish.reason, **code})

@@ -194,6 +194,7 @@ def _waits_for_replan(draft: Draft) -> bool:
 def after_round(draft: Draft) -> None:
     """Decide, once all gates of a round have answered, whether findings become tasks or a person looks."""
     _mark_fixed(draft)
+    _close_unheard(draft)
     state = draft.state
     open_findings = draft.open_findings()
     draft.set(judging=None, weights=(*state.weights, weigh(known.finding for known in open_findings)))
@@ -202,13 +203,18 @@ def after_round(draft: Draft) -> None:
         names = ", ".join(gate.value for gate in silent)
         draft.wind_down(Result.NOT_GREEN, f"no verdict from {names}, {MAX_UNANSWERED} times in a row")
     elif open_findings:
-        seen = [Seen(f"{known.finding.id} ({known.finding.title})", known.times) for known in open_findings]
-        weights = draft.state.weights
-        stuck = why_stuck(seen, weights, round_number=state.round, round_limit=state.round_limit)
+        stuck = why_stop(draft)
         if stuck:
             draft.ask(f"rounds.{state.round}", f"{stuck}. Go on?")
         else:
             replan(draft)
+
+
+def why_stop(draft: Draft) -> str | None:
+    """Say why a person has to look before open findings become tasks; None while rounds may go on."""
+    state = draft.state
+    seen = [Seen(f"{known.finding.id} ({known.finding.title})", known.times) for known in draft.open_findings()]
+    return why_stuck(seen, state.weights, round_number=state.round, round_limit=state.round_limit)
 
 
 def replan(draft: Draft) -> None:
@@ -232,6 +238,16 @@ def _mark_fixed(draft: Draft) -> None:
             draft.put_finding(replace(known, status=FindingStatus.FIXED))
 
 
+def _close_unheard(draft: Draft) -> None:
+    """Close findings of gates that were turned off since, once a fix is merged: nobody will look again."""
+    merged = [known for known in draft.tasks.values() if known.phase is TaskPhase.MERGED]
+    for known in draft.open_findings():
+        # a fix that was there when the gate said it again was none
+        fixes = [t for t in merged if known.finding.id in t.task.fixes and not 0 < t.round <= known.last_round]
+        if fixes and known.finding.gate not in draft.state.rules.gates:
+            draft.put_finding(replace(known, status=FindingStatus.FIXED))
+
+
 def _may_close(draft: Draft, known: FindingState) -> bool:
     # a security finding is closed by a fix that was merged, never by silence alone
     if known.finding.category is not Category.SECURITY:
@@ -248,6 +264,7 @@ def _go_on_when_judged(draft: Draft) -> None:
         return
     if any(known.phase not in TERMINAL for known in draft.tasks.values()):
         return
+    _close_unheard(draft)
     unfinished = [i for i, known in draft.tasks.items() if known.phase in {TaskPhase.FAILED, TaskPhase.BLOCKED}]
     open_ids = [str(known.finding.id) for known in draft.open_findings()]
     if unfinished or open_ids:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from codexteam.core.findings import Finding, GateName
 from codexteam.core.ids import CommitId, TaskId
 from codexteam.core.plan import Plan
+from codexteam.core.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,9 @@ class PauseRequested:
 @dataclass(frozen=True, slots=True)
 class Continued:
     """The run goes on: a pause ended, or `resume` was called."""
+
+    rules: Rules | None = None
+    """The limits from here on, where `resume` found others than before."""
 
 
 Event: TypeAlias = (

@@ -9,25 +9,28 @@ from codexteam.core.state import HOPELESS, TERMINAL, FindingStatus, RunState, Ta
 from codexteam.errors import InternalError
 
 
-def check(state: RunState) -> None:
-    """Check a state.
+def check(state: RunState, before: RunState | None = None) -> None:
+    """Check a state; `before` is the one that it followed from, where there is one.
 
     Raises:
         InternalError: names what does not hold.
     """
-    for holds, what in _facts(state):
+    for holds, what in _facts(state, before):
         if not holds:
             raise InternalError(f"state of run {state.run_id}: {what}")
 
 
-def _facts(state: RunState) -> list[tuple[bool, str]]:
+def _facts(state: RunState, before: RunState | None) -> list[tuple[bool, str]]:
     working = {i for i, known in state.tasks.items() if known.phase is TaskPhase.WORKING}
     in_flight = {effect.task_id for effect in state.in_flight.values() if isinstance(effect, Work)}
+    # whose work began when there were more threads
+    old = {effect.key for effect in before.in_flight.values() if isinstance(effect, Work)} if before else set()
+    new = {effect.key for effect in state.in_flight.values() if isinstance(effect, Work)} - old
     merging = [effect for effect in state.in_flight.values() if isinstance(effect, Integrate | IntegrateExtra)]
     done = TaskPhase.MERGED
     facts = [
         (working == in_flight, f"working are {sorted(working)}, in flight are {sorted(in_flight)}"),
-        (len(in_flight) <= state.rules.max_threads, f"{len(in_flight)} agents at once"),
+        (not new or len(in_flight) <= state.rules.max_threads, f"{len(in_flight)} agents at once"),
         (len(merging) <= 1, f"{len(merging)} merges at once"),
         (len(state.tasks) <= max(state.rules.max_tasks, len(state.tasks)), "too many tasks"),
         (state.graph == graph_of([known.task for known in state.tasks.values()]), "the graph is not the tasks'"),

@@ -20,15 +20,13 @@ def complete_replan(draft: Draft, plan: Plan) -> None:
     """
     open_ids = {known.finding.id for known in draft.open_findings()}
     added = _renumber(draft, [task for task in plan.tasks if task.id not in draft.tasks or task.fixes])
-    room = draft.state.rules.max_tasks - len(draft.tasks)
     with suppress(PlanError):
-        draft.set_tasks(added[: max(room, 0)])
+        draft.set_tasks(added[: _room(draft)])
     living = [state.task for state in draft.tasks.values() if state.phase not in TERMINAL]
     covered = {finding_id for task in living for finding_id in task.fixes}
     left = [state.finding for state in draft.open_findings() if state.finding.id not in covered]
     made = [_task_for(finding, _next_id(draft, offset)) for offset, finding in enumerate(left)]
-    room = draft.state.rules.max_tasks - len(draft.tasks)
-    if len(made) > room:
+    if len(made) > _room(draft):
         limit = draft.state.rules.max_tasks
         draft.wind_down(Result.LIMIT, f"{len(open_ids)} open findings need more than {limit} tasks in all")
         return
@@ -37,6 +35,11 @@ def complete_replan(draft: Draft, plan: Plan) -> None:
     later = tuple(line for line in plan.later if line not in draft.state.later)
     risks = tuple(line for line in plan.risks if line not in draft.state.risks)
     draft.set(later=(*draft.state.later, *later), risks=(*draft.state.risks, *risks))
+
+
+def _room(draft: Draft) -> int:
+    """Give how many tasks may be added; a limit that was lowered, or an edited plan, leaves none."""
+    return max(0, draft.state.rules.max_tasks - len(draft.tasks))
 
 
 def _next_id(draft: Draft, offset: int = 0) -> TaskId:

@@ -21,6 +21,25 @@ from codexteam.core.findings import Finding, GateName
 from codexteam.core.ids import CommitId, FindingId, RunId, TaskId
 from codexteam.core.plan import Task
 from codexteam.core.plan_graph import PlanGraph, graph_of
+from codexteam.core.rules import Rules
+
+__all__ = [
+    "HOPELESS",
+    "TASK_TRANSITIONS",
+    "TERMINAL",
+    "FindingState",
+    "FindingStatus",
+    "GateRecord",
+    "Hold",
+    "Judging",
+    "Rules",
+    "RunPhase",
+    "RunState",
+    "Stop",
+    "TaskPhase",
+    "TaskState",
+    "task_diagram",
+]
 
 
 class RunPhase(StrEnum):
@@ -82,25 +101,6 @@ HOPELESS = frozenset({TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED})
 
 #: Phases in which a task is over.
 TERMINAL = frozenset({TaskPhase.MERGED, TaskPhase.FAILED, TaskPhase.BLOCKED, TaskPhase.DROPPED})
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The limits a run is decided under; taken from the settings when it starts."""
-
-    max_threads: int = 6
-    max_rounds: int = 5
-    max_attempts: int = 3
-    max_resolves: int = 3
-    batch_size: int = 8
-    max_tasks: int = 200
-    gates: tuple[GateName, ...] = tuple(GateName)
-    approve: tuple[str, ...] = ()
-    """`plan`, `merge`."""
-    plan_attempts: int = 2
-    scout: bool = True
-    document: bool = True
-    release: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from codexteam.core.events import (
     Verdict,
 )
 from codexteam.core.findings import Category, Finding, Severity
+from codexteam.core.new_rules import take_rules
 from codexteam.core.people import answer, ask_again, edit_plan
 from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.replanning import complete_replan
@@ -121,7 +122,7 @@ def _take_in(draft: Draft, event: Event) -> None:  # noqa: C901, PLR0912, PLR091
         case PauseRequested():
             draft.set(paused=True)
         case Continued():
-            _continued(draft)
+            _continued(draft, event)
 
 
 def _run_started(draft: Draft) -> None:
@@ -173,11 +174,19 @@ def take_plan(draft: Draft, plan: Plan) -> None:
 
 
 def _planning_failed(draft: Draft, event: PlanningFailed) -> None:
-    number = draft.state.plan_attempts + 1
+    state = draft.state
+    number = state.plan_attempts + 1
     draft.take_back(f"plan.{number}", event)
-    draft.set(plan_attempts=number, plan_feedback=event.reason)
+    if state.stop is not None:
+        return  # it ended because the run did: at resume the same agent goes on, with what it was told
+    draft.set(plan_attempts=number, plan_feedback=_add_reason(state.plan_feedback, event.reason))
     if number % draft.state.rules.plan_attempts == 0:  # a run that goes on after this gets as many again
         draft.wind_down(Result.NOT_GREEN, f"no plan: {event.reason}")
+
+
+def _add_reason(feedback: str, reason: str) -> str:
+    """Add why a plan did not hold to what its next planner is told: the one before may have been told what a user says."""
+    return feedback if reason in feedback else f"{feedback}\n\n{reason}".strip()
 
 
 def _attempt_succeeded(draft: Draft, event: AttemptSucceeded) -> None:
@@ -332,7 +341,7 @@ def _landing_failed(draft: Draft, event: LandingFailed) -> None:
     draft.wind_down(Result.LANDING_FAILED, event.reason)
 
 
-def _continued(draft: Draft) -> None:
+def _continued(draft: Draft, event: Continued) -> None:
     """Take a run up again: what is in flight is handed out again, what a limit stopped is tried again."""
     state = draft.state
     if state.result is Result.GREEN:
@@ -340,11 +349,11 @@ def _continued(draft: Draft) -> None:
         return
     retry = state.result in {Result.NOT_GREEN, Result.LIMIT}
     draft.set(stop=None, paused=False, result=None, result_reason="")
-    draft.effects.extend(draft.in_flight.values())
+    if event.rules is not None:
+        take_rules(draft, event.rules)
+    draft.effects.extend(effect for effect in draft.in_flight.values() if effect not in draft.effects)
     draft.plan_changed = True
     ask_again(draft)
-    if state.phase is RunPhase.PLANNING and state.result is Result.LIMIT:  # from where the budget cut planning off
-        draft.set(plan_attempts=0)
     if retry:
         draft.set(gates={gate: replace(record, unanswered=0) for gate, record in state.gates.items()})
         for task_id, known in list(draft.tasks.items()):

@@ -11,13 +11,13 @@ from typing import cast
 import pytest
 
 from codexteam.core.json_types import JSONObject
-from tests.demo.script import report, run
+from tests.demo.script import report, run, task
 from tests.e2e import one_task
 from tests.e2e.conftest import MakeWorld
 from tests.e2e.eight_tasks import SAMPLE
 from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint, processes_of, tree_of
-from tests.scripted_api.script import Call, Played, Reset
+from tests.scripted_api.script import Call, Played, Reset, message
 from tests.support_engine import SANDBOX_IMAGE, asks, door
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
@@ -63,6 +63,58 @@ def test_a_budget_that_is_too_small_ends_with_4_and_a_larger_one_goes_on(make: M
     spent = sum(request.input_tokens for request in api.requests)
     assert spent <= 12_000
     check_green(world, world.run("resume", "--budget", "20m"))
+
+
+def test_limits_that_are_given_when_a_run_goes_on_count_from_there(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if call.purpose == "review":
+            return [message({"verdict": "ship", "summary": "Good.", "findings": []})]
+        return one_task.play(call)
+
+    world, api = make(TEAM, play)
+    assert world.run("run", GOAL, "--approve", "plan", "--budget", "20m", "-m", "gpt-5.4-mini").code == 5
+    assert world.run("approve", "plan").code == 0
+    asked = len(api.requests)
+
+    lower = world.run("resume", "-c", "codexteam.budget.run_tokens=1000")
+    assert lower.code == 4, lower.out + lower.err
+    assert len(api.requests) == asked, "more than that is spent already"
+
+    more = ("-c", 'codexteam.gates.enabled=["ci_runner", "reviewer"]', "-c", "model=gpt-5.4")
+    check_green(world, world.run("resume", *more))
+    later = api.requests[asked:]
+    assert {request.call.body["model"] for request in later} == {"gpt-5.4"}
+    assert "review" in {request.call.purpose for request in later}
+
+
+def test_a_plan_of_too_many_tasks_is_taken_when_the_limit_is_raised(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if call.purpose == "plan":
+            checks = task("T2", "Say that there is a table", paths=["NOTES.md"], check="tests.test_markdown")
+            return [
+                message({**one_task.plan(), "tasks": [*cast("list[JSONObject]", one_task.plan()["tasks"]), checks]})
+            ]
+        return [report("It is said.")] if call.task_id == "T2" else one_task.play(call)
+
+    world, _ = make(TEAM, play)
+    few = ("-c", "codexteam.limits.max_tasks=1")
+    ended = world.run("run", GOAL, *few)
+    assert ended.code == 3, ended.out + ended.err
+    assert "2 tasks: at most 1 are allowed" in ended.out
+    assert world.run("resume").code == 3, "its flags need not be repeated"
+    check_green(world, world.run("resume", "-c", "codexteam.limits.max_tasks=2"))
+
+
+def test_what_a_user_says_to_a_plan_is_not_forgotten_when_the_budget_is_spent(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    assert world.run("run", GOAL, "--approve", "plan").code == 5
+    assert world.run("answer", "plan", "--no", "Call it a grid.").code == 0
+    assert world.run("resume", "--budget", "1k").code == 4
+    asked = len(api.requests)
+
+    assert world.run("resume", "--budget", "20m").code == 5
+    [again] = [request for request in api.requests[asked:] if request.call.purpose == "plan"]
+    assert "The user says: Call it a grid." in json.dumps(again.call.body["input"])
 
 
 def test_a_budget_of_nothing_makes_no_call(make: MakeWorld) -> None:

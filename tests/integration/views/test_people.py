@@ -216,7 +216,7 @@ def test_stopping_what_does_not_go_on_is_done_already(project: Project, cli: Cli
         (("answer", "question.T1.1", "blue"), "Answered(item='question.T1.1', text='blue', approved=True)", "taken"),
         (("say", "T1", "be", "quick"), "SayTo(task_id='T1', text='be quick')", "before its next turn"),
         (("pause",), "PauseRequested()", "no new agent starts"),
-        (("pause", "--off"), "Continued()", "new agents start again"),
+        (("pause", "--off"), "Continued(rules=None)", "new agents start again"),
         (("stop",), "StopRequested(reason='codexteam stop', exit_code=143)", "agents are let end"),
         (("stop", "--now"), "StopNow()", "stopped; codexteam resume goes on with it"),
     ],

@@ -71,6 +71,8 @@ class World:
     luck: Luck = always_good
     pick: Callable[[int], int] = lambda n: 0
     crash: Callable[[], bool] = lambda: False
+    new_rules: Callable[[], Rules | None] = lambda: None
+    """The limits that `resume` finds after a crash; None where they are as before."""
     state: RunState = field(init=False)
     history: list[Event] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
@@ -82,8 +84,9 @@ class World:
         self.state = RunState(RunId("20261121-0231-7f3a"), "goal", self.rules)
 
     def send(self, event: Event) -> tuple[Effect, ...]:
-        self.state, effects = step(self.state, event)
-        check(self.state)
+        before = self.state
+        self.state, effects = step(before, event)
+        check(self.state, before)
         self.history.append(event)
         self.effects += effects
         for effect in effects:
@@ -103,7 +106,7 @@ class World:
         while self.finished is None:
             assert len(self.history) < max_steps, "it does not end"
             if self.crash():  # all that was in flight is lost; the state is what was stored
-                self.send(Continued())
+                self.send(Continued(self.new_rules()))
                 continue
             waiting = sorted(self.state.in_flight)
             effect = self.state.in_flight[waiting[self.pick(len(waiting))]]
@@ -115,7 +118,7 @@ class World:
         while self.state.holds:
             self.send(person(min(self.state.holds)))
         self.finished = None
-        self.send(Continued())
+        self.send(Continued(self.new_rules()))
         return self.run()
 
     def answer(self, effect: Awaited) -> Event:

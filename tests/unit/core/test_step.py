@@ -22,6 +22,7 @@ from codexteam.core.events import (
     IntegrationConflicted,
     PlanEdited,
     Planned,
+    PlanningFailed,
     RunPrepared,
     RunStarted,
     Scouted,
@@ -466,6 +467,57 @@ def test_a_run_without_a_plan_that_goes_on_tries_anew_and_not_what_failed() -> N
     assert [effect.attempt for effect in effects if isinstance(effect, MakePlan)] == [tried + 1]
 
 
+def corrected() -> World:
+    """Bring a world to where a plan is made anew, as its user wants another one."""
+    world = World(tasks("T1"), Rules(approve=("plan",), scout=False, gates=(GateName.CI,)))
+    world.run()
+    world.send(Answered("plan", "use sqlite", approved=False))
+    world.finished = None
+    world.send(Continued())
+    return world
+
+
+def test_what_a_user_says_to_a_plan_outlives_a_spent_budget_and_the_same_planner_goes_on() -> None:
+    world = corrected()
+    asked = world.state.in_flight
+
+    world.send(BudgetSpent("5.00 of 5.00 usd are spent"))
+    world.send(PlanningFailed("5.00 of 5.00 usd are spent"))
+    assert world.run().result is Result.LIMIT
+    world.finished = None
+    world.send(Continued())
+
+    assert world.state.in_flight == asked == {"plan.2": MakePlan(2, "The user says: use sqlite")}
+
+
+def test_what_a_user_says_to_a_plan_outlives_one_that_does_not_hold() -> None:
+    world = corrected()
+
+    world.send(PlanningFailed("plan: T1 -> T2 -> T1"))
+    again = PlanningFailed("plan: T1 -> T2 -> T1")
+    for _ in range(2):
+        world.finished = None
+        world.send(Continued())
+        [effect] = world.state.in_flight.values()
+        assert isinstance(effect, MakePlan)
+        assert effect.feedback == "The user says: use sqlite\n\nplan: T1 -> T2 -> T1"
+        world.send(again)
+
+
+def test_planning_that_ends_because_the_run_does_uses_up_no_attempt() -> None:
+    world = World(tasks("T1"), ONE_GATE)
+    world.send(RunStarted())
+    world.send(RunPrepared(world.commit()))
+    world.send(PlanningFailed("plan: no tasks"))
+
+    for _ in range(3):
+        world.send(BudgetSpent("spent"))
+        world.send(PlanningFailed("spent"))
+        assert world.state.result is Result.LIMIT
+        world.send(Continued())
+        assert list(world.state.in_flight.values()) == [MakePlan(2, "plan: no tasks")]
+
+
 def test_a_merge_that_waits_for_approval_is_not_made() -> None:
     world = World(tasks("T1"), Rules(approve=("merge",), scout=False, gates=(GateName.CI,)))
     assert world.run().result is Result.WAITING
@@ -484,6 +536,30 @@ def test_an_edited_plan_drops_adds_and_retries_tasks() -> None:
 
     phases = {task_id: known.phase.value for task_id, known in world.state.tasks.items()}
     assert phases == {"T1": "pending", "T2": "dropped", "T3": "dropped", "T4": "pending"}
+
+
+def test_an_edit_may_add_tasks_that_wait_for_one_that_failed() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+    world.send(AttemptFailed(TaskId("T1"), 1, "no", final=True))
+    failed = Task(TaskId("T1"), "task T1", status=TaskStatus.FAILED)
+
+    world.send(PlanEdited(Plan("goal", tasks=(failed, *tasks("T2", "T3:T1", "T4:T3")))))
+
+    phases = {task_id: known.phase.value for task_id, known in world.state.tasks.items()}
+    assert phases == {"T1": "failed", "T2": "working", "T3": "blocked", "T4": "blocked"}
+
+
+def test_a_task_that_waits_for_a_dropped_one_stays_blocked_when_another_is_tried_again() -> None:
+    world = started(World(tasks("T1", "T4", "T2:T4", "T3:T1,T2"), ONE_GATE))
+    world.send(AttemptFailed(TaskId("T1"), 1, "no", final=True))
+    failed = Task(TaskId("T1"), "task T1", status=TaskStatus.FAILED)
+    world.send(PlanEdited(Plan("goal", tasks=(failed, *tasks("T4", "T3:T1,T2")))))
+    assert world.run().reason == "not done: T1, T3"
+    world.finished = None
+
+    world.send(Continued())
+
+    assert world.run().reason == "not done: T3"
 
 
 def test_an_edit_with_a_cycle_changes_nothing() -> None:
@@ -556,8 +632,8 @@ rules = st.builds(
     max_attempts=st.integers(1, 3),
     max_resolves=st.integers(0, 2),
     batch_size=st.integers(1, 4),
-    max_tasks=st.just(60),
-    gates=st.sampled_from([tuple(GateName), (GateName.CI,), (GateName.CI, GateName.QA)]),
+    max_tasks=st.sampled_from([60, 4]),
+    gates=st.sampled_from([tuple(GateName), (GateName.CI,), (GateName.CI, GateName.QA), ()]),
     approve=st.sampled_from([(), ("plan",), ("merge",), ("plan", "merge")]),
     scout=st.booleans(),
     document=st.booleans(),
@@ -566,27 +642,35 @@ rules = st.builds(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(plan=plans(), rules=rules, seed=st.randoms(use_true_random=False), trouble=st.sampled_from([0, 10, 40, 100]))
-def test_any_plan_with_any_luck_order_and_crashes_ends_within_its_limits(
-    plan: tuple[Task, ...], rules: Rules, seed: object, trouble: int
+@given(
+    plan=plans(),
+    rules=rules,
+    later=st.lists(rules, max_size=3),
+    seed=st.randoms(use_true_random=False),
+    trouble=st.sampled_from([0, 10, 40, 100]),
+)
+def test_any_plan_with_any_luck_order_crashes_and_new_limits_ends_within_them(
+    plan: tuple[Task, ...], rules: Rules, later: list[Rules], seed: object, trouble: int
 ) -> None:
     randrange: Callable[[int], int] = seed.randrange  # type: ignore[attr-defined]  # a random.Random
     crashes = iter([randrange(12) == 0 for _ in range(40)])
+    changes = iter(later)
     world = World(
         plan,
         rules,
         luck=lambda _, choices: randrange(choices) if randrange(100) < trouble else 0,
         pick=randrange,
         crash=lambda: next(crashes, False),
+        new_rules=lambda: next(changes, None),
     )
 
     finish = world.run()
     sittings = 0
-    while finish.result is Result.WAITING and sittings < 4:
+    while finish.result is not Result.GREEN and sittings < 4:
         finish = world.go_on(person=approve)
         sittings += 1
 
-    assert world.most_working <= rules.max_threads
+    assert world.most_working <= max(limits.max_threads for limits in (rules, *later))
     assert world.state.result is finish.result
     replayed = World(plan, rules)
     for event in world.history:

@@ -1,0 +1,96 @@
+"""What a run was begun with holds when it goes on, and what is said then counts over it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codexteam.app.running import RunOptions, View, remembered, with_remembered
+from codexteam.app.start import find_ground
+from codexteam.config.load import load_layers, load_settings
+from codexteam.config.request import LoadRequest
+from codexteam.config.settings import Settings
+from codexteam.core.json_types import JSONObject
+from tests.support_git import git
+
+#: As `run --budget 5usd --max-threads 3 -m gpt-a -c model_reasoning_effort=low --enable apps --disable goals`.
+THEN: JSONObject = {
+    "flags": {"codexteam.budget.run_usd": 5.0, "codexteam.limits.max_threads": 3},
+    "model": "gpt-a",
+    "overrides": ["model_reasoning_effort=low"],
+}
+
+
+@pytest.fixture
+def now(tmp_path: Path) -> LoadRequest:
+    """A command line that says nothing."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "project").mkdir()
+    environment = {"CODEX_HOME": str(tmp_path / "home"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    return LoadRequest(cwd=tmp_path / "project", environment=environment, system_folder=tmp_path / "system")
+
+
+def resumed(now: LoadRequest, then: JSONObject, **said: object) -> Settings:
+    return load_settings(with_remembered(replace(now, **said), then))  # type: ignore[arg-type]  # fields by their names
+
+
+def test_no_flag_needs_repeating(now: LoadRequest) -> None:
+    settings = resumed(now, THEN)
+
+    assert settings.team.budget.run_usd == 5.0
+    assert settings.team.limits.max_threads == 3
+    assert (settings.model.model, settings.model.effort) == ("gpt-a", "low")
+
+
+def test_a_key_that_is_set_now_counts_over_a_flag_of_then(now: LoadRequest) -> None:
+    settings = resumed(now, THEN, overrides=("codexteam.budget.run_usd=2", "model=gpt-b"))
+
+    assert settings.team.budget.run_usd == 2
+    assert settings.model.model == "gpt-b"
+    assert settings.team.limits.max_threads == 3, "what is not said anew stays"
+
+
+def test_a_table_that_is_set_now_counts_over_its_keys_of_then(now: LoadRequest) -> None:
+    settings = resumed(now, THEN, overrides=("codexteam.budget={run_usd = 2, run_tokens = 7}",))
+
+    assert (settings.team.budget.run_usd, settings.team.budget.run_tokens) == (2, 7)
+
+
+def test_a_flag_of_now_counts_over_a_key_and_a_flag_of_then(now: LoadRequest) -> None:
+    then: JSONObject = {**THEN, "overrides": ["codexteam.budget.run_tokens=9"]}
+
+    settings = resumed(now, then, flags={"codexteam.budget.run_tokens": 8, "codexteam.limits.max_threads": 12})
+
+    assert (settings.team.budget.run_tokens, settings.team.limits.max_threads) == (8, 12)
+
+
+def test_a_feature_is_what_was_said_of_it_last(now: LoadRequest) -> None:
+    then: JSONObject = {"enable": ["apps"], "disable": ["goals"]}
+
+    said = with_remembered(replace(now, enable=("goals",), overrides=("features.apps=false",)), then)
+
+    assert load_layers(said).merged.table("features") == {"apps": False, "goals": True}
+
+
+def test_a_local_model_of_then_gives_way_to_a_model_and_a_provider_of_now(now: LoadRequest) -> None:
+    then: JSONObject = {"oss": True}
+
+    assert resumed(now, then).model.provider_id == "ollama"
+    named = resumed(now, then, flags={"oss_provider": "lmstudio"}).model
+    assert (named.provider_id, named.model) == ("lmstudio", "openai/gpt-oss-20b")
+    other = resumed(now, then, overrides=("model=llama",)).model
+    assert (other.provider_id, other.model) == ("ollama", "llama")
+    assert resumed(now, then, overrides=("model_provider=openai",)).model.provider_id == "openai"
+
+
+def test_a_command_line_comes_back_from_the_store_as_it_was(now: LoadRequest, tmp_path: Path) -> None:
+    git(now.cwd, "init", "-q")
+    begun = replace(
+        now, overrides=("model_reasoning_effort=low",), model="gpt-a", flags={"codexteam.approve": ["plan"]}
+    )
+    ground = find_ground(now.cwd, now.environment, None)
+
+    settings = resumed(now, remembered(RunOptions(begun, View()), ground))
+
+    assert settings.model == load_settings(begun).model
+    assert settings.team == load_settings(begun).team
