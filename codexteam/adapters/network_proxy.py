@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -69,8 +69,6 @@ class Proxy:
     on_denied: Callable[[JSONObject], None] = lambda _: None
     """Gets what was denied: `host`, `port`, `reason`."""
     resolve: Resolve = resolve
-    denied: dict[str, int] = field(default_factory=dict)
-    """`host:port` to how often it was asked for in vain."""
 
     async def serve(self, pipe: Pipe) -> None:
         """Serve one connection to its end."""
@@ -124,7 +122,6 @@ class Proxy:
 
     def _deny(self, request: Request, reason: str) -> _DeniedError:
         name = f"{request.host}:{request.port}"
-        self.denied[name] = self.denied.get(name, 0) + 1
         self.on_denied({"host": request.host, "port": request.port, "reason": reason})
         allowed = ", ".join(self.policy.hosts) or "none"
         return _DeniedError(

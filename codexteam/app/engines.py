@@ -57,15 +57,26 @@ async def choose_engine(
     raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)
 
 
+#: Hosts that are told of by name.
+_MOST_TOLD = 100
+
+
 def told_once(tell: Callable[[str, JSONObject], None]) -> Callable[[JSONObject], None]:
-    """Give what tells of each host once that sandboxes do not reach it; agents may ask for it hundreds of times."""
+    """Give what tells of each host once that sandboxes do not reach it; agents may ask for it hundreds of times.
+
+    Of so many hosts, and no more: an agent can make up names for ever.
+    """
     told: set[tuple[object, object]] = set()
 
     def denied(denial: JSONObject) -> None:
         where = (denial.get("host"), denial.get("port"))
-        if where not in told:
-            told.add(where)
+        if where in told or len(told) > _MOST_TOLD:
+            return
+        told.add(where)
+        if len(told) <= _MOST_TOLD:
             tell("network.denied", denial)
+        else:
+            tell("notice", {"text": f"sandboxes asked for more than {_MOST_TOLD} hosts that they do not reach"})
 
     return denied
 

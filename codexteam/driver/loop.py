@@ -55,11 +55,13 @@ class Performer(Protocol):
 
 @dataclass(slots=True)
 class _Outside:
-    """An event from a person, and who waits to hear whether it was taken in."""
+    """An event from outside the core, and who waits to hear whether it was taken in."""
 
     event: Event | None
     """None only wakes the loop."""
     taken: "asyncio.Future[None] | None" = None
+    answers: str = ""
+    """The key of the effect that it answers."""
 
 
 class Driver:
@@ -74,6 +76,8 @@ class Driver:
         self._state = state
         self._inbox: asyncio.Queue[_Outside] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._answered: set[str] = set()
+        """Keys of effects whose events wait in the inbox."""
         self._failure: BaseException | None = None
         self._since_checkpoint = 0
         self._halted: StopRequested | None = None
@@ -154,6 +158,7 @@ class Driver:
         for outside in arrived:
             if outside.event is None:
                 continue
+            self._answered.discard(outside.answers)
             before = self._state
             try:
                 self._state, more = step(before, outside.event)
@@ -168,6 +173,10 @@ class Driver:
 
     def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:
         key = effect.key
+        if not isinstance(effect, AskPerson | WritePlan) and (
+            key in self._answered or key not in self._state.in_flight
+        ):
+            return  # handed out again by `Continued` when it was done
         running = self._tasks.get(key)
         if running is not None and not running.done():
             if not isinstance(effect, WritePlan):
@@ -188,7 +197,8 @@ class Driver:
                 await self._performer.note(effect, self._state)
             else:
                 event = await self._performer.perform(effect, self._state)
-                self._inbox.put_nowait(_Outside(event))
+                self._answered.add(effect.key)
+                self._inbox.put_nowait(_Outside(event, answers=effect.key))
             reach(f"effect.{type(effect).__name__}.after")
         except Exception as error:  # noqa: BLE001 - handed to `drive`, which raises it
             self._fail(_in_words(error), effect)

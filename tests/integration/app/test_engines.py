@@ -83,6 +83,17 @@ def test_a_refused_host_is_told_once_and_in_words() -> None:
     ]
 
 
+def test_of_hosts_that_are_made_up_only_so_many_are_told() -> None:
+    told: list[tuple[str, JSONObject]] = []
+    denied = told_once(lambda kind, fields: told.append((kind, fields)))
+
+    for number in range(1_000):
+        denied({"host": f"{number}.invalid", "port": 443, "reason": "it is not in the list of allowed hosts"})
+
+    assert [kind for kind, _ in told] == ["network.denied"] * 100 + ["notice"]
+    assert told[-1][1] == {"text": "sandboxes asked for more than 100 hosts that they do not reach"}
+
+
 def test_it_is_said_when_a_call_is_given_up() -> None:
     provider = ProviderSettings("p", "P", "http://localhost/v1", request_max_retries=4, stream_max_retries=5)
 

@@ -70,6 +70,28 @@ async def test_a_run_is_driven_to_green_and_every_event_is_stored() -> None:
     assert "write-plan" in performer.asked
 
 
+class ContinuingPerformer(ScriptedPerformer):
+    """Has the run told to go on at the beginning of each effect, and again when it is just done."""
+
+    driver: Driver
+
+    async def perform(self, effect: Awaited, state: RunState) -> Event:
+        self.driver.post(Continued())
+        event = await super().perform(effect, state)
+        self.driver.post(Continued())
+        return event
+
+
+async def test_going_on_at_any_moment_hands_nothing_out_that_runs_or_has_just_ended() -> None:
+    store = MemoryStore()
+    performer = ContinuingPerformer(World(PLAN, RULES))
+    state = await load_state(store, RUN, goal="goal", rules=RULES)
+    performer.driver = Driver(RUN, store=store, performer=performer, clock=FakeClock(), state=state)
+
+    assert (await performer.driver.drive(RunStarted())).result is Result.GREEN
+    assert len(performer.performed) == len(set(performer.performed)), "nothing is done twice"
+
+
 class DyingStore(MemoryStore):
     """Dies at its n-th append: before it is durable, or just after."""
 
