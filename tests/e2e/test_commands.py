@@ -68,7 +68,7 @@ def test_a_budget_that_is_too_small_ends_with_4_and_a_larger_one_goes_on(make: M
 def test_limits_that_are_given_when_a_run_goes_on_count_from_there(make: MakeWorld) -> None:
     def play(call: Call) -> Played:
         if call.purpose == "review":
-            return [message({"verdict": "ship", "summary": "Good.", "findings": []})]
+            return [message({"verdict": "ship", "summary": "Good.", "findings": [], "risks": []})]
         return one_task.play(call)
 
     world, api = make(TEAM, play)
