@@ -18,7 +18,9 @@ def main() -> int:
         from codexteam.cli.main import run
     except KeyboardInterrupt:  # nothing has begun
         return 130
-    return run(arguments)
+    code = run(arguments)
+    signals = sys.modules.get("codexteam.app.signals")  # not there: nothing was run that a signal could have ended
+    return signals.leave(code) if signals else code
 
 
 if __name__ == "__main__":

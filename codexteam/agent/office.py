@@ -1,5 +1,6 @@
 """What every performer works with: the ports, the settings, and names and times that are the same when asked again."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,10 @@ class Office:
     tell: Callable[[str, JSONObject], None]
     """Reports a fact that is no decision, such as `command.completed`: its kind and fields."""
     secret_values: tuple[str, ...] = field(default=(), repr=False)
+    checking_base: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """Held while commands run on the base commit: each runs there once, and has a sandbox of one name."""
+    base_outcomes: dict[str, JSONObject] = field(default_factory=dict, repr=False)
+    """Of these, what holds for this sitting alone, by the key in the store of what holds for ever."""
 
     def key(self, role: str, purpose: Purpose, *, task_id: str = "", attempt: int) -> AgentKey:
         """Name an agent."""

@@ -6,17 +6,20 @@ from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
 from codexteam.app.looking import Where, state_of
 from codexteam.app.plan_file import refuse_to_lose
-from codexteam.app.start import Ground
+from codexteam.app.start import Ground, cleaned_mark
 from codexteam.app.telling import tell_offline
 from codexteam.core.codec import encode_event
 from codexteam.core.events import Answered, Event, PlanEdited
+from codexteam.core.ids import RunId
 from codexteam.core.people import DECLINED
+from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.plan_md import parse, run_named_in
 from codexteam.core.state import RunState
 from codexteam.core.step import step
 from codexteam.driver.loop import Seen
 from codexteam.driver.performer import plan_of_state
 from codexteam.driver.shown_plan import note_shown, users_edit, was_shown
+from codexteam.errors import PlanError
 from codexteam.ports.store import RunRecord, Store
 
 
@@ -49,8 +52,8 @@ async def take_edited_plan(ground: Ground, where: Where, store: Store, record: R
         return
     run_id = record.run_id
     named = run_named_in(text)
-    if named is None and await was_shown(store, run_id, text):
-        return  # the run was begun with this file, and was killed before it wrote its line into it
+    if named in {None, run_id} and await was_shown(store, run_id, text):
+        return  # as the run wrote it; or it was begun with this file, and killed before it wrote its line into it
     if named != run_id:
         await refuse_to_lose(store, record, text)
         return
@@ -59,9 +62,21 @@ async def take_edited_plan(ground: Ground, where: Where, store: Store, record: R
         return
     edited = await users_edit(store, run_id, text, plan_of_state(state))
     if edited is not None:
+        await _refuse_if_cleaned(store, record.run_id, edited)
         await apply_event(ground, where, store, record, PlanEdited(replace(edited, goal=state.goal)))
     # known from now on: the run goes on to write its progress into it
     await note_shown(store, run_id, on_disk=text, text=text, plan=parse(text).plan())
+
+
+async def _refuse_if_cleaned(store: Store, run_id: RunId, edited: Plan) -> None:
+    """Refuse new work on a green run whose branch is gone from the hub."""
+    new = [task.id for task in edited.tasks if task.status is TaskStatus.TODO]
+    if new and await store.get(*cleaned_mark(run_id)) is not None:
+        what = f"run {run_id} was cleaned and takes no new tasks; the file was left as it is"
+        raise PlanError(
+            f"{PLAN_NAME}: {', '.join(new)}: {what}",
+            hint='begin a new run with what is left to do: codexteam run "goal", or --plan FILE with tasks of yours',
+        )
 
 
 async def approve_planned(ground: Ground, where: Where, store: Store, record: RunRecord) -> None:

@@ -52,6 +52,18 @@ def given_plan(plan_file: Path | None, cwd: Path) -> GivenPlan | None:
     return GivenPlan(plan, text)
 
 
+def given_mark(run_id: RunId) -> tuple[str, str]:
+    """Give the space and key in the store of the plan that a run is begun with."""
+    return f"{run_id}/given", "plan"
+
+
+async def plan_begun_with(store: Store, run_id: RunId) -> Plan | None:
+    """Give the plan that a run was begun with: it may have ended before it took it in."""
+    kept = await store.get(*given_mark(run_id))
+    text = kept.get("text") if kept else None
+    return parse(text).plan() if isinstance(text, str) else None
+
+
 def refuse_foreign_plan(root: Path, plan_file: Path | None, cwd: Path) -> None:
     """A plan.md that is not ours is never written over.
 

@@ -89,7 +89,7 @@ def resume(name: str | None, options: RunOptions) -> int:
 
 
 async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, plan_only: bool) -> int:
-    from codexteam.app.plan_file import given_plan, refuse_edited_plan, refuse_foreign_plan
+    from codexteam.app.plan_file import given_mark, given_plan, refuse_edited_plan, refuse_foreign_plan
     from codexteam.driver.shown_plan import note_shown
 
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
@@ -109,6 +109,8 @@ async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, pla
             await refuse_edited_plan(store, ground.places.root, *files)
             kept: JSONObject = {**remembered(options, ground), "plan_only": plan_only}
             record = RunRecord(run_id, text, facts.head, "running", now, kept)
+            if given is not None:
+                await store.put(*given_mark(run_id), {"text": given.text})
             await store.create_run(record)
             if given is not None:
                 # the file that the run is begun with: where it is plan.md itself, its text is kept
@@ -136,6 +138,7 @@ async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, pla
 
 async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int:
     from codexteam.app.offline import approve_planned, take_edited_plan
+    from codexteam.app.plan_file import plan_begun_with
 
     ground = find_ground(options.load.cwd, options.load.environment, options.state_dir)
     clock = SystemClock()
@@ -165,6 +168,7 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
                 document=record.settings.get("document") is not False,
                 release=record.settings.get("release") is not False,
                 plan_only=record.settings.get("plan_only") is True,
+                plan=await plan_begun_with(store, record.run_id),
             )
             ended, board, console = await _sit(sitting, store, clock, options.view, signals)
             return finish(ended, board, console, options.view)

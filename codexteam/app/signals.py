@@ -10,6 +10,8 @@ from enum import Enum
 
 #: From this one on nothing is waited for: the store is good at any moment.
 _LAST = 3
+#: The signals that came to this process.
+_came: list[int] = []
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -34,11 +36,6 @@ class Signals:
         self._cancelled_by: int | None = None
         self._work: asyncio.Future[int] | None = None
         self._stop: Callable[[int, int], None] | None = None
-
-    @property
-    def any_arrived(self) -> bool:
-        """Whether a signal came."""
-        return self._times > 0
 
     async def guard(self, work: Awaitable[int]) -> int:
         """Give the exit code of a command, or that of the signal which ended it before it had begun."""
@@ -72,6 +69,7 @@ class Signals:
 
     def _arrived(self, number: int) -> None:
         self._times += 1
+        _came.append(number)
         if self._stage is _Stage.DRIVING and self._stop is not None:
             self._stop(number, self._times)
         elif self._times >= _LAST:
@@ -83,19 +81,20 @@ class Signals:
 
 def run_guarded_by_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
     """Run a command in a loop of its own, and give its exit code."""
-    arrived = False
 
     async def guarded() -> int:
-        nonlocal arrived
         signals = Signals(asyncio.get_running_loop())
-        try:
-            return await signals.guard(command(signals))
-        finally:
-            arrived = signals.any_arrived
+        return await signals.guard(command(signals))
 
-    code = asyncio.run(guarded())
-    if arrived:
-        # all that has to be closed is closed; a thread in the middle of an image's download would hold the process
+    return asyncio.run(guarded())
+
+
+def leave(code: int) -> int:
+    """Give the exit code of the process; where a signal came, end it here.
+
+    All that has to be closed is closed by then; a thread in the middle of an image's download would hold the process.
+    """
+    if _came:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()

@@ -84,6 +84,11 @@ async def pick_run(store: Store, name: str | None) -> RunRecord:
     raise UsageError(f"run {name!r}: {what}", hint="codexteam runs lists them")
 
 
+def cleaned_mark(run_id: RunId) -> tuple[str, str]:
+    """Give the space and key in the store that say of a green run that it was cleaned; its state stays green."""
+    return f"{run_id}/life", "cleaned"
+
+
 def refuse_cleaned(record: RunRecord) -> None:
     """Refuse to go on with a run whose work was cleaned away.
 

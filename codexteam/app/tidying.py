@@ -14,7 +14,7 @@ from codexteam.app.looking import Where, live_run, reading_store, state_of
 from codexteam.app.output import Output
 from codexteam.app.salvaging import commits_of, unfinished
 from codexteam.app.sitting import opened_store
-from codexteam.app.start import CLEANED, Ground, pick_run, repository_lock
+from codexteam.app.start import CLEANED, Ground, cleaned_mark, pick_run, repository_lock
 from codexteam.core.effects import Result
 from codexteam.core.ids import RunId, branch_name
 from codexteam.core.json_types import JSONObject
@@ -186,6 +186,7 @@ async def _clean_run(ground: Ground, store: Store, repo: "GitRepo", record: RunR
     for path in await asyncio.to_thread(_workspaces, ground, record.run_id):
         await asyncio.to_thread(_remove, path)
         done.append(f"removed {path}")
+    await store.put(*cleaned_mark(record.run_id), {})
     if _can_go_on(state, record) and record.state != CLEANED:
         await store.set_run_state(record.run_id, CLEANED)
         done.append("it cannot be resumed any more; codexteam salvage lists its work")

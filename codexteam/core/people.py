@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from codexteam.core.dispatch import APPROVED, replan
 from codexteam.core.draft import Draft
-from codexteam.core.effects import Result
+from codexteam.core.effects import Land, Result
 from codexteam.core.events import Answered
 from codexteam.core.findings import Category
 from codexteam.core.ids import TaskId
@@ -118,13 +118,23 @@ def edit_plan(draft: Draft, plan: Plan) -> None:
         if task.status is TaskStatus.TODO and draft.tasks[task.id].phase is TaskPhase.FAILED:
             draft.retry(task.id)
     draft.set(later=plan.later, risks=plan.risks)
-    if draft.state.result is Result.GREEN and any(known.phase not in TERMINAL for known in draft.tasks.values()):
-        # its documentation and notes are written once
-        why = "plan.md was edited after it was green"
-        draft.set(phase=RunPhase.WORKING, result=Result.INTERRUPTED, result_reason=why)
+    if any(known.phase not in {TaskPhase.MERGED, TaskPhase.DROPPED} for known in draft.tasks.values()):
+        _work_again(draft)
     if draft.state.phase is RunPhase.APPROVING and draft.state.plan_feedback == DECLINED:
         draft.set(plan_feedback="")
         draft.ask("plan", f"Work on this plan of {len(kept)} tasks, as you edited it?")
+
+
+def _work_again(draft: Draft) -> None:
+    """Let a run that was at its end work on tasks that it has again; its documentation and notes are written once."""
+    if draft.state.phase is RunPhase.LANDING:  # what waits to be put into the repository is not all any more
+        draft.set(phase=RunPhase.WORKING)
+        for key, effect in list(draft.in_flight.items()):
+            if isinstance(effect, Land):
+                del draft.in_flight[key]
+    elif draft.state.result is Result.GREEN:
+        why = "plan.md was edited after it was green"
+        draft.set(phase=RunPhase.WORKING, result=Result.INTERRUPTED, result_reason=why)
 
 
 _DROPPABLE = {TaskPhase.PENDING, TaskPhase.BLOCKED, TaskPhase.FAILED, TaskPhase.ON_HOLD}

@@ -57,8 +57,12 @@ def _as_before(outcome: CommandOutcome, red: CommandOutcome) -> bool:
     before, now = red.failed_tests, outcome.failed_tests
     if before is None:
         return True  # of an unknown runner we only know that it failed before
-    # one that named its failures, and now names none or ends otherwise, did not come as far
-    return now is not None and now <= before and outcome.exit_code == red.exit_code
+    # one that named its failures, and now names none or ends worse, did not come as far; some give their number
+    return now is not None and now <= before and _code(outcome) <= _code(red)
+
+
+def _code(outcome: CommandOutcome) -> int:
+    return outcome.exit_code or 0
 
 
 def needs_rerun(outcome: CommandOutcome, base: CommandOutcome | None) -> bool:

@@ -35,20 +35,27 @@ async def gate_commands(office: Office) -> tuple[str, ...]:
 async def baseline(office: Office, base: CommitId, commands: Sequence[str]) -> list[CommandOutcome]:
     """Give what the commands return on the base commit; run once for each tree, command and image, and kept.
 
-    What did not end by itself is not kept: it says nothing of the next time.
+    What did not end by itself is kept for this sitting: it says nothing of the next time.
     """
     tree = await office.repo.tree_of(base)
     image = office.settings.team.sandbox.image or office.engine.name
     keys = {command: f"{tree}/{image}/{command}" for command in commands}
-    stored = {command: await office.store.get(_BASELINES, key) for command, key in keys.items()}
-    known = {command: CommandOutcome.from_json(value) for command, value in stored.items() if value is not None}
-    missing = [command for command in keys if command not in known or not known[command].has_ended]
-    fresh = by_command(await check_commit(office, base, missing, name="baseline")) if missing else {}
-    for command, outcome in fresh.items():
-        if outcome.has_ended:
-            await office.store.put(_BASELINES, keys[command], outcome.as_json())
-        office.tell("baseline.checked", {"commit": base, "command": command, "exit_code": outcome.exit_code})
-    return [fresh.get(command) or known[command] for command in keys]
+    async with office.checking_base:
+        known = {command: await _known_outcome(office, key) for command, key in keys.items()}
+        missing = [command for command, outcome in known.items() if outcome is None]
+        fresh = by_command(await check_commit(office, base, missing, name="baseline")) if missing else {}
+        for command, outcome in fresh.items():
+            if outcome.has_ended:
+                await office.store.put(_BASELINES, keys[command], outcome.as_json())
+            else:
+                office.base_outcomes[keys[command]] = outcome.as_json()
+            office.tell("baseline.checked", {"commit": base, "command": command, "exit_code": outcome.exit_code})
+    return [known[command] or fresh[command] for command in keys]
+
+
+async def _known_outcome(office: Office, key: str) -> CommandOutcome | None:
+    kept = office.base_outcomes.get(key) or await office.store.get(_BASELINES, key)
+    return CommandOutcome.from_json(kept) if kept is not None else None
 
 
 async def new_failures(

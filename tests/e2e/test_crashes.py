@@ -1,6 +1,6 @@
 """SIGKILL on the real command, then `resume`: the same tree, and nothing that was answered is asked again.
 
-`CODEXTEAM_TEST_CRASHES` says at how many moments the command is killed, spread over the run: 4 unless told, `all` for
+`CODEXTEAM_TEST_CRASHES` says at how many moments the command is killed, spread over the run: 2 unless told, `all` for
 the 24 that a release is tested with.
 """
 
@@ -27,7 +27,7 @@ _NOT_IN_THE_DEMO = ("formats", "as_csv", "as_json", "settings", "usage")
 
 def chosen() -> list[int]:
     """Give the moments that this session tests."""
-    wanted = os.environ.get("CODEXTEAM_TEST_CRASHES", "4")
+    wanted = os.environ.get("CODEXTEAM_TEST_CRASHES", "2")
     if wanted == "all":
         return list(MOMENTS)
     count = max(1, min(int(wanted), len(MOMENTS)))

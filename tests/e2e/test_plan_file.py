@@ -126,5 +126,13 @@ def test_an_edit_while_the_run_is_at_work_is_said_and_kept(make: MakeWorld, old:
     [said] = [line for line in ended.err.splitlines() if "plan.md is left alone" in line]
     assert words in said
 
-    said = _refused(world, path, "resume")
-    assert ("T7: this run is done and takes no new tasks" if new == NEW else words.replace("`", "")) in said
+    if new != NEW:
+        assert words.replace("`", "") in _refused(world, path, "resume")
+        return
+    again = world.run("resume")
+    assert again.code == 0, again.out + again.err
+    assert "- [x] **T7** One more" in path.read_text()
+    # once its branch is gone from the hub, it takes no more
+    assert world.run("clean").code == 0
+    path.write_text(path.read_text().replace(old, new.replace("T7", "T8")))
+    assert "was cleaned and takes no new tasks" in _refused(world, path, "resume")

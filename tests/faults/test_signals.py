@@ -89,7 +89,7 @@ def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
     with machine(tmp_path, settings=settings) as (world, _):
         owned: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={world.state}"}
         try:
-            for hundredths in range(0, 360, 30):
+            for hundredths in range(0, 360, 45):
                 moment = time.monotonic() + hundredths / 100
                 code, err = _interrupt(world, lambda _, at=moment: time.monotonic() > at, signal.SIGTERM)  # type: ignore[misc]
                 assert code == 128 + signal.SIGTERM, (hundredths, code, err)
@@ -170,12 +170,12 @@ def test_a_thread_that_goes_on_does_not_hold_a_command_that_was_ended() -> None:
     code = (
         "import asyncio, sys, time\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from codexteam.app.signals import run_guarded_by_signals\n"
+        "from codexteam.app.signals import leave, run_guarded_by_signals\n"
         "threads = ThreadPoolExecutor()\n"
         "async def command(signals):\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.get_running_loop().run_in_executor(threads, time.sleep, 300)\n"
-        "sys.exit(run_guarded_by_signals(command))\n"
+        "sys.exit(leave(run_guarded_by_signals(command)))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],

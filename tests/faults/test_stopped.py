@@ -27,7 +27,7 @@ _SHORT_PATIENCE = ("-c", f"model_providers.loopback.stream_idle_timeout_ms={_IDL
 def _slowly(call: Call) -> Played:
     """Answer in pieces, so that a stop meets streams in their middle."""
     played = twelve_tasks.play(call)
-    return Reply(items=played, gap_seconds=0.1) if isinstance(played, list) else played
+    return Reply(items=played, gap_seconds=0.04) if isinstance(played, list) else played
 
 
 def test_a_run_that_is_stopped_and_goes_on_loses_nothing_and_asks_nothing_twice(tmp_path: Path) -> None:

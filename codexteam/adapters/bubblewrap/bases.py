@@ -123,14 +123,15 @@ class Bases:
 
     def _clear(self, key: str) -> bool:
         """Remove a folder without a lock: a base gets its name whole, so this is one that was half removed."""
+        home = self.folder / key
         try:
-            if (self.folder / key / "lock").exists():
+            if not home.exists() or (home / "lock").exists():
                 return False
             gone = self._set_aside(key)
         except FileNotFoundError:  # there is nothing, or another process was quicker
             return False
         if (gone / "lock").exists():  # a whole one took its place between our look and our grip
-            gone.rename(self.folder / key)
+            gone.rename(home)
             return False
         shutil.rmtree(gone, ignore_errors=True)
         return True

@@ -195,7 +195,7 @@ async def test_a_checkout_that_is_given_up_at_any_moment_leaves_nothing_half_mad
     async with rig(tmp_path) as found:
         owned: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={tmp_path}"}
         whole = 0
-        for hundredths in range(0, 60, 5):
+        for hundredths in range(0, 60, 8):
             making = asyncio.create_task(found.engine.prepare(found.base))
             await asyncio.wait([making], timeout=hundredths / 100)
             whole += making.done()

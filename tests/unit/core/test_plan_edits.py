@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexteam.core.codec import decode_state, encode_state
-from codexteam.core.effects import AttemptKind, Document, MakePlan, Result, Work
+from codexteam.core.effects import AttemptKind, Document, Land, MakePlan, Result, Work
 from codexteam.core.events import (
     Answered,
     AttemptFailed,
     AttemptSucceeded,
     Continued,
     Event,
+    LandingFailed,
     PlanEdited,
     Planned,
     RunStarted,
@@ -138,6 +139,19 @@ def test_a_green_run_with_a_new_task_goes_on_from_where_it_landed() -> None:
     assert sum(isinstance(effect, Document) for effect in world.effects) == 1
 
 
+def test_a_task_that_is_added_after_a_failed_landing_is_done_before_the_next() -> None:
+    world = World(tasks("T1"), _RULES)
+    world.send(RunStarted())
+    while not isinstance(effect := world.state.in_flight[min(world.state.in_flight)], Land):
+        world.send(world.answer(effect))
+    world.send(LandingFailed("the repository is locked"))
+    assert world.finished is not None
+    one = world.state.tasks[TaskId("T1")].task
+
+    assert _go_on(world, PlanEdited(Plan("goal", tasks=(one, *tasks("T2"))))) is Result.GREEN
+    assert _phases(world) == {"T1": "merged", "T2": "merged"}
+
+
 def test_a_given_plan_leaves_out_what_is_marked_so() -> None:
     world = World((), _RULES)
     left_out, todo = tasks("T1", "T2")
@@ -148,7 +162,7 @@ def test_a_given_plan_leaves_out_what_is_marked_so() -> None:
     assert _phases(world) == {"T1": "dropped", "T2": "merged"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_edits_between_sittings_leave_nothing_waiting_for_ever(data: st.DataObject) -> None:
     names = [f"T{number}" for number in range(1, 6)]

@@ -18,6 +18,8 @@ A = outcome(1, "FAILED tests/test_x.py::test_a - assert 1 == 2\n1 failed")
 AB = outcome(1, "FAILED tests/test_x.py::test_a - x\nFAILED tests/test_x.py::test_b - y\n2 failed")
 B = outcome(1, "FAILED tests/test_x.py::test_b - y\n1 failed")
 OPAQUE = outcome(2, "something broke")
+TAP_THREE = outcome(3, "not ok 1 - a\nnot ok 2 - b\nnot ok 3 - c\n")
+TAP_TWO = outcome(2, "not ok 1 - a\nnot ok 2 - b\n")
 SEGFAULT = outcome(139, "FAILED tests/test_x.py::test_a - assert 1 == 2\nSegmentation fault")
 
 
@@ -39,6 +41,7 @@ SEGFAULT = outcome(139, "FAILED tests/test_x.py::test_a - assert 1 == 2\nSegment
         pytest.param(AB, A, [B], FailureKind.NEW, ("tests/test_x.py::test_b",), id="the new one fails again"),
         pytest.param(OPAQUE, A, [], FailureKind.NEW, (), id="named one before, and now breaks down"),
         pytest.param(SEGFAULT, A, [], FailureKind.NEW, (), id="the same one, and then it breaks down"),
+        pytest.param(TAP_TWO, TAP_THREE, [], FailureKind.OLD, (), id="the exit code is the number of failures"),
         pytest.param(OPAQUE, A, [A], FailureKind.FLAKY, (), id="breaks down once"),
         pytest.param(outcome(None, timed_out=True), A, [], FailureKind.NEW, (), id="failed before, and now hangs"),
         pytest.param(outcome(None), OPAQUE, [], FailureKind.NEW, (), id="failed before, and now its end is unknown"),
