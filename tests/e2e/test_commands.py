@@ -164,6 +164,23 @@ def test_an_edit_of_a_declined_plan_is_what_resume_works_on(make: MakeWorld) -> 
     check_green(world, world.run("resume"))
 
 
+def test_gates_that_ask_for_the_base_at_once_share_one_check_of_it(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if call.purpose != "qa":
+            return one_task.play(call)
+        if call.turn == 1:
+            return [run("mkdir -p tests && printf 'tried\\n' > tests/qa.txt")]
+        nothing: JSONObject = {"tests_changed": [], "commands": [], "findings": [], "risks": []}
+        return [message({"summary": "As asked.", "confidence": "high", **nothing})]
+
+    gates = 'enabled = ["ci_runner", "qa_test_author"]\ncommands = ["sleep 3"]\n'
+    world, _ = make(f'[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.gates]\n{gates}', play)
+    ended = world.run("run", GOAL)
+    assert ended.code == 0, ended.out + ended.err
+    assert len([event for event in world.events() if event["kind"] == "baseline.checked"]) == 1
+    assert world.git("show", f"{world.branch}:tests/qa.txt") == "tried\n"
+
+
 def test_a_task_that_is_added_to_a_green_run_is_done_by_resume(make: MakeWorld) -> None:
     def play(call: Call) -> Played:
         if call.purpose == "implement" and call.task_id == "T2":

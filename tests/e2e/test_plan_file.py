@@ -1,5 +1,6 @@
 """What a user does to plan.md reaches the run, or is one clear error or a warning; and is never written over."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,21 @@ def test_a_plan_of_the_user_s_own_is_worked_on_with_its_words(make: MakeWorld) -
     assert "- [x] **T1** Write a Markdown table" in shown
     checks = [event for event in world.events() if event["kind"] == "acceptance.checked"]
     assert checks, "a command alone is run"
+
+
+def test_a_given_plan_is_worked_on_also_after_an_end_while_the_run_was_opened(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    path = world.repository / "plan.md"
+    path.write_text(GIVEN)
+    cut_off = world.run_until(1, signal.SIGKILL, "run", "--plan", "plan.md")
+    assert cut_off.code == -signal.SIGKILL
+    assert api.requests == [], "it had not begun"
+    ended = world.run("resume")
+    assert ended.code == 0, ended.out + ended.err
+    assert "plan" not in {request.call.purpose for request in api.requests}
+    shown = path.read_text()
+    assert "Words for Ana.\n" in shown
+    assert "- [x] **T1** Write a Markdown table" in shown
 
 
 @pytest.mark.parametrize(
