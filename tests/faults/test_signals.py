@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
 import pytest
 
-from tests.e2e.world import World, fingerprint, processes_of
+from tests.e2e.world import ROOT, World, fingerprint, processes_of
 from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, rows, violations
 from tests.faults.killing import expected_tree, machine
@@ -105,10 +106,35 @@ def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
             client.close()
 
 
-def test_the_third_signal_ends_a_command_that_does_not_end(tmp_path: Path) -> None:
+@contextmanager
+def _guarded(command: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process whose command is guarded from signals, once it has said that it is ready."""
     code = (
-        "import asyncio, sys\n"
-        "from codexteam.app.signals import run_guarded_by_signals\n"
+        "import asyncio, signal, sys, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from codexteam.app.signals import leave, run_guarded_by_signals\n"
+        f"{command}"
+        "sys.exit(leave(run_guarded_by_signals(command)))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert _line(process) == "ready\n"
+        yield process
+
+
+def _line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_the_third_signal_ends_a_command_that_does_not_end() -> None:
+    command = (
         "async def command(signals):\n"
         "    print('ready', flush=True)\n"
         "    while True:\n"
@@ -116,15 +142,10 @@ def test_the_third_signal_ends_a_command_that_does_not_end(tmp_path: Path) -> No
         "            await asyncio.sleep(60)\n"
         "        except asyncio.CancelledError:\n"
         "            print('goes on', flush=True)\n"
-        "sys.exit(run_guarded_by_signals(command))\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with _guarded(command) as process:
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "goes on\n"
+        assert _line(process) == "goes on\n"
         for _ in range(2):
             time.sleep(0.1)
             process.send_signal(signal.SIGTERM)
@@ -132,60 +153,34 @@ def test_the_third_signal_ends_a_command_that_does_not_end(tmp_path: Path) -> No
 
 
 def test_what_nohup_or_a_background_has_a_command_ignore_stays_ignored() -> None:
-    code = (
-        "import asyncio, signal, sys\n"
-        "from codexteam.app.signals import run_guarded_by_signals\n"
+    command = (
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "async def command(signals):\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.to_thread(sys.stdin.readline)\n"
         "    print('done', flush=True)\n"
-        "    print('ready', flush=True)\n"
         "    await asyncio.sleep(60)\n"
-        "    return 0\n"
-        "sys.exit(run_guarded_by_signals(command))\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with _guarded(command) as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGINT)
+        assert process.stdin is not None
         process.stdin.write("on\n")
         process.stdin.flush()
-        assert process.stdout.readline() == "done\n"
-        assert process.stdout.readline() == "ready\n"
+        assert _line(process) == "done\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 128 + signal.SIGTERM
 
 
 def test_a_thread_that_goes_on_does_not_hold_a_command_that_was_ended() -> None:
-    code = (
-        "import asyncio, sys, time\n"
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "from codexteam.app.signals import leave, run_guarded_by_signals\n"
+    command = (
         "threads = ThreadPoolExecutor()\n"
         "async def command(signals):\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.get_running_loop().run_in_executor(threads, time.sleep, 300)\n"
-        "sys.exit(leave(run_guarded_by_signals(command)))\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with _guarded(command) as process:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (128 + signal.SIGINT, "interrupted\n")
