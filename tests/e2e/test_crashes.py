@@ -1,7 +1,7 @@
 """SIGKILL on the real command, then `resume`: the same tree, and nothing that was answered is asked again.
 
-`CODEXTEAM_TEST_CRASHES` says at how many moments the command is killed, spread over the run: 2 unless told, `all` for
-the 24 that a release is tested with.
+`CODEXTEAM_TEST_CRASHES` says at how many moments the command is killed, spread over the run: 1 unless told, `all` for
+the 24 that a release is tested with, and for one run that is killed again and again.
 """
 
 import os
@@ -27,7 +27,7 @@ _NOT_IN_THE_DEMO = ("formats", "as_csv", "as_json", "settings", "usage")
 
 def chosen() -> list[int]:
     """Give the moments that this session tests."""
-    wanted = os.environ.get("CODEXTEAM_TEST_CRASHES", "2")
+    wanted = os.environ.get("CODEXTEAM_TEST_CRASHES", "1")
     if wanted == "all":
         return list(MOMENTS)
     count = max(1, min(int(wanted), len(MOMENTS)))
@@ -82,6 +82,10 @@ def test_a_killed_run_goes_on_to_the_same_tree(make: MakeWorld, moment: int) -> 
     assert branches == [f"refs/heads/{world.branch}", "refs/heads/main"]
 
 
+@pytest.mark.skipif(
+    os.environ.get("CODEXTEAM_TEST_CRASHES") != "all",
+    reason="the long form: CODEXTEAM_TEST_CRASHES=all; faults/test_kills.py kills a larger run so in the short one",
+)
 def test_a_run_that_is_killed_again_and_again_gets_there(make: MakeWorld) -> None:
     world, api = make(BUBBLEWRAP, script.play)
     assert world.run_until(40, signal.SIGKILL, "run", GOAL).code == -signal.SIGKILL
