@@ -35,7 +35,7 @@ for pid in relays():
 """
 
 _KILL = f"""{_FIND}
-killed, end = set(), time.monotonic() + 4
+killed, end = set(), time.monotonic() + 6
 while time.monotonic() < end:
     try:
         socket.create_connection(("127.0.0.1", 3128), 1).close()
@@ -43,7 +43,10 @@ while time.monotonic() < end:
         time.sleep(0.01)
         continue
     for pid in relays():
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue  # of the blow before
         killed.add(pid)
 print(len(killed))
 """
@@ -61,4 +64,4 @@ async def test_a_relay_that_is_killed_again_and_again_is_not_started_without_a_p
     async with rig(tmp_path) as found:
         sandbox = await found.start(network=POLICY)
         killed = await sandbox.run(Command(("python3", "-c", _KILL), timeout_seconds=60))
-        assert 2 <= int(killed.output) <= 5, killed
+        assert 2 <= int(killed.output) <= 7, killed
