@@ -95,7 +95,7 @@ _OPEN_PRIVATE_KEY = re.compile(
 #: The beginning of a trigger that is part of the secret.
 _PART_OF_TRIGGER = re.compile(
     "|".join(
-        f"{'' if shape.trigger.startswith('-') else '(?<![A-Za-z0-9])'}{re.escape(shape.trigger[:size])}\\Z"
+        f"{'' if shape.trigger.startswith('-') else _NO_WORD}{re.escape(shape.trigger[:size])}\\Z"
         for shape in _SHAPES
         if "secret" not in shape.pattern.groupindex
         for size in range(len(shape.trigger) - 1, 0, -1)

@@ -37,13 +37,13 @@ async def note_shown(store: Store, run_id: RunId, *, on_disk: str | None, text: 
 
 async def was_shown(store: Store, run_id: RunId, text: str) -> bool:
     """Say whether a plan.md is, to the letter, a version that was noted: nothing of it is the user's edit."""
-    return any(version.get("sha256") == _digest(text) for version in await _versions(store, run_id))
+    return _is_among(await _versions(store, run_id), text)
 
 
 async def is_edited(store: Store, run_id: RunId, text: str) -> bool:
     """Say whether a plan.md that can be read says something of tasks, Later or Risks that the run never showed."""
     versions = await _versions(store, run_id)
-    if any(version.get("sha256") == _digest(text) for version in versions):
+    if _is_among(versions, text):
         return False
     # an older codexteam noted none
     meanings = [version["meaning"] for version in versions if "meaning" in version]
@@ -62,9 +62,9 @@ async def users_edit(store: Store, run_id: RunId, text: str, known: Plan) -> Pla
     Raises:
         PlanError: it cannot be read; names its line.
     """
-    if await was_shown(store, run_id, text):
-        return None
     versions = await _versions(store, run_id)
+    if _is_among(versions, text):
+        return None
     edited, known = parse(text).plan(), normal_plan(known)
     there = {task.id for task in edited.tasks}
     unseen = tuple(
@@ -81,6 +81,11 @@ async def _versions(store: Store, run_id: RunId) -> list[JSONObject]:
     stored = await store.get(f"{run_id}/{_SPACE}", _KEY)
     versions = stored.get("versions") if stored else None
     return [version for version in versions if isinstance(version, dict)] if isinstance(versions, list) else []
+
+
+def _is_among(versions: list[JSONObject], text: str) -> bool:
+    digest = _digest(text)
+    return any(version.get("sha256") == digest for version in versions)
 
 
 def _tasks(version: JSONObject) -> list[JSONValue]:
