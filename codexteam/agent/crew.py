@@ -1,9 +1,12 @@
 """Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from codexteam.agent.agent_events import (
     AgentEvent,
@@ -52,6 +55,8 @@ from codexteam.ports.run_files import RunFiles
 from codexteam.ports.sandbox import Sandbox, SandboxEngine, SandboxSpec, Snapshot
 from codexteam.ports.store import Store
 from codexteam.ports.tool_servers import ServerTool, ToolServers
+
+_LOG = logging.getLogger(__name__)
 
 #: The provider that takes freeform tools held to a grammar; others get apply_patch as a function.
 FREEFORM_PROVIDER = "openai"
@@ -175,43 +180,39 @@ class SandboxCrew:
             return Unsaved(f"the snapshot {point.missing} is gone", Effort(turns=point.turn - 1))
         # an agent that went on from something and undid all of it has no snapshot any more
         restore = assignment.restore if point.turn == 1 else point.snapshot
-        starting = asyncio.ensure_future(self._start(assignment, role, restore))
         folder = self.files.attempt_folder(key.task_id or key.role, key.attempt)
         if not key.task_id:
             folder = await asyncio.to_thread(_made, folder / key.purpose.value)
         sessions = Sessions()
-        place = self._workplace(role, starting, folder)
-        tools = self._tools(role, place, sessions, skills)
-        tell = self._teller(key, role)
-        limits = self.settings.team.limits
-        spec = AgentSpec(
-            key,
-            role.model,
-            prompt,
-            max_turns=limits.max_turns,
-            max_seconds=limits.agent_minutes * 60,
-            start=restore,
-            compact_prompt=self.settings.compact_prompt,
-        )
-        self.tell("agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn})
-        receipt_task = asyncio.ensure_future(self._write_receipt(key, role, starting))
-        means = Means(
-            self.model,
-            self.store,
-            self.clock,
-            self.gate,
-            tools,
-            hosted_tools_of(role),
-            place,
-            sessions=sessions,
-            mailbox=mailbox,
-            tell=tell,
-        )
-        try:
-            return await run_agent(spec, means)
-        finally:
-            receipt_task.cancel()
-            await _close(starting)
+        async with _sandbox(self._start(assignment, role, restore)) as starting:
+            place = self._workplace(role, starting, folder)
+            tools = self._tools(role, place, sessions, skills)
+            tell = self._teller(key, role)
+            limits = self.settings.team.limits
+            spec = AgentSpec(
+                key,
+                role.model,
+                prompt,
+                max_turns=limits.max_turns,
+                max_seconds=limits.agent_minutes * 60,
+                start=restore,
+                compact_prompt=self.settings.compact_prompt,
+            )
+            self.tell("agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn})
+            means = Means(
+                self.model,
+                self.store,
+                self.clock,
+                self.gate,
+                tools,
+                hosted_tools_of(role),
+                place,
+                sessions=sessions,
+                mailbox=mailbox,
+                tell=tell,
+            )
+            async with _beside(self._write_receipt(key, role, starting)):
+                return await run_agent(spec, means)
 
     async def _start(self, assignment: Assignment, role: RoleSettings, restore: Snapshot | None) -> Sandbox:
         sandbox = self.settings.team.sandbox
@@ -322,17 +323,36 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-async def _close(starting: "asyncio.Future[Sandbox]") -> None:
-    """Close a sandbox that was started, or let go of one that was not yet."""
-    if not starting.done():
-        starting.cancel()
+@asynccontextmanager
+async def _sandbox(start: Coroutine[Any, Any, Sandbox]) -> AsyncIterator["asyncio.Future[Sandbox]"]:
+    """Start a sandbox in the background; however it ends, close it, or let go of one that was not started yet."""
+    starting = asyncio.ensure_future(start)
     try:
-        sandbox = await starting
-    except (asyncio.CancelledError, CodexteamError):
-        return  # it never came to be; whoever waited for it was told
-    reach("sandbox.close.before")
-    await sandbox.close()
-    reach("sandbox.close.after")
+        yield starting
+    finally:
+        if not starting.done():
+            starting.cancel()
+        try:
+            sandbox = await starting
+        except (asyncio.CancelledError, CodexteamError):
+            pass  # it never came to be; whoever waited for it was told
+        else:
+            reach("sandbox.close.before")
+            await sandbox.close()
+            reach("sandbox.close.after")
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Let work go on that nobody waits for; it ends with the block, and what went wrong in it is a note in the log."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.info("beside an agent: %s", error)
 
 
 def network_of(role: RoleSettings) -> NetworkPolicy:
