@@ -39,6 +39,17 @@ async def wait_out(task: "asyncio.Future[Any]") -> None:
         raise cancelled
 
 
+async def together(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:
+    """Do several things at once. The first error stops the others, and is raised when they have ended."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await wait_out(asyncio.gather(*tasks, return_exceptions=True))
+
+
 def _note_failure(task: "asyncio.Future[Any]") -> None:
     # also so that asyncio does not tell of it on the terminal
     if not task.cancelled() and (error := task.exception()) is not None:
