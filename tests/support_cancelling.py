@@ -1,7 +1,8 @@
 """Stops work at every step of the loop that it takes, one after the other, and sees that it stops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 
@@ -34,3 +35,47 @@ async def stop_at_each_step(
         assert work.cancelled(), f"{where} it ended with {work.exception() or work.result()!r}"
         await check(where)
         steps += 1
+
+
+async def stop_at_each_wait(
+    begin: Callable[[], Coroutine[Any, Any, Any]], check: Callable[[str], Awaitable[None]], *, twice: bool = False
+) -> object:
+    """Do the same for work that waits for other programs: stop it at its first wait, then at its second, and so on."""
+    waits = 0
+    while True:
+        waits += 1
+        work = await _stopped_at({waits, waits + 1} if twice else {waits}, begin())
+        where = f"stopped at wait {waits}"
+        if not work.cancelled() and not work.cancelling():
+            return work.result()
+        assert work.cancelled(), f"{where} it ended with {work.exception() or work.result()!r}"
+        await check(where)
+
+
+async def _stopped_at(waits: set[int], work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    def arrived(number: int) -> None:
+        if number in waits:
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    task = asyncio.create_task(_counted(work, arrived))
+    await asyncio.wait([task])
+    return task
+
+
+@types.coroutine
+def _counted(work: Coroutine[Any, Any, Any], arrived: Callable[[int], None]) -> Generator[Any, None, Any]:
+    """Do the work; say before each of its waits which it is."""
+    number = 0
+    error: BaseException | None = None
+    while True:
+        try:
+            waited_for = work.send(None) if error is None else work.throw(error)
+        except StopIteration as end:
+            return end.value
+        number += 1
+        arrived(number)
+        error = None
+        try:
+            yield waited_for
+        except BaseException as thrown:  # noqa: BLE001 - handed on to the work
+            error = thrown
