@@ -18,6 +18,7 @@ from codexteam.adapters.network_policy import ProxyPolicy
 from codexteam.adapters.network_proxy_request import HEAD_LIMIT_BYTES, BadRequestError, Request, read_head
 from codexteam.core.json_types import JSONObject
 from codexteam.core.text import clean_line
+from codexteam.ports.endings import stopped
 
 __all__ = ["Proxy", "ProxyPolicy", "StreamPipe", "serve_unix"]
 
@@ -210,9 +211,7 @@ async def _bring_back(reader: asyncio.StreamReader, pipe: Pipe, outward: "asynci
             await pipe.write(data)
         pipe.write_eof()
     finally:
-        outward.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError, BadRequestError):
-            await outward
+        await stopped(outward)
 
 
 async def _answer(pipe: Pipe, status: str, text: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from codexteam.core.text import clean
+from codexteam.ports.endings import stopped
 
 _CHUNK_BYTES = 256 << 10
 _TLS_PORT = 2376
@@ -146,9 +147,7 @@ async def _both_ways(near: _Pair, far: _Pair) -> None:
     try:
         await _carry(far[0], near[1])
     finally:
-        outward.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError):
-            await outward
+        await stopped(outward)
 
 
 async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
