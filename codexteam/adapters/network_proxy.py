@@ -115,7 +115,10 @@ class Proxy:
         host, port = request.host, request.port
         if not self.policy.allows(host, port):
             raise self._deny(request, "it is not in the list of allowed hosts")
-        addresses = await self.resolve(host, port)
+        try:
+            addresses = await self.resolve(host, port)
+        except UnicodeError as error:  # a wildcard allows names that cannot be asked for
+            raise BadRequestError(f"the host is none: {error}") from error
         allowed = [address for address in addresses if self.policy.allows_address(host, port, address)]
         if not allowed:
             raise self._deny(request, "it leads to an address of this machine or of a private network")
