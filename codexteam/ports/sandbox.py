@@ -164,7 +164,8 @@ class Sandbox(Protocol):
         """Give a regular file's bytes; None when there is none. `path` is relative to the workspace or absolute.
 
         Raises:
-            ValueError: it is larger than the limit, no regular file, or lies outside the workspace, links followed.
+            ValueError: it is larger than the limit, no regular file, lies outside the workspace, links followed, or
+                cannot be read.
         """
         ...
 

@@ -160,6 +160,12 @@ async def test_a_folder_is_no_file_and_a_limit_is_a_limit(any_bench: Bench) -> N
         await sandbox.read_file("a.txt", limit_bytes=3)
 
 
+async def test_a_file_that_cannot_be_read_is_refused_as_one_that_is_none(any_bench: Bench) -> None:
+    sandbox = await any_bench.start()
+    with pytest.raises(ValueError, match="cannot be read"):
+        await sandbox.read_file("x" * 300, limit_bytes=100)
+
+
 async def test_a_read_only_sandbox_is_not_written(any_bench: Bench) -> None:
     sandbox = await any_bench.start(SandboxMode.READ_ONLY)
     with pytest.raises(PermissionError):

@@ -141,6 +141,31 @@ async def test_a_start_that_is_given_up_leaves_no_process(tmp_path: Path) -> Non
     assert not _is_running(int(ready.read_text()))
 
 
+_LISTS_NOTHING = """
+import json, pathlib, sys
+for line in sys.stdin:
+    said = json.loads(line)
+    if said.get("method") == "initialize":
+        result = {"protocolVersion": said["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "mute", "version": "1"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": said["id"], "result": result}), flush=True)
+    elif said.get("method") == "tools/list":
+        pathlib.Path(%r).touch()
+"""
+
+
+async def test_a_start_that_is_given_up_while_its_tools_are_listed_ends_at_once(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    async with _servers(_script("mute", _LISTS_NOTHING % str(asked), startup_timeout_seconds=60)) as servers:
+        starting = asyncio.create_task(servers.start(["mute"]))
+        while not asked.exists():
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        await asyncio.wait([starting])
+        async with asyncio.timeout(5):
+            await servers.close()
+
+
 @pytest.fixture
 def http_port() -> Iterator[int]:
     """A server of the sample tools over streamable HTTP."""

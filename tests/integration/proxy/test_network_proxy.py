@@ -192,6 +192,13 @@ async def test_what_is_not_plainly_a_request_is_refused(tmp_path: Path, request_
         assert (await ask(request_bytes)).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("name", ["a" * 64, "a..b", "."], ids=["long", "empty", "dot"])
+async def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
+    async with proxied(Proxy(policy("*.example.com")), tmp_path) as ask:
+        answer = await ask(f"CONNECT {name}.example.com:443 HTTP/1.1\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 "))
+
+
 async def test_a_host_that_does_not_answer_is_said(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
