@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codexteam.agent.office import snapshot_of
+from codexteam.agent.office import snapshot_of, work_name
 from codexteam.app.looking import Where, reading_store, state_of
 from codexteam.app.output import Output
 from codexteam.app.start import Ground, pick_run
@@ -117,9 +117,9 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
     state = await state_of(store, record)
     kept = commits.kept(run_id)
     pieces = [Piece(run_id, Kind.SNAPSHOT, each.name, str(each.pack), kept=each) for each in kept]
-    at_work = {agent_name(agent) for agent in agents_in_flight(state)}
+    at_work = {work_name(agent) for agent in agents_in_flight(state)}
     for agent, each in (await unfinished(store, state, kept)).items():
-        name = f"{each.name} (unfinished)" if agent_name(agent) in at_work else each.name
+        name = f"{each.name} (unfinished)" if work_name(agent) in at_work else each.name
         pieces.append(Piece(run_id, Kind.SNAPSHOT, name, str(each.pack), kept=each))
     for key, value in await store.list(f"{run_id}/accepted"):
         match value:
@@ -153,18 +153,13 @@ async def unfinished(store: Store, state: RunState, kept: "Iterable[Kept]") -> "
         snapshot = snapshot_of(turns[-1].snapshot) if turns else None
         if snapshot is None or snapshot.tip in tips or not snapshot.pack.is_file():
             continue
-        name = agent_name(agent)
+        name = work_name(agent)
         if name in names:
             name = f"{name}-turn-{turns[-1].turn}-{snapshot.tip[:12]}"
         tips.add(snapshot.tip)
         names.add(name)
         found[agent] = Kept(state.run_id, name, snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes)
     return found
-
-
-def agent_name(agent: AgentKey) -> str:
-    """Give what an agent's work is called: `T1.2`, `documentation.1`."""
-    return f"{agent.task_id or agent.purpose.value}.{agent.attempt}"
 
 
 def agents_in_flight(state: RunState) -> list[AgentKey]:

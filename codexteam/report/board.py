@@ -328,6 +328,7 @@ _WORDS = {
     "extra.merged": "{name} merged",
     "extra.refused": "{name} not merged: {reason}",
     "documentation.started": "documentation",
+    "documentation.completed": "documentation ended: {note}",
     "release.started": "release notes",
     "branch.landed": "branch {ref} at {commit}",
     "branch.failed": "branch not written: {reason}",

@@ -160,7 +160,6 @@ def test_every_decision_is_told_in_words_or_left_out_on_purpose() -> None:
         "task.merging",
         "task.unblocked",
         "finding.noted",
-        "documentation.completed",
         "release.completed",
         "branch.landing",
     }
