@@ -120,7 +120,8 @@ def resume(  # noqa: PLR0917 - the parser fills them by name
 ) -> int:
     """Go on with a run from its last checkpoint.
 
-    Its flags need not be repeated; those given here, -c and -m too, count over them. Limits count as they are now.
+    No flag needs repeating: what is given here, -c and -m too, counts over what was given before, and at later resumes
+    until something newer is given. Limits count as they are now.
     """
     from codexteam.app import running
     from codexteam.errors import UsageError
