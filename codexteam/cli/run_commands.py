@@ -147,7 +147,9 @@ def _options(
 
     from codexteam.app.running import RunOptions
 
-    load = replace(load_request(ctx), flags=flags, oss=oss)
+    load = load_request(ctx)
+    # what all commands take may be said before the command too, or be a flag of the parser's alone
+    load = replace(load, flags={**load.flags, **flags}, oss=oss or load.oss)
     return RunOptions(load, view(ctx, json=json, quiet=quiet), state_dir=state_dir, plan_file=plan_file)
 
 
