@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from codexteam.adapters.events_file import EventsFile
-from codexteam.agent.call_record import recorded
-from codexteam.agent.telling import fields_of, turn_fields
+from codexteam.agent.budget_gate import UNKNOWN_MODEL
+from codexteam.agent.call_record import open_amount, recorded
+from codexteam.agent.telling import fields_of, turn_fields, unanswered_fields
 from codexteam.app.history import read_events
 from codexteam.app.looking import events_path
 from codexteam.app.sitting import Sitting, secret_values
@@ -40,7 +41,8 @@ async def untold(store: Store, record: RunRecord, path: Path, prices: Mapping[st
     """
     lines = list(read_events(path))
     decisions = [event async for event in _decisions(store, record, lines)]
-    return [*decisions, *[event async for event in _turns(store, record, lines, prices)]]
+    turns = [event async for event in _turns(store, record, lines, prices)]
+    return [*decisions, *turns, *[event async for event in _unanswered(store, record, lines)]]
 
 
 async def _decisions(store: Store, record: RunRecord, lines: list[RunEvent]) -> AsyncIterator[RunEvent]:
@@ -68,12 +70,32 @@ async def _turns(
         if answer.answer.get("end") not in _ANSWERED:
             continue
         model = recorded(answer.answer).model
-        agent = fields_of(answer.key.agent, model)
-        fields = turn_fields(agent, answer.key.turn, answer.usage, prices.get(model))
+        agent, counted = fields_of(answer.key.agent, model), recorded(answer.answer).counted
+        fields = turn_fields(agent, answer.key.turn, answer.usage, prices.get(model), counted)
         if told[_turn(fields)] > 0:
             told[_turn(fields)] -= 1
         else:
             yield RunEvent("agent.turn", at, fields)
+
+
+async def _unanswered(store: Store, record: RunRecord, lines: list[RunEvent]) -> AsyncIterator[RunEvent]:
+    """Give what tries without an answer count for, as a restored budget counts them; that of a killed one is new."""
+    told = {_call(line.fields): line.fields.get("counted") for line in lines if line.kind == "agent.unanswered"}
+    at = lines[-1].at_seconds if lines else record.created_at_seconds
+    found = [
+        (answer.key, made.model, made.lost)
+        for answer in await store.answers(record.run_id)
+        if (made := recorded(answer.answer)).lost.tokens
+    ]
+    found += [(call.key, UNKNOWN_MODEL, open_amount(call)) for call in await store.open_calls(record.run_id)]
+    for key, model, amount in found:
+        fields = unanswered_fields(fields_of(key.agent, model), key.turn, key.purpose, amount)
+        if told.get(_call(fields)) != fields["counted"]:
+            yield RunEvent("agent.unanswered", at, fields)
+
+
+def _call(fields: JSONObject) -> tuple[str, str, str]:
+    return str(fields.get("agent")), str(fields.get("turn")), str(fields.get("call"))
 
 
 def _turn(fields: JSONObject) -> tuple[str, str, str]:

@@ -88,6 +88,7 @@ class RunOverview:
             "waiting": list(self.state.holds),
             "usage": usage_json(self.board.usage),
             "usd": self.board.usd,
+            "at_most_more": self.board.unknown.as_json(),
         }
 
     def status_json(self) -> JSONObject:
@@ -147,6 +148,7 @@ class RunOverview:
             "action": agent.action,
             "usage": usage_json(agent.usage),
             "usd": agent.usd,
+            "at_most_more": agent.unknown.bound.as_json(),
         }
 
     @property

@@ -8,7 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from codexteam.adapters.terminal.ragged import Ragged
-from codexteam.adapters.terminal.words import answers_to, elapsed, foreign, money, next_answers, usage_words
+from codexteam.adapters.terminal.words import (
+    answers_to,
+    cost,
+    elapsed,
+    foreign,
+    money,
+    next_answers,
+    unknown_words,
+    usage_words,
+)
 from codexteam.core.state import TaskPhase
 from codexteam.core.text import clean_line
 from codexteam.report.overview import RunOverview, task_word
@@ -72,7 +81,7 @@ def print_runs(console: Console, runs: Sequence[RunOverview], *, now_seconds: fl
             Text(run.word, style=STATE_STYLES.get(run.word, "")),
             age(now_seconds - run.record.created_at_seconds),
             f"{run.merged}/{len(run.counted)}",
-            money(run.board.usd),
+            cost(run.board.usd, run.board.unknown),
             foreign(_one_line(run.record.goal)),
         )
     console.print(Ragged(table))
@@ -97,6 +106,8 @@ def print_status(console: Console, run: RunOverview, *, now_seconds: float, room
     )
     budget = f" of {run.board.budget}" if run.board.budget else ""
     _line(console, foreign(f"cost    {money(run.board.usd)}{budget}, {usage_words(run.board.usage)}"))
+    if unknown := unknown_words(run.board.unknown):
+        _line(console, Text(f"        {unknown}", style="yellow"))
     _tasks(console, run, room)
     if run.state.gates:
         line = Text("gates   ")
@@ -216,6 +227,8 @@ def _attempt(console: Console, attempt: AttemptStory) -> None:
         took = elapsed(attempt.ended_at_seconds - attempt.started_at_seconds)
         spent = f"{attempt.turns} turns, {money(attempt.usd)}, {usage_words(attempt.usage)}"
         _line(console, Text(f"  time    {began:%Y-%m-%d %H:%M:%S} UTC, {took}, {spent}"))
+    if unknown := unknown_words(attempt.unknown.bound):
+        _line(console, Text(f"          {unknown}", style="yellow"))
     for words in _receipt(attempt):
         _line(console, foreign(f"  agent   {words}"))
     for note in attempt.notes:
