@@ -20,7 +20,7 @@ from codexteam.adapters.terminal.words import (
 )
 from codexteam.core.state import TaskPhase
 from codexteam.core.text import clean_line
-from codexteam.report.overview import RunOverview, task_word
+from codexteam.report.overview import UNREADABLE, RunOverview, UnreadableRun, task_word
 from codexteam.report.task_story import AttemptStory, TaskStory
 
 STATE_STYLES = {
@@ -32,6 +32,7 @@ STATE_STYLES = {
     "limit": "yellow",
     "not_green": "red",
     "landing_failed": "red",
+    UNREADABLE: "red",
     "cleaned": "dim",
 }
 _TASK_STYLES = {
@@ -67,7 +68,7 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
-def print_runs(console: Console, runs: Sequence[RunOverview], *, now_seconds: float) -> None:
+def print_runs(console: Console, runs: Sequence[RunOverview | UnreadableRun], *, now_seconds: float) -> None:
     """Print a line for each run."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("run", "state"):
@@ -76,12 +77,17 @@ def print_runs(console: Console, runs: Sequence[RunOverview], *, now_seconds: fl
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("goal", no_wrap=True, overflow="ellipsis", ratio=1 if console.is_terminal else None)
     for run in runs:
+        if isinstance(run, UnreadableRun):
+            word, done, spent = UNREADABLE, "-", "-"
+        else:
+            word, done = run.word, f"{run.merged}/{len(run.counted)}"
+            spent = cost(run.board.usd, run.board.unknown)
         table.add_row(
             foreign(run.record.run_id),
-            Text(run.word, style=STATE_STYLES.get(run.word, "")),
+            Text(word, style=STATE_STYLES.get(word, "")),
             age(now_seconds - run.record.created_at_seconds),
-            f"{run.merged}/{len(run.counted)}",
-            cost(run.board.usd, run.board.unknown),
+            done,
+            spent,
             foreign(_one_line(run.record.goal)),
         )
     console.print(Ragged(table))
