@@ -2,9 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from codexteam.adapters.events_file import EventsFile
 from codexteam.agent.budget_gate import UNKNOWN_MODEL
@@ -25,27 +24,30 @@ from codexteam.ports.store import RunRecord, Store
 _ANSWERED = ("answered", "cut_short")
 
 
-async def catch_up(sitting: Sitting, store: Store, events: EventsFile) -> None:
-    """Write down what is stored and was not told. The caller holds the lock."""
+async def catch_up(sitting: Sitting, store: Store, events: EventsFile) -> list[RunEvent]:
+    """Write down what is stored and was not told; give the whole history, read once. The caller holds the lock."""
     redactor = Redactor(secret_values(sitting.settings, sitting.environment))
-    path = events_path(sitting.ground, sitting.run.run_id)
-    for event in await untold(store, sitting.run, path, sitting.settings.team.prices):
-        events.report(replace(event, fields=redactor.redact_object(event.fields)))
+    history = list(read_events(events_path(sitting.ground, sitting.run.run_id)))
+    for event in await untold(store, sitting.run, history, sitting.settings.team.prices):
+        history.append(replace(event, fields=redactor.redact_object(event.fields)))
+        events.report(history[-1])
+    return history
 
 
-async def untold(store: Store, record: RunRecord, path: Path, prices: Mapping[str, Price]) -> list[RunEvent]:
-    """Give what is stored of a run and is not in its history, secrets not yet taken out.
+async def untold(
+    store: Store, record: RunRecord, lines: Sequence[RunEvent], prices: Mapping[str, Price]
+) -> list[RunEvent]:
+    """Give what is stored of a run and is not in its history, which is `lines`, secrets not yet taken out.
 
     Nothing follows a checkpoint that was not told before it, so only what came after the newest is looked at; and all
     answers.
     """
-    lines = list(read_events(path))
     decisions = [event async for event in _decisions(store, record, lines)]
     turns = [event async for event in _turns(store, record, lines, prices)]
     return [*decisions, *turns, *[event async for event in _unanswered(store, record, lines)]]
 
 
-async def _decisions(store: Store, record: RunRecord, lines: list[RunEvent]) -> AsyncIterator[RunEvent]:
+async def _decisions(store: Store, record: RunRecord, lines: Sequence[RunEvent]) -> AsyncIterator[RunEvent]:
     if any(line.kind in KINDS and line.kind != "run.finished" and "event" not in line.fields for line in lines):
         return  # an older codexteam wrote it, and did not say which line was of which event
     found = await store.checkpoint(record.run_id)
@@ -62,7 +64,7 @@ async def _decisions(store: Store, record: RunRecord, lines: list[RunEvent]) -> 
 
 
 async def _turns(
-    store: Store, record: RunRecord, lines: list[RunEvent], prices: Mapping[str, Price]
+    store: Store, record: RunRecord, lines: Sequence[RunEvent], prices: Mapping[str, Price]
 ) -> AsyncIterator[RunEvent]:
     told = Counter(_turn(line.fields) for line in lines if line.kind == "agent.turn")
     at = lines[-1].at_seconds if lines else record.created_at_seconds
@@ -78,7 +80,7 @@ async def _turns(
             yield RunEvent("agent.turn", at, fields)
 
 
-async def _unanswered(store: Store, record: RunRecord, lines: list[RunEvent]) -> AsyncIterator[RunEvent]:
+async def _unanswered(store: Store, record: RunRecord, lines: Sequence[RunEvent]) -> AsyncIterator[RunEvent]:
     """Give what tries without an answer count for, as a restored budget counts them; that of a killed one is new."""
     told = {_call(line.fields): line.fields.get("counted") for line in lines if line.kind == "agent.unanswered"}
     at = lines[-1].at_seconds if lines else record.created_at_seconds

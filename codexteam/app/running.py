@@ -208,8 +208,9 @@ async def _noted_sitting(
     board = Board()
     events = EventsFile(sitting.ground.run_folder(run_id) / "events.jsonl", run_id)
     console = make_console(view)
-    await catch_up(sitting, store, events)
-    await _replay(sitting.ground.run_folder(run_id) / "events.jsonl", board)
+    for event in await catch_up(sitting, store, events):
+        board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
+    board.result = board.reason = ""
     shown = _reporter(view, board, console, clock, run_id)
     table = Table(sitting, store, clock, (events, shown), signals)
     ending = "interrupted while it was being opened"
@@ -235,15 +236,6 @@ async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int
 
     sitting = StoredSitting(run_id, 0, __version__, *this_process(), clock.wall_seconds())
     return await store.begin_sitting(sitting)
-
-
-async def _replay(path: Path, board: Board) -> None:
-    """Fill a board with what earlier sittings reported, so that a resumed run shows all that it cost."""
-    from codexteam.app.history import read_events
-
-    for event in read_events(path):
-        board.take(event)
-    board.result = board.reason = ""
 
 
 def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:

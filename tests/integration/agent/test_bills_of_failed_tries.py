@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.events_file import EventsFile
 from codexteam.adapters.responses.model import ResponsesModel
 from codexteam.agent.agent_events import AgentEvent, TryUnanswered, TurnAnswered
 from codexteam.agent.budget_gate import BudgetGate, restored_ledger
@@ -106,12 +105,10 @@ class Bills:
         What users are shown comes to the same: as it was told, and as a sitting after a crash tells it.
         """
         told = [event for each in self.world.events if (event := _as_told(each)) is not None]
-        path = self.folder / "events.jsonl"
         record = RunRecord(RUN, "goal", "base", "running", 1.0, {})
         assert _shown(told) == self.spent()
         for written in range(len(told) + 1):
-            _write(path, told[:written])
-            rest = await untold(self.world.store, record, path, self.world.prices)
+            rest = await untold(self.world.store, record, told[:written], self.world.prices)
             assert _shown([*told[:written], *rest]) == self.spent()
             assert rest == [] or written < len(told), "what was told is not told again"
         ledger = await restored_ledger(self.world.store, RUN, self.limits, self.world.prices)
@@ -129,14 +126,6 @@ def _as_told(event: AgentEvent) -> RunEvent | None:
             return RunEvent("agent.unanswered", 1.0, unanswered_fields(agent, turn, call, counted))
         case _:
             return None
-
-
-def _write(path: Path, events: Sequence[RunEvent]) -> None:
-    path.unlink(missing_ok=True)
-    file = EventsFile(path, RUN)
-    for told in events:
-        file.report(told)
-    file.close()
 
 
 def _shown(events: Sequence[RunEvent]) -> tuple[int, float]:
