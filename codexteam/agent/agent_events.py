@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from codexteam.core.budget_amounts import Amount
+from codexteam.core.ids import Purpose
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
 
@@ -20,6 +22,18 @@ class TurnAnswered:
 
     turn: int
     usage: Usage | None
+    counted: Amount | None = None
+    """Without a usage: what the budget counts for it, which is the most that it can cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryUnanswered:
+    """A try of a call gave no answer, and nobody says whether it is billed."""
+
+    turn: int
+    call: Purpose
+    counted: Amount
+    """What the budget counts for all such tries of this call so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,7 @@ class MessagesDelivered:
 AgentEvent: TypeAlias = (
     TurnStarted
     | TurnAnswered
+    | TryUnanswered
     | TextStreamed
     | CallRetried
     | ToolStarted

@@ -114,11 +114,21 @@ def security(
     )
 
 
-def qa(goal: str, tasks: Sequence[Task], diff: str, *, cut: bool, open_findings: Sequence[Finding], since: str) -> str:
+def qa(
+    goal: str,
+    tasks: Sequence[Task],
+    diff: str,
+    *,
+    cut: bool,
+    open_findings: Sequence[Finding],
+    since: str,
+    restored: bool = False,
+) -> str:
     """Ask the QA test author to test what was merged."""
     return _parts(
         f"Test what was merged since {since[:12]}: use it as its users would, and add the tests that are missing. Only test "
         "files are taken from your workspace, and only if they pass.",
+        "Your workspace holds what was begun before, without a verdict; go on from it." if restored else "",
         "The diff below is cut: read the rest in the workspace." if cut else "",
         _open(open_findings),
         fenced("goal", goal),

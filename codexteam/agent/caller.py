@@ -1,9 +1,9 @@
 """One agent's calls: each reserved, noted, made, stored and settled, and none made whose answer is stored."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from codexteam.agent.agent_events import AgentEvent, CallRetried, TextStreamed, TurnAnswered
+from codexteam.agent.agent_events import AgentEvent, CallRetried, TextStreamed, TryUnanswered, TurnAnswered
 from codexteam.agent.budget_gate import BudgetGate
 from codexteam.agent.call_record import CallRecord, recorded, with_record
 from codexteam.agent.tools.toolbox import AnswerCalls
@@ -104,7 +104,7 @@ class Caller:
         reservation = await self._reserve(key, question)
         if isinstance(reservation, Exhausted):
             return reservation
-        call = _Call(key, question, reservation)
+        call = _Call(key, question, reservation, told=self._gate.ledger.lost(key))
         try:
             end = await self._stream(call, calls)
             return end if isinstance(end, Exhausted) else await self._close(call, end)
@@ -117,6 +117,7 @@ class Caller:
                 # cancelled, or it failed on the way: nobody knows whether it is billed, and the store keeps it open
                 self._gate.lose(call.settled())
             self._keep_billed(call)
+            self._tell_lost(call)
 
     async def _reserve(self, key: CallKey, question: Question) -> Reservation | Exhausted:
         return await self._gate.reserve(
@@ -182,6 +183,7 @@ class Caller:
             call.billed = usage if call.billed is None else call.billed + usage
         elif may_be_billed or call.heard:
             self._gate.lose(reservation)
+            self._tell_lost(call)
         else:
             self._gate.release(reservation)
         call.heard = False
@@ -205,6 +207,13 @@ class Caller:
             self._gate.ledger.note_lost(call.key, self._amount(call.billed))
             call.billed = None
 
+    def _tell_lost(self, call: "_Call") -> None:
+        """Tell what tries without an answer count for, when it has become more."""
+        lost = self._gate.ledger.lost(call.key)
+        if lost != call.told:
+            call.told = lost
+            self._tell(TryUnanswered(call.question.turn, call.question.purpose, lost))
+
     def _amount(self, usage: Usage) -> Amount:
         return amount_of(usage, self._gate.prices.get(self._settings.model))
 
@@ -218,8 +227,9 @@ class Caller:
                 stored = with_record(end, self._record(call, call.held().amount))
                 await self._store.record_answer(StoredAnswer(call.key, question.request_hash, stored, in_all))
                 call.billed = None
-                self._gate.settle(call.settled(), usage)
-                self._tell(TurnAnswered(question.turn, in_all))
+                reservation = call.settled()
+                self._gate.settle(reservation, usage)
+                self._tell(TurnAnswered(question.turn, in_all, reservation.amount if usage is None else None))
                 return Given(end, in_all, question.hand_over)
             case ContextExceeded(usage=usage, may_be_billed=may_be_billed):
                 self._try_failed(call, usage, may_be_billed=may_be_billed)
@@ -259,6 +269,8 @@ class _Call:
     """Whether something of the answer came in the current try."""
     billed: Usage | None = None
     """What the failed tries were billed, where the service said so."""
+    told: Amount = field(default_factory=Amount)
+    """What was told of tries without an answer."""
 
     def held(self) -> Reservation:
         """Give the reservation."""

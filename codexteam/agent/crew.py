@@ -16,6 +16,7 @@ from codexteam.agent.agent_events import (
     TextStreamed,
     ToolFinished,
     ToolStarted,
+    TryUnanswered,
     TurnAnswered,
     TurnStarted,
 )
@@ -31,7 +32,7 @@ from codexteam.agent.reporting import reason_of, report_of
 from codexteam.agent.saving import resume_point
 from codexteam.agent.skills import Skill
 from codexteam.agent.spec import AgentSpec, Means
-from codexteam.agent.telling import action_words, agent_fields, turn_fields, usage_json
+from codexteam.agent.telling import action_words, agent_fields, turn_fields, unanswered_fields, usage_json
 from codexteam.agent.tools.files import ApplyPatch, ViewImage
 from codexteam.agent.tools.foreign import ForeignTool
 from codexteam.agent.tools.read_skill import make_read_skill_tool
@@ -281,10 +282,12 @@ class SandboxCrew:
             match event:
                 case TurnStarted():
                     self._heard[key] = self._answers
-                case TurnAnswered(turn, usage):
+                case TurnAnswered(turn, usage, counted):
                     self._answers += 1
                     price = self.gate.prices.get(role.model.model)
-                    self.tell("agent.turn", turn_fields(fields, turn, usage, price))
+                    self.tell("agent.turn", turn_fields(fields, turn, usage, price, counted))
+                case TryUnanswered(turn, call, counted):
+                    self.tell("agent.unanswered", unanswered_fields(fields, turn, call, counted))
                 case ToolStarted(name=name, what=what):
                     self.tell("agent.acted", {**fields, "action": action_words(name, what)})
                 case CallRetried(reason, wait_seconds, tries):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codexteam.agent.assignment import Crew
+from codexteam.agent.assignment import Crew, NoAnswer
 from codexteam.config.settings import Settings
 from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId
 from codexteam.core.json_types import JSONObject, JSONValue
@@ -83,15 +83,27 @@ class Office:
         """Give a value of this run."""
         return await self.store.get(f"{self.run_id}/{space}", key)
 
-    async def keep_snapshot(self, task_id: str, attempt: int, snapshot: Snapshot) -> None:
+    async def keep_snapshot(self, agent: AgentKey, snapshot: Snapshot) -> None:
         """Remember an attempt's work, so that a later one can go on from it and nothing is lost."""
-        await self.remember("snapshots", f"{task_id}.{attempt}", snapshot_json(snapshot))
-        await self.repo.keep(self.run_id, f"{task_id}.{attempt}", snapshot)
+        await self.remember("snapshots", work_name(agent), snapshot_json(snapshot))
+        await self.repo.keep(self.run_id, work_name(agent), snapshot)
 
-    async def snapshot(self, task_id: str, attempt: int) -> Snapshot | None:
+    async def keep_unanswered(self, agent: AgentKey, report: NoAnswer) -> str:
+        """Keep what an agent of no task wrote before it ended without an answer; say why it ended, and where that is."""
+        if report.snapshot is None:
+            return report.reason
+        await self.keep_snapshot(agent, report.snapshot)
+        return f"{report.reason}; what it wrote until then is kept: codexteam salvage lists it as {work_name(agent)}"
+
+    async def snapshot(self, agent: AgentKey) -> Snapshot | None:
         """Give an attempt's work."""
-        known = await self.recall("snapshots", f"{task_id}.{attempt}")
+        known = await self.recall("snapshots", work_name(agent))
         return snapshot_of(known) if known else None
+
+
+def work_name(agent: AgentKey) -> str:
+    """Give what an agent's work is called: `T1.2`, `document.1`, `qa.3`."""
+    return f"{agent.task_id or agent.purpose.value}.{agent.attempt}"
 
 
 def snapshot_json(snapshot: Snapshot) -> JSONObject:

@@ -3,7 +3,8 @@
 import re
 
 from codexteam.config.settings import RoleSettings
-from codexteam.core.ids import AgentKey
+from codexteam.core.budget_amounts import Amount
+from codexteam.core.ids import AgentKey, Purpose
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Price, Usage
 
@@ -37,10 +38,25 @@ def fields_of(key: AgentKey, model: str) -> JSONObject:
     }
 
 
-def turn_fields(agent: JSONObject, turn: int, usage: Usage | None, price: Price | None) -> JSONObject:
-    """Give the fields of `agent.turn`, which follow those of the agent; an unknown price is None, which is not 0."""
+def turn_fields(
+    agent: JSONObject, turn: int, usage: Usage | None, price: Price | None, counted: Amount | None = None
+) -> JSONObject:
+    """Give the fields of `agent.turn`, which follow those of the agent; an unknown price is None, which is not 0.
+
+    `counted` is what the budget counts for an answer without a usage.
+    """
     usd = price.usd(usage) if price and usage else None
-    return {**agent, "turn": turn, "usage": usage_json(usage), "usd": usd}
+    bound = _counted_json(counted) if usage is None and counted is not None else None
+    return {**agent, "turn": turn, "usage": usage_json(usage), "usd": usd, "counted": bound}
+
+
+def unanswered_fields(agent: JSONObject, turn: int, call: Purpose, counted: Amount) -> JSONObject:
+    """Give the fields of `agent.unanswered`: `counted` is for all tries of this call that may be billed."""
+    return {**agent, "turn": turn, "call": call.value, "counted": _counted_json(counted)}
+
+
+def _counted_json(amount: Amount) -> JSONObject:
+    return {"tokens": amount.tokens, "usd": amount.usd, "credits": amount.credits}
 
 
 def usage_json(usage: Usage | None) -> JSONObject | None:

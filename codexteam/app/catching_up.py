@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from codexteam.adapters.events_file import EventsFile
-from codexteam.agent.call_record import recorded
-from codexteam.agent.telling import fields_of, turn_fields
+from codexteam.agent.budget_gate import UNKNOWN_MODEL
+from codexteam.agent.call_record import open_amount, recorded
+from codexteam.agent.telling import fields_of, turn_fields, unanswered_fields
 from codexteam.app.history import read_events
 from codexteam.app.looking import events_path
 from codexteam.app.sitting import Sitting, secret_values
@@ -24,26 +24,30 @@ from codexteam.ports.store import RunRecord, Store
 _ANSWERED = ("answered", "cut_short")
 
 
-async def catch_up(sitting: Sitting, store: Store, events: EventsFile) -> None:
-    """Write down what is stored and was not told. The caller holds the lock."""
+async def catch_up(sitting: Sitting, store: Store, events: EventsFile) -> list[RunEvent]:
+    """Write down what is stored and was not told; give the whole history, read once. The caller holds the lock."""
     redactor = Redactor(secret_values(sitting.settings, sitting.environment))
-    path = events_path(sitting.ground, sitting.run.run_id)
-    for event in await untold(store, sitting.run, path, sitting.settings.team.prices):
-        events.report(replace(event, fields=redactor.redact_object(event.fields)))
+    history = list(read_events(events_path(sitting.ground, sitting.run.run_id)))
+    for event in await untold(store, sitting.run, history, sitting.settings.team.prices):
+        history.append(replace(event, fields=redactor.redact_object(event.fields)))
+        events.report(history[-1])
+    return history
 
 
-async def untold(store: Store, record: RunRecord, path: Path, prices: Mapping[str, Price]) -> list[RunEvent]:
-    """Give what is stored of a run and is not in its history, secrets not yet taken out.
+async def untold(
+    store: Store, record: RunRecord, lines: Sequence[RunEvent], prices: Mapping[str, Price]
+) -> list[RunEvent]:
+    """Give what is stored of a run and is not in its history, which is `lines`, secrets not yet taken out.
 
     Nothing follows a checkpoint that was not told before it, so only what came after the newest is looked at; and all
     answers.
     """
-    lines = list(read_events(path))
     decisions = [event async for event in _decisions(store, record, lines)]
-    return [*decisions, *[event async for event in _turns(store, record, lines, prices)]]
+    turns = [event async for event in _turns(store, record, lines, prices)]
+    return [*decisions, *turns, *[event async for event in _unanswered(store, record, lines)]]
 
 
-async def _decisions(store: Store, record: RunRecord, lines: list[RunEvent]) -> AsyncIterator[RunEvent]:
+async def _decisions(store: Store, record: RunRecord, lines: Sequence[RunEvent]) -> AsyncIterator[RunEvent]:
     if any(line.kind in KINDS and line.kind != "run.finished" and "event" not in line.fields for line in lines):
         return  # an older codexteam wrote it, and did not say which line was of which event
     found = await store.checkpoint(record.run_id)
@@ -60,7 +64,7 @@ async def _decisions(store: Store, record: RunRecord, lines: list[RunEvent]) -> 
 
 
 async def _turns(
-    store: Store, record: RunRecord, lines: list[RunEvent], prices: Mapping[str, Price]
+    store: Store, record: RunRecord, lines: Sequence[RunEvent], prices: Mapping[str, Price]
 ) -> AsyncIterator[RunEvent]:
     told = Counter(_turn(line.fields) for line in lines if line.kind == "agent.turn")
     at = lines[-1].at_seconds if lines else record.created_at_seconds
@@ -68,12 +72,32 @@ async def _turns(
         if answer.answer.get("end") not in _ANSWERED:
             continue
         model = recorded(answer.answer).model
-        agent = fields_of(answer.key.agent, model)
-        fields = turn_fields(agent, answer.key.turn, answer.usage, prices.get(model))
+        agent, counted = fields_of(answer.key.agent, model), recorded(answer.answer).counted
+        fields = turn_fields(agent, answer.key.turn, answer.usage, prices.get(model), counted)
         if told[_turn(fields)] > 0:
             told[_turn(fields)] -= 1
         else:
             yield RunEvent("agent.turn", at, fields)
+
+
+async def _unanswered(store: Store, record: RunRecord, lines: Sequence[RunEvent]) -> AsyncIterator[RunEvent]:
+    """Give what tries without an answer count for, as a restored budget counts them; that of a killed one is new."""
+    told = {_call(line.fields): line.fields.get("counted") for line in lines if line.kind == "agent.unanswered"}
+    at = lines[-1].at_seconds if lines else record.created_at_seconds
+    found = [
+        (answer.key, made.model, made.lost)
+        for answer in await store.answers(record.run_id)
+        if (made := recorded(answer.answer)).lost.tokens
+    ]
+    found += [(call.key, UNKNOWN_MODEL, open_amount(call)) for call in await store.open_calls(record.run_id)]
+    for key, model, amount in found:
+        fields = unanswered_fields(fields_of(key.agent, model), key.turn, key.purpose, amount)
+        if told.get(_call(fields)) != fields["counted"]:
+            yield RunEvent("agent.unanswered", at, fields)
+
+
+def _call(fields: JSONObject) -> tuple[str, str, str]:
+    return str(fields.get("agent")), str(fields.get("turn")), str(fields.get("call"))
 
 
 def _turn(fields: JSONObject) -> tuple[str, str, str]:

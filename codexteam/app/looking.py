@@ -10,10 +10,10 @@ from codexteam.app.start import Ground, find_ground, pick_run
 from codexteam.core.ids import RunId
 from codexteam.core.state import Rules, RunState
 from codexteam.driver.loop import load_state
-from codexteam.errors import UsageError
+from codexteam.errors import StoreError, UsageError
 from codexteam.ports.store import RunRecord, Store
 from codexteam.report.board import Board
-from codexteam.report.overview import RunOverview
+from codexteam.report.overview import RunOverview, UnreadableRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,16 @@ async def overview(ground: Ground, store: Store, record: RunRecord, *, live: boo
         board.take(event)
     sittings = tuple(await store.sittings(record.run_id))
     return RunOverview(record, await state_of(store, record), board, live, sittings)
+
+
+async def overview_or_why(
+    ground: Ground, store: Store, record: RunRecord, *, live: bool
+) -> RunOverview | UnreadableRun:
+    """Give a run as it is now, or why it cannot be read: where others are shown too, it must not hide them."""
+    try:
+        return await overview(ground, store, record, live=live)
+    except StoreError as error:
+        return UnreadableRun(record, error)
 
 
 async def picked(ground: Ground, store: Store, name: str | None) -> RunOverview:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
+from codexteam.app.command_lines import lines_of
 from codexteam.app.looking import Where, state_of
 from codexteam.app.plan_file import refuse_to_lose
 from codexteam.app.start import Ground, cleaned_mark
@@ -36,7 +37,8 @@ async def apply_event(ground: Ground, where: Where, store: Store, record: RunRec
     after, effects = step(before, event)
     now = SystemClock().wall_seconds()
     number = await store.append(record.run_id, [(now, *encode_event(event))])
-    tell_offline(ground, where, record, Seen(event, before, after, effects, number), at_seconds=now)
+    seen, lines = Seen(event, before, after, effects, number), await lines_of(store, record)
+    tell_offline(ground, where, record, seen, lines=lines, at_seconds=now)
     return after
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.access import check_access
+from codexteam.app.command_lines import keep_line, lines_of, said, with_lines
 from codexteam.app.looking import Where, state_of
 from codexteam.app.open_files import allow_open_files
 from codexteam.app.signals import Signals, run_guarded_by_signals
@@ -21,7 +22,7 @@ from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, RunId
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.json_types import JSONObject
 from codexteam.core.plan import Plan
 from codexteam.core.redaction import Redactor
 from codexteam.errors import CodexteamError, StoreError, UsageError
@@ -151,12 +152,13 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
             record = await pick_run(store, name)
             refuse_cleaned(record)
             lock.name_run(record.run_id)
-            load = with_remembered(options.load, record.settings)
+            load = with_lines(options.load, await lines_of(store, record))
             settings = load_settings(load)
             check_access(settings, load.environment)
             await state_of(store, record)  # one that cannot be read is refused before anything is changed
             where = Where(load.cwd, load.environment, options.state_dir)
             await take_edited_plan(ground, where, store, record)  # a refused edit leaves the run as it was
+            await keep_line(store, record.run_id, options.load)
             await store.set_run_state(record.run_id, "running")
             await approve_planned(ground, where, store, record)
             sitting = Sitting(
@@ -212,8 +214,9 @@ async def _noted_sitting(
         with contextlib.ExitStack() as views:
             events = EventsFile(path, run_id)
             views.callback(events.close)
-            await catch_up(sitting, store, events)
-            await _replay(path, board)
+            for event in await catch_up(sitting, store, events):
+                board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
+            board.result = board.reason = ""
             shown = _reporter(view, board, console, clock, run_id)
             views.callback(shown.close)
             table = Table(sitting, store, clock, (events, shown), signals)
@@ -236,15 +239,6 @@ async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int
 
     sitting = StoredSitting(run_id, 0, __version__, *this_process(), clock.wall_seconds())
     return await store.begin_sitting(sitting)
-
-
-async def _replay(path: Path, board: Board) -> None:
-    """Fill a board with what earlier sittings reported, so that a resumed run shows all that it cost."""
-    from codexteam.app.history import read_events
-
-    for event in read_events(path):
-        board.take(event)
-    board.result = board.reason = ""
 
 
 def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
@@ -328,49 +322,11 @@ async def _inspect(ground: Ground, settings: Settings, environment: Mapping[str,
 
 
 def remembered(options: RunOptions, ground: Ground) -> JSONObject:
-    """Give what `resume` needs to find the same settings again; flags, never values of the environment."""
-    load = options.load
-    flags: dict[str, JSONValue] = dict(load.flags)
+    """Give what `resume` needs to find the same settings again."""
     return {
-        "cwd": str(load.cwd),
-        "profile": load.profile,
-        "overrides": list(load.overrides),
-        "model": load.model,
-        "enable": list(load.enable),
-        "disable": list(load.disable),
-        "strict": load.strict,
-        "oss": load.oss,
-        "flags": flags,
+        "cwd": str(options.load.cwd),
+        **said(options.load),
         "document": options.document,
         "release": options.release,
         "state_dir": str(ground.state_dir),
     }
-
-
-def with_remembered(load: LoadRequest, stored: JSONObject) -> LoadRequest:
-    """Give the load request of a run that goes on: what it was begun with, and over it what was said now."""
-    flags = stored.get("flags")
-    then = replace(
-        load,
-        overrides=_strings(stored.get("overrides")),
-        model=_text(stored.get("model")),
-        enable=_strings(stored.get("enable")),
-        disable=_strings(stored.get("disable")),
-        oss=stored.get("oss") is True,
-        # those of now again, as an `--oss` of then means the local provider that is named now
-        flags={**(flags if isinstance(flags, dict) else {}), **load.flags},
-    )
-    return replace(
-        load,
-        profile=load.profile or _text(stored.get("profile")),
-        strict=load.strict or stored.get("strict") is True,
-        earlier=then,
-    )
-
-
-def _text(value: JSONValue) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _strings(value: JSONValue) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()

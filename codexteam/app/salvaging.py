@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codexteam.agent.office import snapshot_of
+from codexteam.agent.office import snapshot_of, work_name
 from codexteam.app.looking import Where, reading_store, state_of
 from codexteam.app.output import Output
 from codexteam.app.start import Ground, pick_run
@@ -21,8 +21,9 @@ from codexteam.core.findings import GateName
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import RunState, TaskPhase
-from codexteam.errors import CodexteamError, SurroundingsError, UsageError
+from codexteam.errors import CodexteamError, StoreError, SurroundingsError, UsageError
 from codexteam.ports.store import RunRecord, Store
+from codexteam.report.overview import UnreadableRun
 
 if TYPE_CHECKING:
     from codexteam.adapters.git.kept import Kept
@@ -79,13 +80,15 @@ def salvage(where: Where, output: Output, name: str | None, *, export: Path | No
     ground = where.ground()
     commits = commits_of(ground, where)
     try:
-        found = asyncio.run(_all_pieces(ground, commits, name))
+        found, unreadable = asyncio.run(_all_pieces(ground, commits, name))
+        for run in unreadable:
+            output.note(run.why)
         if export is not None:
-            return _export(found, commits, output, _empty_folder(where.cwd / export))
+            return _export(found, commits, output, _empty_folder(where.cwd / export), failed=len(unreadable))
         if output.json_lines:
             output.records((piece.as_json() for piece in found), "salvage.completed")
             return 0
-        if not found:
+        if not found and not unreadable:
             output.note("no run has produced any work yet")
             return 0
         from codexteam.adapters.terminal.screens import print_work
@@ -105,10 +108,20 @@ def commits_of(ground: Ground, where: Where) -> "RunCommits":
     return RunCommits(ground.places, ground.state_dir, where.environment)
 
 
-async def _all_pieces(ground: Ground, commits: "RunCommits", name: str | None) -> list[Piece]:
+async def _all_pieces(
+    ground: Ground, commits: "RunCommits", name: str | None
+) -> tuple[list[Piece], list[UnreadableRun]]:
+    found: list[Piece] = []
+    unreadable: list[UnreadableRun] = []
     async with reading_store(ground) as store:
-        records = [await pick_run(store, name)] if name else await store.runs()
-        return [piece for record in records for piece in await pieces_of(ground, store, commits, record)]
+        if name:
+            return await pieces_of(ground, store, commits, await pick_run(store, name)), []
+        for record in await store.runs():
+            try:
+                found += await pieces_of(ground, store, commits, record)
+            except StoreError as error:
+                unreadable.append(UnreadableRun(record, error))
+    return found, unreadable
 
 
 async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record: RunRecord) -> list[Piece]:
@@ -117,9 +130,9 @@ async def pieces_of(ground: Ground, store: Store, commits: "RunCommits", record:
     state = await state_of(store, record)
     kept = commits.kept(run_id)
     pieces = [Piece(run_id, Kind.SNAPSHOT, each.name, str(each.pack), kept=each) for each in kept]
-    at_work = {agent_name(agent) for agent in agents_in_flight(state)}
+    at_work = {work_name(agent) for agent in agents_in_flight(state)}
     for agent, each in (await unfinished(store, state, kept)).items():
-        name = f"{each.name} (unfinished)" if agent_name(agent) in at_work else each.name
+        name = f"{each.name} (unfinished)" if work_name(agent) in at_work else each.name
         pieces.append(Piece(run_id, Kind.SNAPSHOT, name, str(each.pack), kept=each))
     for key, value in await store.list(f"{run_id}/accepted"):
         match value:
@@ -153,18 +166,13 @@ async def unfinished(store: Store, state: RunState, kept: "Iterable[Kept]") -> "
         snapshot = snapshot_of(turns[-1].snapshot) if turns else None
         if snapshot is None or snapshot.tip in tips or not snapshot.pack.is_file():
             continue
-        name = agent_name(agent)
+        name = work_name(agent)
         if name in names:
             name = f"{name}-turn-{turns[-1].turn}-{snapshot.tip[:12]}"
         tips.add(snapshot.tip)
         names.add(name)
         found[agent] = Kept(state.run_id, name, snapshot.tip, snapshot.base, snapshot.pack, snapshot.pack_bytes)
     return found
-
-
-def agent_name(agent: AgentKey) -> str:
-    """Give what an agent's work is called: `T1.2`, `documentation.1`."""
-    return f"{agent.task_id or agent.purpose.value}.{agent.attempt}"
 
 
 def agents_in_flight(state: RunState) -> list[AgentKey]:
@@ -222,8 +230,8 @@ def _empty_folder(folder: Path) -> Path:
     return folder
 
 
-def _export(found: list[Piece], commits: "RunCommits", output: Output, folder: Path) -> int:
-    written, failed = 0, 0
+def _export(found: list[Piece], commits: "RunCommits", output: Output, folder: Path, *, failed: int) -> int:
+    written = 0
     for piece in found:
         target = folder / piece.run_id / file_name(piece)
         try:

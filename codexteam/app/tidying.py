@@ -19,9 +19,10 @@ from codexteam.core.effects import Result
 from codexteam.core.ids import RunId, branch_name
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import RunState
-from codexteam.errors import CodexteamError, LandingError
+from codexteam.errors import CodexteamError, LandingError, StoreError
 from codexteam.ports.sandbox import SandboxEngine
 from codexteam.ports.store import RunRecord, Store
+from codexteam.report.overview import UnreadableRun
 
 if TYPE_CHECKING:
     from codexteam.adapters.git.repo import GitRepo
@@ -148,6 +149,13 @@ async def _look(ground: Ground, where: Where, name: str | None, *, every: bool) 
                 if record.run_id == live:
                     found.append(Removed(record.run_id, "nothing: it goes on"))
                     continue
+                try:
+                    await state_of(store, record)
+                except StoreError as error:
+                    if named is not None:
+                        raise
+                    found.append(Removed(record.run_id, f"nothing: it cannot be read: {error}"))
+                    continue
                 kept = commits.kept(record.run_id)
                 found += [Removed(record.run_id, f"{len(kept)} kept snapshots, archived first")] if kept else []
                 tip = commits.tip(record.run_id)
@@ -170,7 +178,15 @@ async def _clean(ground: Ground, where: Where, output: Output, name: str | None,
             repo = open_repo(ground, where)
             try:
                 for record in chosen(records, named, every=every):
-                    done += [Removed(record.run_id, what) for what in await _clean_run(ground, store, repo, record)]
+                    try:
+                        state = await state_of(store, record)
+                    except StoreError as error:
+                        if named is not None:
+                            raise
+                        output.note(f"{UnreadableRun(record, error).why}; it was left as it is")
+                        continue
+                    cleaned = await _clean_run(ground, store, repo, record, state)
+                    done += [Removed(record.run_id, what) for what in cleaned]
                 if every and await repo.remove_unused_hub() and had_hub:
                     done.append(Removed("all", "removed the hub: nothing was left in it"))
             finally:
@@ -178,8 +194,7 @@ async def _clean(ground: Ground, where: Where, output: Output, name: str | None,
             return done
 
 
-async def _clean_run(ground: Ground, store: Store, repo: "GitRepo", record: RunRecord) -> list[str]:
-    state = await state_of(store, record)
+async def _clean_run(ground: Ground, store: Store, repo: "GitRepo", record: RunRecord, state: RunState) -> list[str]:
     for each in (await unfinished(store, state, await repo.kept_work(record.run_id))).values():
         await repo.keep(record.run_id, each.name, each.snapshot())  # so that it is archived with the rest
     done = await repo.clean(record.run_id)

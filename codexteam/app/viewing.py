@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codexteam.adapters.clock import SystemClock
 from codexteam.app.history import read_events
-from codexteam.app.looking import Where, events_path, live_run, overview, picked, reading_store, state_of
+from codexteam.app.looking import Where, events_path, live_run, overview_or_why, picked, reading_store, state_of
 from codexteam.app.output import Output
 from codexteam.app.start import CLEANED, Ground, pick_run
 from codexteam.core.ids import TaskId
@@ -16,7 +16,7 @@ from codexteam.core.state import RunState, TaskState
 from codexteam.core.text import clean_line
 from codexteam.errors import UsageError
 from codexteam.ports.store import RunRecord, Store
-from codexteam.report.overview import RunOverview
+from codexteam.report.overview import RunOverview, UnreadableRun
 from codexteam.report.task_story import AttemptStory, TaskStory, task_story
 
 #: Lines of `status` that are not tasks.
@@ -36,17 +36,20 @@ def runs(where: Where, output: Output, *, limit: int) -> int:
     from codexteam.adapters.terminal.screens import print_runs
 
     print_runs(output.console(), found, now_seconds=SystemClock().wall_seconds())
+    for run in found:
+        if isinstance(run, UnreadableRun):
+            output.note(run.why)
     if older:
         output.note(f"{older} older: codexteam runs -n 0")
     return 0
 
 
-async def _runs(ground: Ground, limit: int) -> tuple[list[RunOverview], int]:
+async def _runs(ground: Ground, limit: int) -> tuple[list[RunOverview | UnreadableRun], int]:
     async with reading_store(ground) as store:
         records = await store.runs()
         live = live_run(ground)
         chosen = records[:limit] if limit else records
-        found = [await overview(ground, store, record, live=record.run_id == live) for record in chosen]
+        found = [await overview_or_why(ground, store, record, live=record.run_id == live) for record in chosen]
         return found, len(records) - len(chosen)
 
 
@@ -153,7 +156,11 @@ def inbox(where: Where, output: Output, name: str | None) -> int:
         UsageError: there is no such run.
     """
     ground = where.ground()
-    found = asyncio.run(_waiting(ground, name)) if ground.store_path.exists() else []
+    seen = asyncio.run(_waiting(ground, name)) if ground.store_path.exists() else []
+    found = [run for run in seen if isinstance(run, RunOverview)]
+    for run in seen:
+        if isinstance(run, UnreadableRun):
+            output.note(run.why)
     if output.json_lines:
         output.records((line for run in found for line in _items(run)), "inbox.completed")
         return 0
@@ -173,16 +180,18 @@ def _items(run: RunOverview) -> list[JSONObject]:
     ]
 
 
-async def _waiting(ground: Ground, name: str | None) -> list[RunOverview]:
+async def _waiting(ground: Ground, name: str | None) -> list[RunOverview | UnreadableRun]:
     async with reading_store(ground) as store:
-        records = [await pick_run(store, name)] if name else await store.runs()
+        if name:
+            named = await picked(ground, store, name)
+            return [named] if named.record.state not in OVER and named.state.holds else []
         live = live_run(ground)
         found = [
-            await overview(ground, store, record, live=record.run_id == live)
-            for record in records
+            await overview_or_why(ground, store, record, live=record.run_id == live)
+            for record in await store.runs()
             if record.state not in OVER
         ]
-    return [run for run in found if run.state.holds]
+    return [run for run in found if isinstance(run, UnreadableRun) or run.state.holds]
 
 
 #: States of runs in which nothing waits for anybody.

@@ -121,12 +121,15 @@ def _shared(parameter: object) -> object:
 
 def _merging(name: str) -> Callable[[typer.Context, object, object], object]:
     def merge(ctx: typer.Context, _parameter: object, value: object) -> object:
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name.startswith("DEFAULT"):
+            return value  # nothing was said here, which takes nothing back
         options = global_options(ctx)
         before = getattr(options, name)
         if isinstance(before, tuple):
             joined = (*before, *(value if isinstance(value, list | tuple) else ()))
             ctx.obj = replace(options, **{name: joined})  # type: ignore[arg-type]  # a field by its name
-        elif value not in (None, False) and value != getattr(GlobalOptions(), name):
+        else:
             ctx.obj = replace(options, **{name: value})  # type: ignore[arg-type]  # a field by its name
         return value
 

@@ -120,7 +120,8 @@ def resume(  # noqa: PLR0917 - the parser fills them by name
 ) -> int:
     """Go on with a run from its last checkpoint.
 
-    Its flags need not be repeated; those given here, -c and -m too, count over them. Limits count as they are now.
+    No flag needs repeating: what is given here, -c and -m too, counts over what was given before, and at later resumes
+    until something newer is given. Limits count as they are now.
     """
     from codexteam.app import running
     from codexteam.errors import UsageError
@@ -146,7 +147,9 @@ def _options(
 
     from codexteam.app.running import RunOptions
 
-    load = replace(load_request(ctx), flags=flags, oss=oss)
+    load = load_request(ctx)
+    # what all commands take may be said before the command too, or be a flag of the parser's alone
+    load = replace(load, flags={**load.flags, **flags}, oss=oss or load.oss)
     return RunOptions(load, view(ctx, json=json, quiet=quiet), state_dir=state_dir, plan_file=plan_file)
 
 

@@ -31,8 +31,8 @@ class LoadRequest:
     """`--oss`: the local provider that `oss_provider` names, ollama without it."""
     flags: Mapping[str, JSONValue] = field(default_factory=dict)
     """Dotted keys to values, from a command's own flags such as `--budget`; they beat `-c`."""
-    earlier: "LoadRequest | None" = None
-    """What an earlier command line of the same run said; all that this one says counts over it."""
+    earlier: "tuple[LoadRequest, ...]" = ()
+    """What earlier command lines of the same run said, oldest first; all that a later one says counts over it."""
     required_roles: frozenset[str] = frozenset(BUNDLED_ROLES)
     """Roles that must be usable: a broken definition of one of them stops; of another one it is a notice."""
     system_folder: Path = SYSTEM_FOLDER

@@ -70,8 +70,8 @@ def read_sources(request: LoadRequest) -> Sources:
     root = project_root(request.cwd, markers)
     trusted = trust_level(user.table("projects"), request.cwd, root)
     layers += _project(request, home, root, trusted=trusted, notices=notices)
-    for said in (request.earlier, request):
-        layers += _command_line(said, merge(layers)) if said else ()
+    for said in (*request.earlier, request):
+        layers += _command_line(said, merge(layers))
     managed = _file_layer(LayerKind.MANAGED, request.system_folder / "managed_config.toml")
     layers += [managed] if managed else []
     return Sources(

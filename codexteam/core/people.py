@@ -15,6 +15,12 @@ from codexteam.errors import InvalidTransitionError
 #: Stands for what is to be planned anew, where the user wants none of it.
 DECLINED = "declined"
 
+#: The most that a planner gets to read of what the user said before; the newest matters most.
+CORRECTIONS_CHARS = 24_000
+
+#: How a correction begins.
+_SAID = "The user says: "
+
 
 def answer(draft: Draft, event: Answered) -> None:
     """Take in a person's answer to something that waits.
@@ -30,24 +36,44 @@ def answer(draft: Draft, event: Answered) -> None:
         raise InvalidTransitionError(f"an answer to {event.item}: what waits is {waiting}") from None
     draft.set(holds=holds)
     if event.item in {"plan", "plan-questions"}:
-        _answer_plan(draft, event)
+        asked = f"\n(to your questions: {hold.question})" if event.item == "plan-questions" else ""
+        _answer_plan(draft, event, asked)
     elif event.item.startswith("rounds."):
         _answer_rounds(draft, event)
     elif hold.task_id is not None:
         _answer_task(draft, event, hold, hold.task_id)
 
 
-def _answer_plan(draft: Draft, event: Answered) -> None:
+def _answer_plan(draft: Draft, event: Answered, asked: str) -> None:
     if event.item == "plan" and event.approved:
         draft.set(phase=RunPhase.WORKING, plan_feedback="")
     elif event.approved or event.text:
-        draft.set(phase=RunPhase.PLANNING, plan_feedback=f"The user says: {event.text}")
+        _correct_plan(draft, f"{_SAID}{event.text}{asked}")
     else:
         reason = "the plan was declined" if event.item == "plan" else "the questions to the plan were declined"
         draft.set(plan_feedback=DECLINED)
         draft.wind_down(Result.NOT_GREEN, reason)
         if draft.state.result is not None:  # nobody drives the run: this is how it ended
             draft.set(result=Result.NOT_GREEN, result_reason=reason)
+
+
+def _correct_plan(draft: Draft, correction: str) -> None:
+    """Let the planner try again, told all that the user said so far, the newest last."""
+    state = draft.state
+    known = state.plan_corrections
+    if not known and state.plan_feedback.startswith(_SAID):
+        known = (state.plan_feedback,)  # of a version that kept the newest alone
+    kept = [_clipped(correction)]
+    for older in reversed(known):
+        if sum(map(len, kept)) + len(older) > CORRECTIONS_CHARS:
+            break
+        kept.insert(0, older)
+    draft.set(phase=RunPhase.PLANNING, plan_corrections=tuple(kept), plan_feedback="\n\n".join(kept))
+
+
+def _clipped(text: str) -> str:
+    left_out = len(text) - CORRECTIONS_CHARS
+    return text if left_out <= 0 else f"{text[:CORRECTIONS_CHARS]}\n[{left_out} characters left out]"
 
 
 def ask_again(draft: Draft) -> None:
@@ -57,7 +83,8 @@ def ask_again(draft: Draft) -> None:
     if draft.tasks:
         draft.ask("plan", f"This plan of {len(draft.tasks)} tasks was declined. Work on it after all?")
     else:  # its questions were declined: planning begins anew, and may ask again
-        draft.set(phase=RunPhase.PLANNING, plan_feedback="The user does not answer questions; decide, and say so.")
+        feedback = (*draft.state.plan_corrections, "The user does not answer questions; decide, and say so.")
+        draft.set(phase=RunPhase.PLANNING, plan_feedback="\n\n".join(feedback))
 
 
 def _answer_rounds(draft: Draft, event: Answered) -> None:

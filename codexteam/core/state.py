@@ -236,6 +236,9 @@ class RunState:
     """Key to effect: handed out and not yet answered."""
     plan_attempts: int = 0
     plan_feedback: str = ""
+    """What the next planner is told."""
+    plan_corrections: tuple[str, ...] = ()
+    """What the user said of plans and of questions to them, oldest first; what is too long for all is left out."""
     documented: bool = False
     released: bool = False
     landed: CommitId | None = None

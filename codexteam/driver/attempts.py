@@ -43,7 +43,7 @@ async def work(office: Office, effect: Work, state: RunState) -> tuple[Event, ..
     )
     snapshot = report.snapshot
     if snapshot is not None:
-        await office.keep_snapshot(task.id, effect.attempt, snapshot)
+        await office.keep_snapshot(key, snapshot)
     match report:
         case NoAnswer():
             return _failed(effect, report)
@@ -58,7 +58,9 @@ async def _earlier_work(office: Office, task: Task, effect: Work) -> Snapshot | 
     """Give the work of the attempt before, to go on from: as it was on the same base, or merged onto a newer one."""
     if effect.restore_attempt is None:
         return None
-    earlier = await office.snapshot(task.id, effect.restore_attempt)
+    # its purpose may have been another, which its work is not named by
+    before = office.key(task.role, Purpose.IMPLEMENT, task_id=task.id, attempt=effect.restore_attempt)
+    earlier = await office.snapshot(before)
     if earlier is not None and earlier.base == effect.base and earlier.pack.is_file():
         return earlier
     match await office.recall("accepted", f"{task.id}.{effect.restore_attempt}"):

@@ -26,7 +26,7 @@ async def document(office: Office, effect: Document, state: RunState) -> Event:
     prompt = briefs.document(state.goal, tasks, diff, cut=cut)
     report = await office.crew.assign(Assignment(key, effect.commit, prompt, writes=True))
     if isinstance(report, NoAnswer):
-        return Documented(None, report.reason)
+        return Documented(None, await office.keep_unanswered(key, report))
     if report.snapshot is None:
         return Documented(None, _text(report.answer.get("summary")))
     match await office.repo.intake(report.snapshot, policy_for(office, DOCUMENTATION_PATHS)):

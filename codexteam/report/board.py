@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
+from codexteam.report.unknown_bills import Bound, UnknownBills, counted_of
 
 
 @dataclass(slots=True)
@@ -25,8 +26,8 @@ class AgentRow:
     usage: Usage = field(default_factory=Usage)
     usd: float | None = 0.0
     """None once a call of unknown price is in it."""
-    unknown_calls: int = 0
-    """Calls whose usage the service did not say."""
+    unknown: UnknownBills = field(default_factory=UnknownBills)
+    """What the budget counts beside these, for calls whose usage the service did not say."""
     last_at_seconds: float = 0.0
     tries: int = 0
     """While a call is asked again: the number of the try, else 0."""
@@ -34,6 +35,11 @@ class AgentRow:
     limit: str = ""
     """When the call is given up, in words."""
     done: bool = False
+
+    @property
+    def unknown_calls(self) -> int:
+        """Give how many calls there were whose usage the service did not say."""
+        return self.unknown.bound.calls
 
 
 @dataclass(slots=True)
@@ -107,6 +113,11 @@ class Board:
         return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
 
     @property
+    def unknown(self) -> Bound:
+        """Give the most that calls of unknown usage may have been billed beside that."""
+        return sum((agent.unknown.bound for agent in self.agents.values()), Bound())
+
+    @property
     def cached_share(self) -> float | None:
         """Give the part of the input tokens that was cached; None without input."""
         usage = self.usage
@@ -156,13 +167,11 @@ class Board:
                 event.at_seconds,
             )
             if before is not None:  # it goes on after a resume: what it cost before stays
-                row.usage, row.usd, row.turn, row.unknown_calls = (
-                    before.usage,
-                    before.usd,
-                    before.turn,
-                    before.unknown_calls,
-                )
+                row.usage, row.usd, row.turn, row.unknown = before.usage, before.usd, before.turn, before.unknown
             self.agents[name] = row
+        row.unknown.take(event)
+        if event.kind == "agent.unanswered":
+            return  # what it does now, its other events say
         row.last_at_seconds = event.at_seconds
         row.tries = 0
         match event.kind:
@@ -170,8 +179,7 @@ class Board:
                 row.state = "working"
                 row.turn = _number(fields, "turn")
                 row.usage += usage_of(fields.get("usage"))
-                row.unknown_calls += fields.get("usage") is None
-                row.usd = _plus(row.usd, fields.get("usd"))
+                row.usd = plus_turn(row.usd, fields)
             case "agent.acted":
                 row.state = "working"
                 row.action = _text(fields, "action")
@@ -328,6 +336,7 @@ _WORDS = {
     "extra.merged": "{name} merged",
     "extra.refused": "{name} not merged: {reason}",
     "documentation.started": "documentation",
+    "documentation.completed": "documentation ended: {note}",
     "release.started": "release notes",
     "branch.landed": "branch {ref} at {commit}",
     "branch.failed": "branch not written: {reason}",
@@ -365,7 +374,11 @@ def usage_of(value: JSONValue) -> Usage:
     )
 
 
-def _plus(before: float | None, cost: JSONValue) -> float | None:
+def plus_turn(before: float | None, fields: JSONObject) -> float | None:
+    """Add what an `agent.turn` is known to have cost; None once a price is unknown."""
+    cost = fields.get("usd")
+    if fields.get("usage") is None and counted_of(fields.get("counted")).usd is not None:
+        cost = 0.0  # all that is known of it is the most that it can cost
     if before is None or not isinstance(cost, int | float):
         return None
     return before + float(cost)

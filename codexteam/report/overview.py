@@ -6,6 +6,7 @@ from codexteam.core.ids import branch_name
 from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.state import FindingStatus, RunState, TaskPhase, TaskState
 from codexteam.core.usage import Usage
+from codexteam.errors import StoreError
 from codexteam.ports.store import RunRecord, StoredSitting
 from codexteam.report.board import Board
 
@@ -24,6 +25,37 @@ PHASE_WORDS = {
 }
 #: Phases in which somebody is at it; in a run that nobody drives, it goes on at `resume`.
 _AT_WORK = frozenset({TaskPhase.WORKING, TaskPhase.ASKING, TaskPhase.INTEGRATING})
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRun:
+    """One run whose stored state this version cannot read, beside others that it can."""
+
+    record: RunRecord
+    error: StoreError
+
+    @property
+    def why(self) -> str:
+        """Say what was found, and what to do."""
+        hint = f"; {self.error.hint}" if self.error.hint else ""
+        return f"run {self.record.run_id} cannot be read: {self.error}{hint}"
+
+    def row_json(self) -> JSONObject:
+        """Give what `runs --json` prints of it."""
+        return {
+            "type": "run",
+            "run": self.record.run_id,
+            "state": UNREADABLE,
+            "goal": self.record.goal,
+            "created_at": self.record.created_at_seconds,
+            "base": self.record.base,
+            "error": str(self.error),
+            "hint": self.error.hint,
+        }
+
+
+#: Stands for the state of a run that cannot be read.
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +120,7 @@ class RunOverview:
             "waiting": list(self.state.holds),
             "usage": usage_json(self.board.usage),
             "usd": self.board.usd,
+            "at_most_more": self.board.unknown.as_json(),
         }
 
     def status_json(self) -> JSONObject:
@@ -147,6 +180,7 @@ class RunOverview:
             "action": agent.action,
             "usage": usage_json(agent.usage),
             "usd": agent.usd,
+            "at_most_more": agent.unknown.bound.as_json(),
         }
 
     @property

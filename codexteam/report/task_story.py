@@ -7,8 +7,9 @@ from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.core.state import RunState, TaskState
 from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.board import usage_of
+from codexteam.report.board import plus_turn, usage_of
 from codexteam.report.overview import task_json, task_word, usage_json
+from codexteam.report.unknown_bills import UnknownBills
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class AttemptStory:
     turns: int = 0
     usage: Usage = field(default_factory=Usage)
     usd: float | None = 0.0
+    unknown: UnknownBills = field(default_factory=UnknownBills)
+    """What the budget counts beside these, for calls whose usage the service did not say."""
     actions: list[str] = field(default_factory=list)
     """Tool calls, each as its first line."""
     checks: list[Check] = field(default_factory=list)
@@ -91,6 +94,7 @@ def _attempt_json(attempt: AttemptStory) -> JSONObject:
         "turns": attempt.turns,
         "usage": usage_json(attempt.usage),
         "usd": attempt.usd,
+        "at_most_more": attempt.unknown.bound.as_json(),
         "actions": list(attempt.actions),
         "checks": [
             {"command": c.command, "exit_code": c.exit_code, "timed_out": c.timed_out, "seconds": c.seconds}
@@ -161,15 +165,14 @@ def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR091
     fields = event.fields
     attempt.started_at_seconds = attempt.started_at_seconds or event.at_seconds
     attempt.ended_at_seconds = event.at_seconds
+    attempt.unknown.take(event)
     match event.kind:
         case "task.started":
             attempt.kind = _text(fields, "purpose") or attempt.kind
         case "agent.turn":
             attempt.turns += 1
             attempt.usage += usage_of(fields.get("usage"))
-            usd = fields.get("usd")
-            known = attempt.usd is not None and isinstance(usd, int | float)
-            attempt.usd = (attempt.usd or 0.0) + float(usd) if known and isinstance(usd, int | float) else None
+            attempt.usd = plus_turn(attempt.usd, fields)
         case "agent.acted":
             attempt.actions.append(_text(fields, "action"))
         case "agent.told":

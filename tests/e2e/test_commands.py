@@ -123,6 +123,17 @@ def test_a_budget_of_nothing_makes_no_call(make: MakeWorld) -> None:
     assert api.requests == []
 
 
+def test_a_budget_that_one_resume_was_given_holds_at_the_next(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    assert world.run("run", GOAL, "--budget", "0k").code == 4
+
+    for words in (("--budget", "7tokens"), ()):
+        ended = world.run("resume", "--json", *words)
+        assert ended.code == 4, ended.err
+        assert [line["budget"] for line in ended.lines if line["kind"] == "run.opened"] == ["7 tokens"]
+    assert api.requests == []
+
+
 def test_a_plan_that_waits_for_a_person_ends_with_5_and_goes_on_when_approved(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     ended = world.run("run", GOAL, "--approve", "plan")

@@ -7,7 +7,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from codexteam.adapters.terminal.words import answers_to, elapsed, foreign, money, share, tokens
+from codexteam.adapters.terminal.words import answers_to, cost, elapsed, foreign, share, token_span
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.board import AgentRow, Board, TaskRow, retry_words
 
@@ -88,7 +88,7 @@ class BoardView:
     def _header(self, width: int) -> RenderableType:
         board = self._board
         usage = board.usage
-        spent = f"{money(board.usd)} {tokens(usage.total_tokens)} tokens"
+        spent = f"{cost(board.usd, board.unknown)} {token_span(usage.total_tokens, board.unknown)} tokens"
         facts = [
             elapsed(self._now() - board.started_at_seconds) if board.started_at_seconds else "0:00",
             f"{spent} of {board.budget}" if board.budget else spent,
@@ -117,9 +117,9 @@ class BoardView:
                 foreign(what),
                 str(agent.turn),
                 foreign(self._doing(agent)),
-                tokens(agent.usage.total_tokens),
+                token_span(agent.usage.total_tokens, agent.unknown.bound),
             ]
-            row += [money(agent.usd)] if wide else []
+            row += [cost(agent.usd, agent.unknown.bound)] if wide else []
             table.add_row(*row, elapsed(self._now() - agent.started_at_seconds))
         return table
 

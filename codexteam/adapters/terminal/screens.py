@@ -8,10 +8,19 @@ from rich.table import Table
 from rich.text import Text
 
 from codexteam.adapters.terminal.ragged import Ragged
-from codexteam.adapters.terminal.words import answers_to, elapsed, foreign, money, next_answers, usage_words
+from codexteam.adapters.terminal.words import (
+    answers_to,
+    cost,
+    elapsed,
+    foreign,
+    money,
+    next_answers,
+    unknown_words,
+    usage_words,
+)
 from codexteam.core.state import TaskPhase
 from codexteam.core.text import clean_line
-from codexteam.report.overview import RunOverview, task_word
+from codexteam.report.overview import UNREADABLE, RunOverview, UnreadableRun, task_word
 from codexteam.report.task_story import AttemptStory, TaskStory
 
 STATE_STYLES = {
@@ -23,6 +32,7 @@ STATE_STYLES = {
     "limit": "yellow",
     "not_green": "red",
     "landing_failed": "red",
+    UNREADABLE: "red",
     "cleaned": "dim",
 }
 _TASK_STYLES = {
@@ -58,7 +68,7 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
-def print_runs(console: Console, runs: Sequence[RunOverview], *, now_seconds: float) -> None:
+def print_runs(console: Console, runs: Sequence[RunOverview | UnreadableRun], *, now_seconds: float) -> None:
     """Print a line for each run."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("run", "state"):
@@ -67,12 +77,17 @@ def print_runs(console: Console, runs: Sequence[RunOverview], *, now_seconds: fl
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("goal", no_wrap=True, overflow="ellipsis", ratio=1 if console.is_terminal else None)
     for run in runs:
+        if isinstance(run, UnreadableRun):
+            word, done, spent = UNREADABLE, "-", "-"
+        else:
+            word, done = run.word, f"{run.merged}/{len(run.counted)}"
+            spent = cost(run.board.usd, run.board.unknown)
         table.add_row(
             foreign(run.record.run_id),
-            Text(run.word, style=STATE_STYLES.get(run.word, "")),
+            Text(word, style=STATE_STYLES.get(word, "")),
             age(now_seconds - run.record.created_at_seconds),
-            f"{run.merged}/{len(run.counted)}",
-            money(run.board.usd),
+            done,
+            spent,
             foreign(_one_line(run.record.goal)),
         )
     console.print(Ragged(table))
@@ -97,6 +112,8 @@ def print_status(console: Console, run: RunOverview, *, now_seconds: float, room
     )
     budget = f" of {run.board.budget}" if run.board.budget else ""
     _line(console, foreign(f"cost    {money(run.board.usd)}{budget}, {usage_words(run.board.usage)}"))
+    if unknown := unknown_words(run.board.unknown):
+        _line(console, Text(f"        {unknown}", style="yellow"))
     _tasks(console, run, room)
     if run.state.gates:
         line = Text("gates   ")
@@ -216,6 +233,8 @@ def _attempt(console: Console, attempt: AttemptStory) -> None:
         took = elapsed(attempt.ended_at_seconds - attempt.started_at_seconds)
         spent = f"{attempt.turns} turns, {money(attempt.usd)}, {usage_words(attempt.usage)}"
         _line(console, Text(f"  time    {began:%Y-%m-%d %H:%M:%S} UTC, {took}, {spent}"))
+    if unknown := unknown_words(attempt.unknown.bound):
+        _line(console, Text(f"          {unknown}", style="yellow"))
     for words in _receipt(attempt):
         _line(console, foreign(f"  agent   {words}"))
     for note in attempt.notes:

@@ -7,9 +7,19 @@ from rich.table import Table
 from rich.text import Text
 
 from codexteam.adapters.terminal.ragged import Ragged
-from codexteam.adapters.terminal.words import elapsed, foreign, money, next_answers, tokens, usage_words
+from codexteam.adapters.terminal.words import (
+    cost,
+    elapsed,
+    foreign,
+    money,
+    next_answers,
+    tokens,
+    unknown_words,
+    usage_words,
+)
 from codexteam.core.usage import Usage
 from codexteam.report.board import AgentRow, Board
+from codexteam.report.unknown_bills import Bound
 
 _COLOURS = {"green": "green", "not_green": "red", "limit": "yellow", "waiting": "yellow", "interrupted": "yellow"}
 _NAMES = {
@@ -56,9 +66,8 @@ def _parts(board: Board, *, wrap: bool) -> Iterable[RenderableType]:
         yield foreign(f"branch  {board.branch} at {board.commit[:12]}")
     yield Text(f"time    {elapsed(board.now_seconds - board.started_at_seconds)}")
     yield Text(f"cost    {money(board.usd)}, {usage_words(board.usage)}")
-    unknown = sum(agent.unknown_calls for agent in board.agents.values())
-    if unknown:
-        yield Text(f"        {unknown} calls whose usage the service did not say are not in it", style="yellow")
+    if unknown := unknown_words(board.unknown):
+        yield Text(f"        {unknown}", style="yellow")
     if board.agents:
         yield _costs(board)
 
@@ -93,15 +102,22 @@ def _costs(board: Board) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("        role", "model"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("agents", "input", "cached", "output", "cost"):
+    more = board.unknown.tokens
+    for name in ("agents", "input", "cached", "output", *(["at most more"] if more else []), "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for (role, model), agents in sorted(groups.items()):
         usage = sum((agent.usage for agent in agents), Usage())
         costs = [agent.usd for agent in agents]
         usd = None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs)
-        shown = "unknown" if usd is None else money(usd)
-        counts = (len(agents), usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
-        table.add_row(foreign(f"        {role}"), foreign(model), str(counts[0]), *map(tokens, counts[1:]), shown)
+        unknown = sum((agent.unknown.bound for agent in agents), Bound())
+        shown = "unknown" if usd is None else cost(usd, unknown)
+        counts = [
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.output_tokens,
+            *([unknown.tokens] if more else []),
+        ]
+        table.add_row(foreign(f"        {role}"), foreign(model), str(len(agents)), *map(tokens, counts), shown)
     return table
 
 

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from codexteam.core.text import clean_line
 from codexteam.core.usage import Usage
+from codexteam.report.unknown_bills import Bound
 
 
 def foreign(text: str, *, style: str = "") -> Text:
@@ -27,6 +28,31 @@ def money(usd: float | None) -> str:
     if usd is None:
         return "price unknown"
     return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.3f}"
+
+
+def cost(usd: float | None, unknown: Bound) -> str:
+    """Give what is known to be billed; where calls of unknown usage are, up to the most that it can be."""
+    if not unknown.calls or unknown.usd == 0:
+        return money(usd)
+    most = None if usd is None or unknown.usd is None else usd + unknown.usd
+    return money(usd) if most is None else f"{money(usd)} to {money(most)}"
+
+
+def token_span(count: int, unknown: Bound) -> str:
+    """Give tokens that are known to be billed; where calls of unknown usage are, up to the most that it can be."""
+    return f"{tokens(count)} to {tokens(count + unknown.tokens)}" if unknown.tokens else tokens(count)
+
+
+def unknown_words(unknown: Bound) -> str:
+    """Say what calls of unknown usage may have been billed; empty without any."""
+    if not unknown.calls:
+        return ""
+    calls = "1 call" if unknown.calls == 1 else f"{unknown.calls} calls"
+    said = f"{calls} whose usage the service did not say: not in it"
+    if not unknown.tokens:
+        return said  # an older codexteam did not write down what they count for
+    price = "" if unknown.usd is None else f" and {money(unknown.usd)}"
+    return f"{said}, at most {tokens(unknown.tokens)} tokens{price} more, which the budget counts"
 
 
 def elapsed(seconds: float) -> str:

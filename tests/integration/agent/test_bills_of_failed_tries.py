@@ -1,19 +1,25 @@
 """What failed tries of a call may cost: counted while the run goes on, and just the same after a resume."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from codexteam.adapters.responses.model import ResponsesModel
+from codexteam.agent.agent_events import AgentEvent, TryUnanswered, TurnAnswered
 from codexteam.agent.budget_gate import BudgetGate, restored_ledger
 from codexteam.agent.outcome import ModelGaveUp, OutOfBudget, Submitted
+from codexteam.agent.telling import fields_of, turn_fields, unanswered_fields
+from codexteam.app.catching_up import untold
 from codexteam.config.settings import ModelSettings
 from codexteam.core.budget import BudgetLimits, Ledger
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Price, Usage
 from codexteam.errors import ModelAccessError
+from codexteam.ports.reporter import RunEvent
+from codexteam.ports.store import RunRecord
+from codexteam.report.board import Board
 from tests.fakes.fast_clock import FastClock
 from tests.fakes.model_calls import KEY, provider
 from tests.scripted_api import (
@@ -30,7 +36,7 @@ from tests.scripted_api import (
     message,
 )
 from tests.scripted_api.wire import event
-from tests.unit.agent.agent_world import REPORT, RUN, AgentWorld
+from tests.unit.agent.agent_world import REPORT, RUN, AgentWorld, agent_key
 
 PRICE = Price(input_usd=1.0, output_usd=10.0)
 #: What every try that says its usage is billed for input, less than any request here can have.
@@ -94,10 +100,42 @@ class Bills:
         return _spent(self.world.gate.ledger)
 
     async def resume(self) -> tuple[int, float]:
-        """Count again from the store alone, as a resumed run does; give what that comes to."""
+        """Count again from the store alone, as a resumed run does; give what that comes to.
+
+        What users are shown comes to the same: as it was told, and as a sitting after a crash tells it.
+        """
+        told = [event for each in self.world.events if (event := _as_told(each)) is not None]
+        record = RunRecord(RUN, "goal", "base", "running", 1.0, {})
+        assert _shown(told) == self.spent()
+        for written in range(len(told) + 1):
+            rest = await untold(self.world.store, record, told[:written], self.world.prices)
+            assert _shown([*told[:written], *rest]) == self.spent()
+            assert rest == [] or written < len(told), "what was told is not told again"
         ledger = await restored_ledger(self.world.store, RUN, self.limits, self.world.prices)
         self.world.gate = BudgetGate(ledger, self.world.prices)
         return _spent(ledger)
+
+
+def _as_told(event: AgentEvent) -> RunEvent | None:
+    """Give what the run tells of an event of its only agent."""
+    agent = fields_of(agent_key(), "test-model")
+    match event:
+        case TurnAnswered(turn, usage, counted):
+            return RunEvent("agent.turn", 1.0, turn_fields(agent, turn, usage, PRICE, counted))
+        case TryUnanswered(turn, call, counted):
+            return RunEvent("agent.unanswered", 1.0, unanswered_fields(agent, turn, call, counted))
+        case _:
+            return None
+
+
+def _shown(events: Sequence[RunEvent]) -> tuple[int, float]:
+    """Give the most that users see as spent: what is known, and what calls of unknown usage count for."""
+    board = Board()
+    for told in events:
+        board.take(told)
+    assert board.usd is not None
+    assert board.unknown.usd is not None
+    return board.usage.total_tokens + board.unknown.tokens, round(board.usd + board.unknown.usd, 8)
 
 
 def _spent(ledger: Ledger) -> tuple[int, float]:

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.app.running import RunOptions, View, remembered, with_remembered
+from codexteam.app.command_lines import keep_line, lines_of, with_lines
+from codexteam.app.running import RunOptions, View, remembered
 from codexteam.app.start import find_ground
 from codexteam.config.load import load_layers, load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
+from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.store import RunRecord, Store
+from tests.fakes.memory_store import MemoryStore
 from tests.support_git import git
 
 #: As `run --budget 5usd --max-threads 3 -m gpt-a -c model_reasoning_effort=low --enable apps --disable goals`.
@@ -30,8 +34,8 @@ def now(tmp_path: Path) -> LoadRequest:
     return LoadRequest(cwd=tmp_path / "project", environment=environment, system_folder=tmp_path / "system")
 
 
-def resumed(now: LoadRequest, then: JSONObject, **said: object) -> Settings:
-    return load_settings(with_remembered(replace(now, **said), then))  # type: ignore[arg-type]  # fields by their names
+def resumed(now: LoadRequest, *then: JSONObject, **said: object) -> Settings:
+    return load_settings(with_lines(replace(now, **said), then))  # type: ignore[arg-type]  # fields by their names
 
 
 def test_no_flag_needs_repeating(now: LoadRequest) -> None:
@@ -67,7 +71,7 @@ def test_a_flag_of_now_counts_over_a_key_and_a_flag_of_then(now: LoadRequest) ->
 def test_a_feature_is_what_was_said_of_it_last(now: LoadRequest) -> None:
     then: JSONObject = {"enable": ["apps"], "disable": ["goals"]}
 
-    said = with_remembered(replace(now, enable=("goals",), overrides=("features.apps=false",)), then)
+    said = with_lines(replace(now, enable=("goals",), overrides=("features.apps=false",)), [then])
 
     assert load_layers(said).merged.table("features") == {"apps": False, "goals": True}
 
@@ -94,3 +98,49 @@ def test_a_command_line_comes_back_from_the_store_as_it_was(now: LoadRequest, tm
 
     assert settings.model == load_settings(begun).model
     assert settings.team == load_settings(begun).team
+
+
+RUN = RunId("20261121-0231-7f3a")
+
+
+async def goes_on(store: Store, now: LoadRequest, **said: object) -> Settings:
+    """Go on with a run as `resume` does."""
+    load = replace(now, **said)  # type: ignore[arg-type]  # fields by their names
+    record = RunRecord(RUN, "goal", "base", "running", 1.0, THEN)
+    settings = load_settings(with_lines(load, await lines_of(store, record)))
+    await keep_line(store, RUN, load)
+    return settings
+
+
+async def test_what_one_resume_is_told_holds_for_those_after_it_until_something_newer_is_said(now: LoadRequest) -> None:
+    store = MemoryStore()
+    await goes_on(store, now, flags={"codexteam.budget.run_usd": 7.0}, model="gpt-b")
+
+    second = await goes_on(store, now)
+    assert (second.team.budget.run_usd, second.model.model, second.team.limits.max_threads) == (7.0, "gpt-b", 3)
+
+    await goes_on(store, now, overrides=("codexteam.budget.run_usd=2",))
+    fourth = await goes_on(store, now, flags={"codexteam.limits.max_threads": 9})
+    assert (fourth.team.budget.run_usd, fourth.model.model, fourth.team.limits.max_threads) == (2, "gpt-b", 9)
+    assert await goes_on(store, now) == fourth
+
+
+async def test_a_profile_and_a_local_model_that_a_resume_names_hold_too(now: LoadRequest, tmp_path: Path) -> None:
+    (tmp_path / "home" / "work.config.toml").write_text("[codexteam.limits]\nmax_rounds = 2\n")
+    store = MemoryStore()
+    await goes_on(store, now, profile="work", oss=True)
+    await goes_on(store, now, flags={"oss_provider": "lmstudio"})
+
+    settings = await goes_on(store, now)
+
+    assert settings.team.limits.max_rounds == 2
+    assert (settings.model.provider_id, settings.model.model) == ("lmstudio", "openai/gpt-oss-20b")
+
+
+async def test_a_resume_that_says_nothing_new_leaves_nothing(now: LoadRequest) -> None:
+    store, record = MemoryStore(), RunRecord(RUN, "goal", "base", "running", 1.0, THEN)
+    for _ in range(3):
+        await goes_on(store, now)
+        await goes_on(store, now, flags={"codexteam.budget.run_usd": 7.0})
+
+    assert len(await lines_of(store, record)) == 2

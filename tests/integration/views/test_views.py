@@ -2,13 +2,16 @@
 
 import json
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from codexteam.adapters.lock import RepositoryLock
 from codexteam.adapters.store.sqlite_store import SqliteStore
+from codexteam.core.codec import SCHEMA_VERSION
 from codexteam.core.json_types import JSONObject
 from tests.integration.views.conftest import (
     AT,
@@ -68,6 +71,51 @@ def test_runs_in_json_end_with_a_terminal_record(two_runs: Project, cli: Cli) ->
     assert records[0]["waiting"] == ["question.T1.1"]
     assert records[0]["usage"]["cached_input_tokens"] == 800
     assert records[-1] == {"type": "runs.completed", "count": 1, "older": 1}
+
+
+def newer(project: Project, run: str) -> None:
+    """Leave a run as a newer codexteam would."""
+    with closing(sqlite3.connect(project.state / "state.sqlite", isolation_level=None)) as database:
+        database.execute("UPDATE checkpoint SET state = json_set(state, '$.schema', 99) WHERE run_id = ?", (run,))
+
+
+def test_a_run_of_a_newer_version_hides_no_other(two_runs: Project, cli: Cli, tmp_path: Path) -> None:
+    newer(two_runs, OLD)
+    why = (
+        f"run {OLD} cannot be read: state: checkpoint of schema 99; this version reads up to {SCHEMA_VERSION}; "
+        "resume with the codexteam that wrote it, or a newer one"
+    )
+
+    listed = cli("runs")
+
+    assert (listed.code, listed.err) == (0, f"{why}\n")
+    first, second = listed.out.splitlines()[1:]
+    assert first.split()[:2] == [NEW, "waiting"]
+    assert second.split()[:2] == [OLD, "unreadable"]
+    assert second.split()[3:] == ["-", "-", "Add", "CSV", "import"]
+    record = json.loads(cli("runs", "--json").out.splitlines()[1])
+    assert (record["run"], record["state"]) == (OLD, "unreadable")
+    assert record["hint"] == "resume with the codexteam that wrote it, or a newer one"
+    for words in (("salvage",), ("clean",), ("salvage", "--export", str(tmp_path / "out"))):
+        done = cli(*words)
+        assert why in done.err, words
+        assert done.code == (6 if "--export" in words else 0), words
+    assert "nothing: it cannot be read" in cli("clean", "--dry-run").out
+    assert cli("status", NEW).code == 0
+    for name in ("status", "clean", "salvage", "resume"):
+        assert cli(name, OLD).code == 6, name
+
+
+def test_a_waiting_run_of_a_newer_version_hides_no_other_question(two_runs: Project, cli: Cli) -> None:
+    third = "20261122-1000-cccc"
+    two_runs.record(third, waiting_world().history, state="waiting")
+    newer(two_runs, third)
+
+    done = cli("inbox")
+
+    assert done.code == 0
+    assert "question.T1.1" in done.out
+    assert f"run {third} cannot be read" in done.err
 
 
 @pytest.mark.parametrize("name", ["runs", "inbox"])

@@ -490,6 +490,79 @@ def test_what_a_user_says_to_a_plan_outlives_a_spent_budget_and_the_same_planner
     assert world.state.in_flight == asked == {"plan.2": MakePlan(2, "The user says: use sqlite")}
 
 
+def planned(world: World, *questions: str) -> str:
+    """Let the planner plan, once more; give what it was told."""
+    [effect] = world.state.in_flight.values()
+    assert isinstance(effect, MakePlan)
+    world.send(Planned(Plan("goal", tasks=() if questions else tasks("T1"), questions=questions)))
+    return effect.feedback
+
+
+def correct(world: World, item: str, text: str) -> None:
+    world.finished = None
+    world.send(Answered(item, text, approved=item != "plan"))
+    if not world.state.in_flight:
+        world.send(Continued())
+
+
+def test_a_planner_is_told_all_that_the_user_said_so_far_in_order() -> None:
+    world = World((), Rules(approve=("plan",), scout=False))
+    world.send(RunStarted())
+    world.send(world.answer(world.state.in_flight["prepare"]))
+    planned(world, "Which database?")
+    correct(world, "plan-questions", "sqlite")
+    told = [planned(world)]
+    for text in ("one table only", "and no ORM"):
+        correct(world, "plan", text)
+        told.append(planned(world))
+
+    answer = "The user says: sqlite\n(to your questions: Which database?)"
+    assert told == [
+        answer,
+        f"{answer}\n\nThe user says: one table only",
+        f"{answer}\n\nThe user says: one table only\n\nThe user says: and no ORM",
+    ]
+
+    world.send(Answered("plan", "", approved=False))
+    world.finished = None
+    world.send(Continued())
+    correct(world, "plan", "after all")
+    assert planned(world) == f"{told[-1]}\n\nThe user says: after all", "a plan that is declined takes nothing back"
+
+
+def test_what_a_planner_is_told_is_bounded_and_the_newest_is_in_it() -> None:
+    world = World((), Rules(approve=("plan",), scout=False))
+    world.send(RunStarted())
+    world.send(world.answer(world.state.in_flight["prepare"]))
+    told = planned(world)
+    for number in range(30):
+        correct(world, "plan", f"{number} " + "x" * 2_000)
+        told = planned(world)
+    correct(world, "plan", "y" * 100_000)
+    longest = planned(world)
+
+    assert len(told) < 25_000
+    assert "The user says: 29 x" in told
+    assert "The user says: 20 x" in told
+    assert "The user says: 3 x" not in told
+    assert longest.endswith("[76015 characters left out]")
+    assert len(longest) < 25_000
+
+
+def test_a_correction_that_an_older_version_kept_alone_comes_first() -> None:
+    world = World((), Rules(approve=("plan",), scout=False))
+    world.send(RunStarted())
+    world.send(world.answer(world.state.in_flight["prepare"]))
+    planned(world)
+    correct(world, "plan", "use sqlite")
+    planned(world)
+    world.state = replace(world.state, plan_corrections=())
+
+    correct(world, "plan", "one table")
+
+    assert planned(world) == "The user says: use sqlite\n\nThe user says: one table"
+
+
 def test_what_a_user_says_to_a_plan_outlives_one_that_does_not_hold() -> None:
     world = corrected()
 

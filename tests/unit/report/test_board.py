@@ -13,6 +13,7 @@ from codexteam.core.story import KINDS
 from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.board import Board, describe
+from codexteam.report.unknown_bills import Bound
 
 HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/bold]\u202e"
 
@@ -151,6 +152,41 @@ def test_the_last_screen_says_result_cost_and_what_to_type_next(board: Board, wi
     assert "\x1b" not in text
 
 
+def counted(tokens: int, usd: float | None) -> JSONObject:
+    return {"tokens": tokens, "usd": usd, "credits": None}
+
+
+def test_what_calls_of_unknown_usage_may_cost_stands_beside_what_is_known(board: Board) -> None:
+    again: JSONObject = {**agent(), "turn": 3, "call": "implement"}
+    for kind, fields in (
+        ("agent.unanswered", {**again, "counted": counted(10_000, 0.5)}),
+        ("agent.unanswered", {**again, "counted": counted(15_000, 0.75)}),  # with the one before
+        ("agent.turn", {**agent(), "turn": 3, "usage": None, "usd": None, "counted": counted(5_000, 0.25)}),
+        ("agent.started", agent()),  # it goes on in a later sitting
+    ):
+        board.take(RunEvent(kind, 1_795_000_100.0, fields))
+
+    row = board.agents["implementer T1.1"]
+    assert row.unknown.bound == board.unknown == Bound(2, 20_000, 1.0)
+    assert (board.usd, board.usage.total_tokens) == (0.75, 3_150)
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    with console.capture() as capture:
+        print_summary(console, board, folder="/somewhere")
+    text = capture.get()
+    assert "2 calls whose usage the service did not say: not in it, at most 20.0k tokens and $1.00 more" in text
+    assert "$0.750 to $1.75" in text
+    assert "3.1k to 23.1k tokens" in shown(board, width=120)
+
+
+def test_a_call_that_is_asked_again_is_shown_as_such_whatever_it_may_cost(board: Board) -> None:
+    board.take(
+        RunEvent("agent.waiting", 1_795_000_100.0, {**agent(), "reason": "reset", "wait_seconds": 5, "tries": 2})
+    )
+    board.take(RunEvent("agent.unanswered", 1_795_000_100.0, {**agent(), "turn": 3, "call": "implement"}))
+
+    assert [row.tries for row in board.retrying] == [2]
+
+
 def test_every_decision_is_told_in_words_or_left_out_on_purpose() -> None:
     silent = {kind for kind in KINDS if not describe(RunEvent(kind, 0.0, {}))}
 
@@ -160,7 +196,6 @@ def test_every_decision_is_told_in_words_or_left_out_on_purpose() -> None:
         "task.merging",
         "task.unblocked",
         "finding.noted",
-        "documentation.completed",
         "release.completed",
         "branch.landing",
     }
