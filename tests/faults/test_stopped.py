@@ -34,7 +34,7 @@ def test_a_run_that_is_stopped_and_goes_on_loses_nothing_and_asks_nothing_twice(
     with machine(tmp_path, _slowly) as (world, api):
         before, tree = fingerprint(world), expected_tree(world)
         seen = []
-        with world.start(*_SHORT_PATIENCE, "run", twelve_tasks.GOAL, "--json") as process:
+        with world.start_near(*_SHORT_PATIENCE, "run", twelve_tasks.GOAL, "--json") as process:
             try:
                 assert process.stdout is not None
                 for number, _ in enumerate(process.stdout, start=1):
