@@ -66,7 +66,7 @@ def run_demo(
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=300,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -102,7 +102,7 @@ def test_a_demo_that_fails_says_where_it_left_all(world: World) -> None:
 
 @pytest.mark.slow
 @pytest.mark.bubblewrap
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_demo_that_is_interrupted_says_how_to_go_on_with_it(world: World) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "codexteam", "demo"],

@@ -148,7 +148,7 @@ class World:
 def _ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Wait for the end; a command that hangs is killed, and fails its test alone."""
     try:
-        return process.communicate(timeout=170)
+        return process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

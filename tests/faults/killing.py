@@ -23,7 +23,7 @@ from tests.scripted_api.script import Call, Played
 
 #: More sittings than this for one run means that it does not get on.
 _MAX_SITTINGS = 200
-_SITTING_SECONDS = 150.0
+_SITTING_SECONDS = 300.0
 #: Exit code of a sitting that ends because a person has to answer.
 _WAITS = 5
 

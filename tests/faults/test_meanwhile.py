@@ -12,7 +12,7 @@ from tests.faults import twelve_tasks
 from tests.faults.killing import HeldBack, expected_tree, machine
 from tests.faults.table import LONG
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def _user_git(world: World, *arguments: str) -> None:
@@ -79,7 +79,7 @@ def _run_and_meddle(world: World, held: HeldBack, meddle: Callable[[World], None
                 if number == lines:
                     meddle(world)
                     held.may_end.set()
-            _, err = process.communicate(timeout=150)
+            _, err = process.communicate(timeout=300)
         finally:
             held.may_end.set()
             process.kill()

@@ -20,7 +20,7 @@ from tests.faults.killing import expected_tree, machine
 from tests.scripted_api import ScriptedApi
 from tests.scripted_api.script import Call, Played, function_call
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: How long the agent of T4 sleeps at first: until it is killed, or its sandbox is. Nobody else sleeps for just as long.
 _LONG_NAP = f"60.0625{os.getpid()}"
@@ -128,7 +128,7 @@ def test_a_sandbox_that_loses_a_process_is_made_anew_and_the_run_ends_green(tmp_
         run = _start(world)
         line = _wait_for(run, lambda: [pid for napper in _nappers() for pid in _line_of(napper, run.pid)])
         os.kill(_PARTS[part](line), signal.SIGKILL)
-        out, err = run.communicate(timeout=150)
+        out, err = run.communicate(timeout=300)
         assert run.returncode == 0, out + err
         _check(world, api, before, tree, kills=1)
 
@@ -140,7 +140,7 @@ def test_a_whole_process_group_that_is_killed_leaves_a_run_that_goes_on(tmp_path
         run = _start(world)
         _wait_for(run, lambda: [pid for napper in _nappers() for pid in _line_of(napper, run.pid)])
         os.killpg(run.pid, signal.SIGKILL)
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
         again = world.run("resume", **_CANARY)
         assert again.code == 0, again.out + again.err
         _check(world, api, before, tree, kills=1)
@@ -163,7 +163,7 @@ def test_containers_that_are_killed_are_made_anew_and_the_run_ends_green(tmp_pat
         _wait_for(run, lambda: list(_nappers()))
         killed = _containers(world, what)
         subprocess.run(["docker", "kill", *killed], capture_output=True, check=False)
-        out, err = run.communicate(timeout=200)
+        out, err = run.communicate(timeout=300)
         if run.returncode:
             again = world.run("resume", **_CANARY)
             assert again.code == 0, out + err + again.out + again.err

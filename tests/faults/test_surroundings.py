@@ -19,7 +19,7 @@ from tests.faults.table import LONG
 from tests.scripted_api import Drop, HttpError, Raw, Reset, Stall
 from tests.scripted_api.script import Call, Fault, Played, Reply, message
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 _CANARY = {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
 

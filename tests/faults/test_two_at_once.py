@@ -12,7 +12,7 @@ from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, violations
 from tests.faults.killing import HeldBack, expected_tree, machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def _meanwhile(world: World, held: HeldBack, lines: int, act: Callable[[], None]) -> tuple[int, str]:
@@ -24,7 +24,7 @@ def _meanwhile(world: World, held: HeldBack, lines: int, act: Callable[[], None]
                 if number == lines:
                     act()
                     held.may_end.set()
-            _, err = process.communicate(timeout=150)
+            _, err = process.communicate(timeout=300)
         finally:
             held.may_end.set()
             process.kill()
@@ -78,7 +78,7 @@ def test_of_two_runs_that_are_started_in_the_same_moment_one_works(tmp_path: Pat
         tree = expected_tree(world)
         both = [world.start("run", twelve_tasks.GOAL) for _ in range(2)]
         try:
-            ended = [(*process.communicate(timeout=150), process.returncode) for process in both]
+            ended = [(*process.communicate(timeout=300), process.returncode) for process in both]
         finally:
             for process in both:
                 process.kill()
