@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import errno
 import os
+import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -420,6 +422,29 @@ async def test_one_who_cannot_take_output_ends_its_own_command_alone(start: Star
     async with asyncio.timeout(30):
         while is_alive(int((tmp_path / "work" / "pid").read_text())):
             await asyncio.sleep(0.02)
+
+
+_LATE = """
+import os, time
+from codexteam.adapters.sandbox_server import Running, Server
+server, run = Server({"workspace": ".", "private": "private"}), Running(1, {}, 0)
+out, written = os.pipe()
+os.write(written, b"the last words")
+os.close(written)
+server.adopt(run, out, -1)
+# it ended, the host was slow to take what it had said before, and then the machine stood still
+run.status, run.drain_until = 0, time.monotonic() - 1
+server.check_deadlines()
+"""
+
+
+def test_what_a_command_has_written_is_read_however_late_it_is_looked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LATE], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=True
+    )
+    head, body = struct.unpack(">II", done.stdout[:8])
+    assert done.stdout[8 + head :] == b"the last words"
+    assert body == len(b"the last words")
 
 
 async def test_a_broken_pack_is_one_clean_error(start: Start, tmp_path: Path) -> None:
