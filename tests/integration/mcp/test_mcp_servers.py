@@ -106,7 +106,7 @@ async def test_enabled_and_disabled_tools_are_honoured() -> None:
 
 async def test_each_way_to_fail_is_told_with_what_the_server_said() -> None:
     silent = _script("silent", "import time; time.sleep(60)", startup_timeout_seconds=0.5)
-    crash = _script("crash", "import sys; sys.exit('no \\x1b[31mlicence')")
+    crash = _script("crash", "import sys; sys.exit('no \\x1b[31mlicence')", startup_timeout_seconds=60)
     noise = _script(
         "noise", "print('hello\\n{}', flush=True); import time; time.sleep(60)", startup_timeout_seconds=0.5
     )
