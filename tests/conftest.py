@@ -8,6 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+#: A property is not about time: what takes long on a busy machine, or is slow to make up, is right all the same. What is
+#: tried is the same each time; new inputs are what the fuzz targets are for.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 #: What a marked test needs, and whether it is there.
 _CHOICES = ("auto", "require", "off")

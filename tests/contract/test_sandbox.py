@@ -248,8 +248,9 @@ async def test_a_deadline_kills_the_whole_tree(bench: Bench) -> None:
     sandbox = await bench.start()
     line = "env -i setsid -f sleep 987; (setsid sleep 987 &); sleep 987 & (trap '' TERM; sleep 987) & wait"
     assert (await sandbox.run(sh(line, timeout_seconds=0.5))).timed_out
-    left = await sandbox.run(sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
-    assert b"sleep 987" not in left.output
+    async with asyncio.timeout(30):  # what was killed is gone when it is next given a processor
+        while b"sleep 987" in (await sandbox.run(sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))).output:
+            pass
 
 
 async def test_what_a_command_leaves_is_ended_and_said(bench: Bench) -> None:
@@ -306,7 +307,7 @@ async def test_cancelling_a_command_kills_it(bench: Bench) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while b"sleep\0985" in (await sandbox.run(sh("cat /proc/[0-9]*/cmdline"))).output:
             pass
 

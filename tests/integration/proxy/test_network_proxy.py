@@ -3,9 +3,8 @@
 import ast
 import asyncio
 import json
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from codexteam.adapters import network_relay
 from codexteam.adapters.network_policy import ProxyPolicy
 from codexteam.adapters.network_proxy import Proxy, serve_unix
 from codexteam.core.json_types import JSONObject
+from tests.scripted_api.server import kept_port
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 
@@ -252,7 +252,6 @@ def test_the_relay_is_written_for_the_interpreters_of_old_images() -> None:
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def free_port() -> Iterator[int]:
+    with kept_port() as kept:
+        yield int(kept.getsockname()[1])

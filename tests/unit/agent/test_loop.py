@@ -393,7 +393,7 @@ async def test_time_runs_out_in_the_middle_of_a_command(tmp_path: Path) -> None:
             killed.append(line_of(command))
         raise AssertionError("it waits for ever")
 
-    world = AgentWorld(tmp_path, playing([run_line("sleep infinity")]), FakeEngine(otherwise=hang), max_seconds=0.05)
+    world = AgentWorld(tmp_path, playing([run_line("sleep infinity")]), FakeEngine(otherwise=hang), max_seconds=1.0)
     outcome = await world.work()
     assert isinstance(outcome, OutOfTime)
     assert outcome.effort.turns == 1
@@ -401,7 +401,7 @@ async def test_time_runs_out_in_the_middle_of_a_command(tmp_path: Path) -> None:
 
 
 async def test_time_runs_out_in_the_middle_of_an_answer(tmp_path: Path) -> None:
-    world = AgentWorld(tmp_path, playing(Held([said(REPORT)], asyncio.Event())), max_seconds=0.05)
+    world = AgentWorld(tmp_path, playing(Held([said(REPORT)], asyncio.Event())), max_seconds=1.0)
     assert isinstance(await world.work(), OutOfTime)
     # whether the provider bills it is unknown: it stays counted
     assert world.gate.ledger.lost(CallKey(world.key, 1, world.key.purpose)) != Amount()
