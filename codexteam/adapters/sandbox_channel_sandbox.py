@@ -113,6 +113,10 @@ class ChannelSandbox:
                 await self._emptied()
             except GitInSandboxError as error:
                 raise SandboxLost(f"the work in {self._facts.name} cannot be taken out: {clean(str(error))}") from error
+            except OSError as error:
+                if error.filename is not None:  # the host's disk
+                    raise
+                raise ValueError(f"in the sandbox, {clean(error.strerror or str(error))}") from error
         raise self._again_lost()
 
     async def close(self) -> None:
