@@ -106,6 +106,7 @@ def error_of(header: JSONObject) -> _Failure:
         case "permission":
             return PermissionError(message)
         case "os":
+            # no `filename`: that is what tells an error of the host's disk from one in the sandbox
             return OSError(int(str(header.get("errno") or 0)), message)
         case _:
             return GitInSandboxError(message)

@@ -87,7 +87,7 @@ class ChannelSandbox:
             except ChannelClosedError:
                 continue
             except OSError as error:  # the agent may have taken its rights away, or made its name up
-                raise ValueError(f"{clean(path)} cannot be read: {clean(error.strerror or str(error))}") from error
+                raise ValueError(f"it cannot be read: {clean(error.strerror or str(error))}") from error
         raise self._again_lost()
 
     async def write_file(self, path: str, data: bytes | None, *, executable: bool | None = None) -> None:
@@ -115,6 +115,10 @@ class ChannelSandbox:
                 await self._emptied()
             except GitInSandboxError as error:
                 raise SandboxLost(f"the work in {self._facts.name} cannot be taken out: {clean(str(error))}") from error
+            except OSError as error:
+                if error.filename is not None:  # the host's disk
+                    raise
+                raise ValueError(f"in the sandbox, {clean(error.strerror or str(error))}") from error
         raise self._again_lost()
 
     async def close(self) -> None:

@@ -130,15 +130,24 @@ class Refused(Exception):
         self.kind = kind
 
 
-def refusal(error: BaseException) -> Json:
-    """Give the error reply for an exception."""
+def refusal(error: BaseException, path: str = "") -> Json:
+    """Give the error reply for an exception; `path` is what the request was about."""
     if isinstance(error, Refused):
         return {"kind": "error", "error": error.kind, "message": str(error)}
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
-        return {"kind": "error", "error": "permission", "message": str(error)}
     if isinstance(error, OSError):
-        return {"kind": "error", "error": "os", "message": str(error), "errno": error.errno}
+        denied = isinstance(error, PermissionError) or error.errno == errno.EROFS
+        kind = "permission" if denied else "os"
+        return {"kind": "error", "error": kind, "message": named(error, path), "errno": error.errno}
     return {"kind": "error", "error": "internal", "message": f"{type(error).__name__}: {error}"}
+
+
+def named(error: OSError, path: str) -> str:
+    """Say what is wrong and with which file: the one that was asked for, else the one that the system names."""
+    where = path or error.filename or ""
+    if isinstance(where, bytes):
+        where = os.fsdecode(where)
+    what = error.strerror or str(error)
+    return f"{where}: {what}" if where else what
 
 
 # Processes ------------------------------------------------------------------------------------------------------------
@@ -886,7 +895,7 @@ class Server:
             try:
                 self.handle(header, payload)
             except Exception as error:  # whatever it was, the others go on
-                self.send(dict(refusal(error), id=header.get("id")))
+                self.send(dict(refusal(error, header.get("path", "")), id=header.get("id")))
 
     def send(self, header: Json, body: bytes = b"") -> None:
         head = json.dumps(header).encode("ascii")

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from codexteam.adapters.events_file import EventsFile
-from codexteam.agent.budget_gate import UNKNOWN_MODEL
-from codexteam.agent.call_record import open_amount, recorded
+from codexteam.agent.call_record import recorded
 from codexteam.agent.telling import fields_of, turn_fields, unanswered_fields
 from codexteam.app.history import read_events
-from codexteam.app.looking import events_path
+from codexteam.app.looking import events_path, open_calls_told
 from codexteam.app.sitting import Sitting, secret_values
 from codexteam.core.codec import decode_event, decode_state
 from codexteam.core.json_types import JSONObject
@@ -84,16 +83,18 @@ async def _unanswered(store: Store, record: RunRecord, lines: Sequence[RunEvent]
     """Give what tries without an answer count for, as a restored budget counts them; that of a killed one is new."""
     told = {_call(line.fields): line.fields.get("counted") for line in lines if line.kind == "agent.unanswered"}
     at = lines[-1].at_seconds if lines else record.created_at_seconds
-    found = [
-        (answer.key, made.model, made.lost)
-        for answer in await store.answers(record.run_id)
-        if (made := recorded(answer.answer)).lost.tokens
+    events = [
+        RunEvent(
+            "agent.unanswered",
+            at,
+            unanswered_fields(fields_of(key.agent, made.model), key.turn, key.purpose, made.lost),
+        )
+        for key, made in [(answer.key, recorded(answer.answer)) for answer in await store.answers(record.run_id)]
+        if made.lost.tokens
     ]
-    found += [(call.key, UNKNOWN_MODEL, open_amount(call)) for call in await store.open_calls(record.run_id)]
-    for key, model, amount in found:
-        fields = unanswered_fields(fields_of(key.agent, model), key.turn, key.purpose, amount)
-        if told.get(_call(fields)) != fields["counted"]:
-            yield RunEvent("agent.unanswered", at, fields)
+    for event in [*events, *await open_calls_told(store, record, at_seconds=at)]:
+        if told.get(_call(event.fields)) != event.fields["counted"]:
+            yield event
 
 
 def _call(fields: JSONObject) -> tuple[str, str, str]:

@@ -5,12 +5,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from codexteam.agent.budget_gate import UNKNOWN_MODEL
+from codexteam.agent.call_record import open_amount
+from codexteam.agent.telling import fields_of, unanswered_fields
 from codexteam.app.history import read_events
 from codexteam.app.start import Ground, find_ground, pick_run
 from codexteam.core.ids import RunId
 from codexteam.core.state import Rules, RunState
 from codexteam.driver.loop import load_state
 from codexteam.errors import StoreError, UsageError
+from codexteam.ports.reporter import RunEvent
 from codexteam.ports.store import RunRecord, Store
 from codexteam.report.board import Board
 from codexteam.report.overview import RunOverview, UnreadableRun
@@ -74,8 +78,24 @@ async def overview(ground: Ground, store: Store, record: RunRecord, *, live: boo
     board = Board()
     for event in read_events(events_path(ground, record.run_id)):
         board.take(event)
+    for event in [] if live else await open_calls_told(store, record, at_seconds=board.now_seconds):
+        board.take(event)
     sittings = tuple(await store.sittings(record.run_id))
     return RunOverview(record, await state_of(store, record), board, live, sittings)
+
+
+async def open_calls_told(store: Store, record: RunRecord, *, at_seconds: float) -> list[RunEvent]:
+    """Tell what calls without an answer count for, of a run that nobody drives: those of a killed process are not told."""
+    return [
+        RunEvent(
+            "agent.unanswered",
+            at_seconds,
+            unanswered_fields(
+                fields_of(call.key.agent, UNKNOWN_MODEL), call.key.turn, call.key.purpose, open_amount(call)
+            ),
+        )
+        for call in await store.open_calls(record.run_id)
+    ]
 
 
 async def overview_or_why(

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from codexteam.adapters.clock import SystemClock
 from codexteam.app.history import read_events
-from codexteam.app.looking import Where, events_path, live_run, overview_or_why, picked, reading_store, state_of
+from codexteam.app.looking import (
+    Where,
+    events_path,
+    live_run,
+    open_calls_told,
+    overview_or_why,
+    picked,
+    reading_store,
+    state_of,
+)
 from codexteam.app.output import Output
 from codexteam.app.start import CLEANED, Ground, pick_run
 from codexteam.core.ids import TaskId
@@ -101,14 +110,18 @@ async def _story(where: Where, name: str, run: str | None) -> TaskStory:
         record = await pick_run(store, run)
         state = await state_of(store, record)
         known = task_of(state, name)
+        events = list(read_events(events_path(ground, record.run_id)))
+        live = live_run(ground) == record.run_id
+        if not live:
+            events += await open_calls_told(store, record, at_seconds=events[-1].at_seconds if events else 0.0)
         story = task_story(
             known,
             state,
-            read_events(events_path(ground, record.run_id)),
+            events,
             accepted=dict(await store.list(f"{record.run_id}/accepted")),
             receipts=dict(await store.list(f"{record.run_id}/receipts")),
             merged_as=await merged_as(store, record, known.task.id),
-            live=live_run(ground) == record.run_id,
+            live=live,
         )
     folder = ground.run_folder(record.run_id) / "tasks" / known.task.id
     return replace(story, attempts=tuple(_with_folder(attempt, folder) for attempt in story.attempts))

@@ -175,6 +175,7 @@ class Sandbox(Protocol):
         Raises:
             ValueError: the path lies outside the workspace, links followed, or names a folder.
             PermissionError: the sandbox is read-only.
+            OSError: the system inside does not take it; says of which file, and has no `filename`.
         """
         ...
 
@@ -186,7 +187,7 @@ class Sandbox(Protocol):
 
         Raises:
             SandboxLost: the sandbox went away.
-            ValueError: the pack is larger than the sandbox's limits allow.
+            ValueError: the pack is larger than the sandbox's limits allow, or the sandbox's own disk does not take it.
             OSError: the host's disk does not take the file; the sandbox goes on.
         """
         ...

@@ -19,7 +19,17 @@ from codexteam.adapters.sandbox_channel_protocol import (
     server_settings,
     server_source,
 )
-from codexteam.ports.sandbox import Command
+from codexteam.adapters.sandbox_channel_sandbox import ChannelSandbox
+from codexteam.agent.patch import apply_patch
+from codexteam.agent.tools.files import ViewImage
+from codexteam.agent.tools.tool import ToolProblem
+from codexteam.agent.tools.workplace import ToolLimits, Workplace
+from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode
+from codexteam.core.ids import AgentKey, Purpose, RunId
+from codexteam.core.redaction import Redactor
+from codexteam.errors import SandboxLost
+from codexteam.ports.sandbox import BaseSource, Command, SandboxFacts, SandboxSpec
+from tests.fakes.fake_clock import FakeClock
 from tests.support_base_source import base_source, commit_all, make_repository, unpack_snapshot
 from tests.support_processes import is_alive, wait_for_end
 
@@ -461,3 +471,90 @@ async def test_a_broken_pack_is_one_clean_error(start: Start, tmp_path: Path) ->
     with pytest.raises(GitInSandboxError):
         await channel.job("root", {"commit": "0" * 40}, source=tmp_path / "bad.tar")
     assert (await channel.run(sh("echo alive", tmp_path), ENV)).ok
+
+
+#: Longer than any file system takes.
+LONG = "x" * 300
+
+
+def sandbox_of(channel: Channel, base: BaseSource) -> ChannelSandbox:
+    """A sandbox over a server that is never started again."""
+
+    async def nothing() -> None:
+        return None
+
+    async def gone() -> Channel:
+        raise SandboxLost("gone")
+
+    key = AgentKey(RunId("20261121-0231-7f3a"), "implementer", Purpose.IMPLEMENT, "T1", 1)
+    mode, network = SandboxMode.WORKSPACE_WRITE, NetworkPolicy()
+    return ChannelSandbox(
+        facts=SandboxFacts("bare", "bare-1", "none", mode, network),
+        spec=SandboxSpec(key, base, mode, network, SandboxLimits()),
+        environment=ENV,
+        channel=channel,
+        respawn=gone,
+        shut=nothing,
+    )
+
+
+async def test_what_the_system_refuses_is_said_with_the_file_and_is_no_error_of_the_hosts_disk(start: Start) -> None:
+    channel = await start()
+
+    refused = []
+    with pytest.raises(OSError, match="File name too long") as raised:
+        await channel.read_file(LONG, limit_bytes=9)
+    refused.append(raised.value)
+    with pytest.raises(OSError, match="File name too long") as raised:
+        await channel.write_file(LONG, b"1", executable=None)
+    refused.append(raised.value)
+
+    assert {error.strerror for error in refused} == {f"{LONG}: File name too long"}
+    assert {(error.errno, error.filename) for error in refused} == {(errno.ENAMETOOLONG, None)}
+    assert channel.closed is None
+
+
+async def test_a_file_that_the_system_refuses_is_a_problem_for_the_model_and_not_for_the_run(
+    start: Start, tmp_path: Path
+) -> None:
+    sandbox = sandbox_of(await start(), base_source(_one_file(tmp_path), tmp_path / "state"))
+
+    with pytest.raises(ToolProblem, match="File name too long"):
+        await apply_patch(f"*** Begin Patch\n*** Add File: {LONG}\n+1\n*** End Patch", sandbox)
+    starting: asyncio.Future[ChannelSandbox] = asyncio.get_running_loop().create_future()
+    starting.set_result(sandbox)
+    place = Workplace(
+        starting,  # type: ignore[arg-type]  # a future of one kind of sandbox
+        SandboxMode.WORKSPACE_WRITE,
+        tmp_path,
+        FakeClock(),
+        ToolLimits(),
+        Redactor(),
+    )
+    with pytest.raises(ToolProblem, match=f"^{LONG} cannot be shown: {LONG}: File name too long$"):
+        await ViewImage(place).call(f'{{"path": "{LONG}"}}', call_id="1")
+
+
+def _one_file(tmp_path: Path) -> Path:
+    make_repository(tmp_path / "repository", {"a": b"1\n"})
+    return tmp_path / "repository"
+
+
+async def test_work_that_the_sandboxs_own_disk_does_not_take_is_told_by_its_file_and_the_sandbox_goes_on(
+    start: Start, tmp_path: Path
+) -> None:
+    repository = _one_file(tmp_path)
+    base = base_source(repository, tmp_path / "state")
+    channel = await start()
+    await channel.populate(base, root=True)
+    await channel.run(sh("echo 2 >b", tmp_path), ENV)
+    (tmp_path / "private").rename(tmp_path / "away")
+    (tmp_path / "private").write_text("no folder")
+    sandbox = sandbox_of(channel, base)
+
+    with pytest.raises(ValueError, match=f"^in the sandbox, {tmp_path}/private/?.*: Not a directory$"):
+        await sandbox.snapshot(tmp_path / "work.pack")
+
+    (tmp_path / "private").unlink()
+    (tmp_path / "away").rename(tmp_path / "private")
+    assert await sandbox.snapshot(tmp_path / "work.pack") is not None

@@ -1,5 +1,6 @@
 """`runs`, `status`, `show`, `logs`, `events` over a real state file: read only, for people and for programs."""
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -12,7 +13,9 @@ import pytest
 from codexteam.adapters.lock import RepositoryLock
 from codexteam.adapters.store.sqlite_store import SqliteStore
 from codexteam.core.codec import SCHEMA_VERSION
+from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.store import OpenCall
 from tests.integration.views.conftest import (
     AT,
     Cli,
@@ -410,3 +413,24 @@ def test_inbox_shows_every_question_of_runs_that_are_not_over(project: Project, 
         "plan",
         None,
     ]
+
+
+def test_a_call_that_died_with_its_process_may_cost_what_was_set_aside_for_it(two_runs: Project, cli: Cli) -> None:
+    agent = AgentKey(RunId(NEW), "implementer", Purpose.IMPLEMENT, "T1", 1)
+
+    async def die() -> None:
+        store = two_runs.store()
+        await store.open_call(OpenCall(CallKey(agent, 2, Purpose.IMPLEMENT), "hash", 9_000, 0.5, None))
+        await store.close()
+
+    asyncio.run(die())
+
+    status = json.loads(cli("status", "--json").out.splitlines()[0])
+    story = json.loads(cli("show", "T1", "--json").out.splitlines()[0])
+
+    most = {"calls": 1, "tokens": 9_000, "usd": 0.5}
+    assert (status["usd"], status["at_most_more"]) == (0.25, most)
+    assert (story["attempts"][0]["usd"], story["attempts"][0]["at_most_more"]) == (0.25, most)
+    assert "at most 9.0k tokens and $0.500 more, which the budget counts" in cli("status").out
+    assert "at most 9.0k tokens and $0.500 more" in cli("show", "T1").out
+    assert "$0.250 to $0.750" in cli("runs").out
