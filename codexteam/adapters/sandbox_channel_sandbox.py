@@ -87,7 +87,7 @@ class ChannelSandbox:
             except ChannelClosedError:
                 continue
             except OSError as error:  # the agent may have taken its rights away, or made its name up
-                raise ValueError(f"it cannot be read: {clean(error.strerror or str(error))}") from error
+                raise ValueError(clean(error.strerror or str(error))) from error
         raise self._again_lost()
 
     async def write_file(self, path: str, data: bytes | None, *, executable: bool | None = None) -> None:

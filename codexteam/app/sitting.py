@@ -37,9 +37,6 @@ from codexteam.ports.store import RunRecord, Store
 if TYPE_CHECKING:
     from codexteam.agent.crew import SandboxCrew
 
-#: How long a sitting may take to end after it was told to stop at once.
-STOP_SECONDS = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Sitting:

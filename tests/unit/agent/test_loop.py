@@ -105,7 +105,7 @@ async def test_only_the_newest_snapshot_is_kept(tmp_path: Path) -> None:
         (function_call("write_stdin", {"session_id": 7}), "no session 7 is running"),
         (function_call("view_image", {"path": "../etc/passwd"}), "outside the workspace"),
         (function_call("view_image", {"path": "none.png"}), "there is no file none.png"),
-        (function_call("view_image", {"path": "x" * 300}), "cannot be read"),
+        (function_call("view_image", {"path": "x" * 300}), "File name too long"),
         (function_call("apply_patch", {"input": "nonsense"}), "patch"),
         ({"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": PATCH}, "must be called as"),
     ],
