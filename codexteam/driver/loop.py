@@ -76,6 +76,9 @@ class Driver:
         self._state = state
         self._inbox: asyncio.Queue[_Outside] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        """The newest of each key."""
+        self._at_work: set[asyncio.Task[None]] = set()
+        """All of them: of plan.md, which is written once more for each change, several wait for each other."""
         self._answered: set[str] = set()
         """Keys of effects whose events wait in the inbox."""
         self._failure: BaseException | None = None
@@ -198,9 +201,11 @@ class Driver:
             key = f"{key}+"  # the plan changed while it was being written: once more after that
         task = asyncio.create_task(self._perform(effect), name=effect.key)
         self._tasks[key] = task
+        self._at_work.add(task)
         task.add_done_callback(lambda done, key=key: self._drop(key, done))  # type: ignore[misc]  # bound default
 
     def _drop(self, key: str, done: "asyncio.Task[None]") -> None:
+        self._at_work.discard(done)
         if self._tasks.get(key) is done:
             del self._tasks[key]
 
@@ -228,17 +233,14 @@ class Driver:
 
     async def _finish_notes(self) -> None:
         """Let plan.md and the inbox be written before the sitting ends."""
-        if self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._at_work, return_exceptions=True)
         if self._failure is not None:
             raise self._failure
 
     async def _cancel_all(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._at_work:
             task.cancel()
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._at_work, return_exceptions=True)
 
     async def _save(self) -> None:
         if self._since_checkpoint:

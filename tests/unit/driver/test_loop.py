@@ -196,3 +196,30 @@ async def test_a_person_s_event_that_does_not_fit_is_refused_to_that_person_alon
     driver.halt(StopRequested("end"))
     await sitting
     assert "Answered" not in performer.shown
+
+
+class SlowNotes(ScriptedPerformer):
+    """Takes many steps to write plan.md."""
+
+    noting = 0
+
+    async def note(self, effect: AskPerson | WritePlan, state: RunState) -> None:
+        self.noting += 1
+        try:
+            for _ in range(20):
+                await asyncio.sleep(0)
+        finally:
+            self.noting -= 1
+
+
+async def test_a_sitting_that_is_stopped_at_any_step_leaves_nothing_at_work() -> None:
+    for steps in range(200):
+        performer = SlowNotes(World(PLAN, RULES))
+        state = await load_state(MemoryStore(), RUN, goal="goal", rules=RULES)
+        driver = Driver(RUN, store=MemoryStore(), performer=performer, clock=FakeClock(), state=state)
+        driving = asyncio.ensure_future(driver.drive(RunStarted()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        driver.halt(StopRequested("told to", 143))
+        await driving
+        assert performer.noting == 0, steps
