@@ -8,12 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+#: A property is not about time: what takes long on a busy machine, or is slow to make up, is right all the same. What is
+#: tried is the same each time; new inputs are what the fuzz targets are for.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 #: What a marked test needs, and whether it is there.
 _CHOICES = ("auto", "require", "off")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # files are handed to workers in the order of `_longest_first`
+        config.option.loadscopereorder = False
     # who starts the tests in the background may have them ignore these, and all that they start with them
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -76,7 +86,15 @@ def codex_binary() -> str | None:
 _PROBLEMS = {"docker": _docker_problem, "bubblewrap": _bubblewrap_problem, "codex": _codex_problem}
 
 
+def _longest_first(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: a long one that comes last keeps one worker busy and the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # by hand, the quick ones tell first
+        _longest_first(items)
     for name, problem_of in _PROBLEMS.items():
         marked = [item for item in items if item.get_closest_marker(name)]
         choice = config.getoption(f"--{name}")

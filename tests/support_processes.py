@@ -1,6 +1,7 @@
 """What a test sees of the processes of its machine."""
 
 import asyncio
+import os
 from pathlib import Path
 
 
@@ -12,7 +13,16 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-async def wait_for_end(*pids: int, seconds: float = 10) -> None:
+def worked_seconds() -> float:
+    """Give the processor's time that this process and its ended children have had.
+
+    What is said of how long something takes is measured so: on a busy machine the time on the wall is others' too.
+    """
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+async def wait_for_end(*pids: int, seconds: float = 30) -> None:
     """Wait until processes are gone: a killed one dies when it is next given a processor, not with the call.
 
     Raises:

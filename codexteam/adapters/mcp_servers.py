@@ -143,6 +143,7 @@ class _Connection:
         self._settings = settings
         self._environment = environment
         self._client: Client | None = None
+        self._serves = False
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -167,7 +168,7 @@ class _Connection:
         self._stop.set()
         if self._task is None:
             return
-        if self._client is None:
+        if not self._serves:
             # still starting, so nobody waits for `_stop`
             self._task.cancel()
         _, pending = await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
@@ -184,6 +185,7 @@ class _Connection:
                             _client(self._settings, self._environment, errors.file)
                         )
                         self.tools = _wanted(await _all_tools(self._client, self._settings.id), self._settings)
+                    self._serves = True
                     _tell(ready, "")
                     await self._stop.wait()
             except TimeoutError:

@@ -18,6 +18,7 @@ from codexteam.adapters.network_policy import ProxyPolicy
 from codexteam.adapters.network_proxy_request import HEAD_LIMIT_BYTES, BadRequestError, Request, read_head
 from codexteam.core.json_types import JSONObject
 from codexteam.core.text import clean_line
+from codexteam.ports.endings import stopped
 
 __all__ = ["Proxy", "ProxyPolicy", "StreamPipe", "serve_unix"]
 
@@ -114,7 +115,10 @@ class Proxy:
         host, port = request.host, request.port
         if not self.policy.allows(host, port):
             raise self._deny(request, "it is not in the list of allowed hosts")
-        addresses = await self.resolve(host, port)
+        try:
+            addresses = await self.resolve(host, port)
+        except UnicodeError as error:  # a wildcard allows names that cannot be asked for
+            raise BadRequestError(f"the host is none: {error}") from error
         allowed = [address for address in addresses if self.policy.allows_address(host, port, address)]
         if not allowed:
             raise self._deny(request, "it leads to an address of this machine or of a private network")
@@ -210,9 +214,7 @@ async def _bring_back(reader: asyncio.StreamReader, pipe: Pipe, outward: "asynci
             await pipe.write(data)
         pipe.write_eof()
     finally:
-        outward.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError, BadRequestError):
-            await outward
+        await stopped(outward)
 
 
 async def _answer(pipe: Pipe, status: str, text: str) -> None:

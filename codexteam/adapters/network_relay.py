@@ -197,12 +197,15 @@ async def carry(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.St
     """Carry a stream to a connection and back, until one is closed."""
 
     async def outward() -> None:
-        while True:
-            data = await reader.read(CHUNK)
-            if not data:
-                stream.write_eof()
-                return
-            await stream.write(data)
+        try:
+            while True:
+                data = await reader.read(CHUNK)
+                if not data:
+                    stream.write_eof()
+                    return
+                await stream.write(data)
+        except OSError:
+            stream.close()  # and nothing is told: nobody reads what a relay says, which would fill its pipe and stop it
 
     task = asyncio.ensure_future(outward())
     try:

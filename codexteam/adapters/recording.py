@@ -17,6 +17,7 @@ from codexteam.core.json_types import JSONObject, JSONValue
 from codexteam.errors import ConfigError, StoreError, SurroundingsError
 from codexteam.ports.answer_codec import decode_answer, encode_answer
 from codexteam.ports.clock import Clock
+from codexteam.ports.endings import stopped
 from codexteam.ports.model import (
     Answered,
     CallEnd,
@@ -169,7 +170,10 @@ class ReplayModel:
         yield end
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Let go of the file, should it still be read."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await stopped(reading)
 
 
 def read_recording(file: Path) -> dict[str, JSONObject]:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codexteam.adapters.awake import awake_timeout
 from codexteam.adapters.sandbox_channel_protocol import (
@@ -26,6 +27,7 @@ from codexteam.adapters.sandbox_channel_protocol import (
 from codexteam.adapters.sandbox_server import FRAME_LIMIT, PROTOCOL
 from codexteam.core.ids import CommitId
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.endings import stopped
 from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import BaseSource, Command, CommandResult, Snapshot
 
@@ -292,11 +294,7 @@ class Channel:
     async def close(self) -> None:
         """End the channel and with it the server. May be repeated."""
         self._fail("closed")
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        if not self._hello.done():
-            self._hello.cancel()
+        await stopped(self._task)
 
     async def _ask(self, header: JSONObject, body: bytes = b"") -> tuple[JSONObject, bytes]:
         _, request = self._send(header, body, None)
@@ -344,7 +342,7 @@ class Channel:
         except asyncio.IncompleteReadError as error:
             said = error.partial[-200:].decode("utf-8", "replace")
             self._fail(f"the server ended{': ' + said if said else ''}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self._fail(f"the server is gone: {error}")
 
     def _dispatch(self, header: JSONObject, body: bytes) -> None:
@@ -363,11 +361,9 @@ class Channel:
             self._hand_on(number, request, body)
             return
         del self._requests[number]
-        if request.answer.done():
-            return
         if kind == "error":
-            request.answer.set_exception(error_of(header))
-        else:
+            _refuse(request.answer, error_of(header))
+        elif not request.answer.done():
             request.answer.set_result((header, body))
 
     def _hand_on(self, number: int, request: _Request, data: bytes) -> None:
@@ -379,8 +375,7 @@ class Channel:
         except Exception as error:  # noqa: BLE001 - handed to who asked
             del self._requests[number]
             self.kill(number)
-            if not request.answer.done():
-                request.answer.set_exception(error)
+            _refuse(request.answer, error)
 
     def _fail(self, why: str) -> None:
         if self._closed is None:
@@ -390,6 +385,10 @@ class Channel:
         waiting = [self._hello, *(request.answer for request in self._requests.values())]
         self._requests.clear()
         for future in waiting:
-            if not future.done():
-                future.set_exception(ChannelClosedError(self._closed))
-                future.exception()  # looked at, so that nobody is told who does not wait for it
+            _refuse(future, ChannelClosedError(self._closed))
+
+
+def _refuse(answer: "asyncio.Future[Any]", error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # looked at, so that nobody is told who does not wait for it

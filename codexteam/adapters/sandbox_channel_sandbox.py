@@ -86,6 +86,8 @@ class ChannelSandbox:
                 return await (await self._live()).read_file(path, limit_bytes=limit_bytes)
             except ChannelClosedError:
                 continue
+            except OSError as error:  # the agent may have taken its rights away, or made its name up
+                raise ValueError(f"it cannot be read: {clean(error.strerror or str(error))}") from error
         raise self._again_lost()
 
     async def write_file(self, path: str, data: bytes | None, *, executable: bool | None = None) -> None:

@@ -1151,9 +1151,12 @@ class Server:
         now = time.monotonic()
         for run in list(self.running.values()):
             if run.drain_until is not None and now >= run.drain_until:
+                run.drain_until = now + DRAIN_SECONDS
+                if run.out >= 0 and run not in self.held_up:
+                    # where this program or the host stood still, what was written in time has not been read yet
+                    self.read_output(run)
                 if run not in self.held_up:
                     self.close_output(run)
-                run.drain_until = now + DRAIN_SECONDS
                 self.finish_if_done(run)
             elif run.deadline is not None and now >= run.deadline:
                 run.deadline = now + 1.0  # should something have escaped, once more

@@ -1,7 +1,6 @@
 """Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +48,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.redaction import Redactor
 from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
 from codexteam.ports.clock import Clock
+from codexteam.ports.endings import stopped, to_its_end
 from codexteam.ports.fault_points import reach
 from codexteam.ports.model import Model
 from codexteam.ports.repo import Repo
@@ -56,8 +56,6 @@ from codexteam.ports.run_files import RunFiles
 from codexteam.ports.sandbox import Sandbox, SandboxEngine, SandboxSpec, Snapshot
 from codexteam.ports.store import Store
 from codexteam.ports.tool_servers import ServerTool, ToolServers
-
-_LOG = logging.getLogger(__name__)
 
 #: The provider that takes freeform tools held to a grammar; others get apply_patch as a function.
 FREEFORM_PROVIDER = "openai"
@@ -335,14 +333,17 @@ async def _sandbox(start: Coroutine[Any, Any, Sandbox]) -> AsyncIterator["asynci
     finally:
         if not starting.done():
             starting.cancel()
-        try:
-            sandbox = await starting
-        except (asyncio.CancelledError, CodexteamError):
-            pass  # it never came to be; whoever waited for it was told
-        else:
-            reach("sandbox.close.before")
-            await sandbox.close()
-            reach("sandbox.close.after")
+        await to_its_end(_close(starting))
+
+
+async def _close(starting: "asyncio.Future[Sandbox]") -> None:
+    try:
+        sandbox = await starting
+    except (asyncio.CancelledError, CodexteamError):
+        return  # it never came to be; whoever waited for it was told
+    reach("sandbox.close.before")
+    await sandbox.close()
+    reach("sandbox.close.after")
 
 
 @asynccontextmanager
@@ -352,10 +353,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.info("beside an agent: %s", error)
+        await stopped(task)
 
 
 def network_of(role: RoleSettings) -> NetworkPolicy:

@@ -67,13 +67,17 @@ class Keeper:
         # a command that still runs may write on: what it writes from here is the next turn's
         place.wrote = False
         path = place.folder / f"turn-{turn}.pack"
+        taken = False
         try:
             reach("sandbox.snapshot.before")
             self.snapshot = await sandbox.snapshot(path)
+            taken = True
             reach("sandbox.snapshot.after")
         except ValueError as error:
-            place.wrote = True
             return str(error)
+        finally:
+            # also when the agent's time ends in the middle of it: then it is taken out once more
+            place.wrote = place.wrote or not taken
         return ""
 
     async def record(self, turn: int, outputs: Sequence[JSONObject]) -> None:

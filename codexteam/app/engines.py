@@ -1,6 +1,7 @@
 """Which sandbox engine a run uses: what the settings say, else docker where one answers, else bubblewrap."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,12 +49,14 @@ async def choose_engine(
     problems: list[str] = []
     for kind in ("docker", "bubblewrap") if settings.kind == "auto" else (settings.kind,):
         engine = _make(kind, settings, state_dir, environment, files, trusted=trusted, on_denied=on_denied)
-        report = await engine.check()
-        if report.usable:
-            why = "configured" if settings.kind != "auto" else "; ".join(problems) or "a Docker engine answers"
-            return Chosen(engine, report, why)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(engine.close)
+            report = await engine.check()
+            if report.usable:
+                stack.pop_all()  # the caller's now
+                why = "configured" if settings.kind != "auto" else "; ".join(problems) or "a Docker engine answers"
+                return Chosen(engine, report, why)
         problems.append(f"{kind}: {report.problem}")
-        await engine.close()
     raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)
 
 

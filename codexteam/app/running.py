@@ -16,7 +16,7 @@ from codexteam.app.command_lines import keep_line, lines_of, said, with_lines
 from codexteam.app.looking import Where, state_of
 from codexteam.app.open_files import allow_open_files
 from codexteam.app.signals import Signals, run_guarded_by_signals
-from codexteam.app.sitting import Ended, Sitting, Table, opened_store
+from codexteam.app.sitting import Ended, Sitting, Table, opened_store, secret_values
 from codexteam.app.start import Ground, find_ground, new_run_id, pick_run, refuse_cleaned, repository_lock
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
@@ -24,6 +24,7 @@ from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.plan import Plan
+from codexteam.core.redaction import Redactor
 from codexteam.errors import CodexteamError, StoreError, UsageError
 from codexteam.ports.reporter import Reporter, RunEvent
 from codexteam.ports.store import RunRecord, Store, StoredSitting
@@ -206,27 +207,29 @@ async def _noted_sitting(
     from codexteam.app.catching_up import catch_up
 
     board = Board()
-    events = EventsFile(sitting.ground.run_folder(run_id) / "events.jsonl", run_id)
     console = make_console(view)
-    for event in await catch_up(sitting, store, events):
-        board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
-    board.result = board.reason = ""
-    shown = _reporter(view, board, console, clock, run_id)
-    table = Table(sitting, store, clock, (events, shown), signals)
+    path = sitting.ground.run_folder(run_id) / "events.jsonl"
     ending = "interrupted while it was being opened"
     try:
-        ended = await table.sit()
-        ending = f"{ended.finish.result.value}: {table.redactor.redact(ended.finish.reason)}".rstrip(": ")
+        with contextlib.ExitStack() as views:
+            events = EventsFile(path, run_id)
+            views.callback(events.close)
+            for event in await catch_up(sitting, store, events):
+                board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
+            board.result = board.reason = ""
+            shown = _reporter(view, board, console, clock, run_id)
+            views.callback(shown.close)
+            table = Table(sitting, store, clock, (events, shown), signals)
+            ended = await table.sit()
+            ending = f"{ended.finish.result.value}: {table.redactor.redact(ended.finish.reason)}".rstrip(": ")
         return ended, board, console
     except BaseException as error:
         if not isinstance(error, asyncio.CancelledError):
-            ending = f"error: {table.redactor.redact(str(error) or type(error).__name__)}"
+            redactor = Redactor(secret_values(sitting.settings, sitting.environment))
+            ending = f"error: {redactor.redact(str(error) or type(error).__name__)}"
         await store.set_run_state(run_id, "interrupted")
         raise
     finally:
-        with contextlib.ExitStack() as stack:
-            stack.callback(events.close)
-            stack.callback(shown.close)
         await store.end_sitting(run_id, sitting.number, at_seconds=clock.wall_seconds(), ending=ending)
 
 

@@ -1,6 +1,5 @@
 """One sitting of a run: everything is opened, driven to its end, and closed again."""
 
-import asyncio
 import os
 import random
 import signal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from codexteam.agent.office import Office
 from codexteam.app import requests
 from codexteam.app.engines import choose_engine, told_once
+from codexteam.app.request_desk import RequestDesk
 from codexteam.app.signals import Signals
 from codexteam.app.start import Ground
 from codexteam.config.settings import Settings
@@ -103,7 +103,6 @@ class Table:
         self._clock = clock
         self._reporters = reporters
         self._signals = signals
-        self._taking = asyncio.Lock()
         self._driver: Driver | None = None
         self._crew: SandboxCrew | None = None
         values = secret_values(sitting.settings, sitting.environment)
@@ -146,8 +145,10 @@ class Table:
             performer = TeamPerformer(office, sitting.base, also=self._also)
             driver = Driver(run_id, store=self._store, performer=performer, clock=self._clock, state=state)
             self._driver = driver
-            with self._signals.driving(self._on_signal, self._on_request):
-                self._on_request()  # what was asked while everything was being opened
+            desk = RequestDesk(self._store, run_id, sitting.number, take=self._take, tell=self.tell)
+            stack.push_async_callback(desk.close)
+            with self._signals.driving(self._on_signal, desk.look):
+                desk.look()  # what was asked while everything was being opened
                 if not begun and sitting.plan is not None:
                     driver.post(Planned(sitting.plan))
                 again = Continued(rules if rules != state.rules else None)
@@ -242,23 +243,10 @@ class Table:
         else:
             os._exit(code)  # the third Ctrl-C: the store is good at any moment
 
-    def _on_request(self) -> None:
-        self._request_task = asyncio.ensure_future(self._take_requests())
-
-    async def _take_requests(self) -> None:
-        driver, run_id = self._driver, self._sitting.run.run_id
+    async def _take(self, asked: requests.Asked) -> None:
+        driver = self._driver
         if driver is None:
             return
-        async with self._taking:  # signals may come faster than requests are taken
-            for key, asked in await requests.pending(self._store, run_id, sitting=self._sitting.number):
-                try:
-                    await self._take(driver, asked)
-                except CodexteamError as error:
-                    await requests.settle(self._store, run_id, key, str(error))
-                else:
-                    await requests.settle(self._store, run_id, key, "taken")
-
-    async def _take(self, driver: Driver, asked: requests.Asked) -> None:
         if isinstance(asked, requests.SayTo):
             if self._crew is None or not self._crew.say(asked.task_id, asked.text):
                 raise ConfigError(f"no agent works on {asked.task_id}")

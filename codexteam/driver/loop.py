@@ -81,6 +81,9 @@ class Driver:
         self._failure: BaseException | None = None
         self._since_checkpoint = 0
         self._halted: StopRequested | None = None
+        self._sent: set[asyncio.Future[None]] = set()
+        """What who sent an event still waits for."""
+        self._over = False
 
     @property
     def state(self) -> RunState:
@@ -88,8 +91,16 @@ class Driver:
         return self._state
 
     def send(self, event: Event) -> "asyncio.Future[None]":
-        """Bring an event from outside; the future says when it is stored, or raises why it was refused."""
+        """Bring an event from outside; the future says when it is stored, or raises why it was refused.
+
+        It is cancelled when the sitting ends before the event was looked at.
+        """
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._over:
+            taken.cancel()
+            return taken
+        self._sent.add(taken)
+        taken.add_done_callback(self._sent.discard)
         self._inbox.put_nowait(_Outside(event, taken))
         return taken
 
@@ -116,6 +127,9 @@ class Driver:
                 if finish is not None:
                     return finish
         finally:
+            self._over = True
+            for taken in [*self._sent]:
+                taken.cancel()
             await self._cancel_all()
             await self._save()
 

@@ -1,6 +1,5 @@
 """Before the work: the base commit, the scouts, the plan; and later the tasks that fix findings."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from codexteam.core.plan_answer import plan_of
 from codexteam.core.state import RunState
 from codexteam.driver.code_index import CodeIndex
 from codexteam.errors import PlanError
+from codexteam.ports.endings import together
 from codexteam.ports.fault_points import reach
 
 #: What the orchestrator gets to read of the scouts' reports.
@@ -74,7 +74,7 @@ async def scout(office: Office, state: RunState) -> tuple[Event, ...]:
     files = await office.repo.list_files(base)
     unknown = await index.unknown(files)
     areas = _areas(unknown, len(files), office.settings.team.limits.max_scouts)
-    found = await asyncio.gather(*(_scout(office, base, state.goal, n, area) for n, area in enumerate(areas, start=1)))
+    found = await together(*(_scout(office, base, state.goal, n, area) for n, area in enumerate(areas, start=1)))
     reports = [scouted for scouted in found if scouted.answer is not None]
     blobs = {path: blob for path, _, blob in files}
     commands: list[str] = []

@@ -1,6 +1,5 @@
 """ci_runner: the repository's own checks on the merged commit. The verdict is their exit codes, against the base's."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from codexteam.gates.baseline import Failure, FailureKind, by_command, judge, ne
 from codexteam.gates.checking import check_commit
 from codexteam.gates.commands import CommandOutcome, tail
 from codexteam.gates.diffs import protected_commit, weakened_findings
+from codexteam.ports.endings import together
 
 #: Space of the store for outcomes on base commits, kept between runs: key is tree and command.
 _BASELINES = "baselines"
@@ -72,7 +72,7 @@ async def judge_commands(
     """Run the gate commands on a commit and judge each failure against the base; flaky ones are found by repeating."""
     if not commands or state.base is None:
         return []
-    now, before = await asyncio.gather(
+    now, before = await together(
         check_commit(office, commit, commands, name=name), baseline(office, state.base, commands)
     )
     base = by_command(before)

@@ -164,8 +164,8 @@ class Sandbox(Protocol):
         """Give a regular file's bytes; None when there is none. `path` is relative to the workspace or absolute.
 
         Raises:
-            ValueError: it is larger than the limit, no regular file, or lies outside the workspace, links followed.
-            OSError: the system inside does not give it; says of which file, and has no `filename`.
+            ValueError: it is larger than the limit, no regular file, lies outside the workspace, links followed, or
+                cannot be read.
         """
         ...
 

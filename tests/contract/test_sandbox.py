@@ -160,6 +160,12 @@ async def test_a_folder_is_no_file_and_a_limit_is_a_limit(any_bench: Bench) -> N
         await sandbox.read_file("a.txt", limit_bytes=3)
 
 
+async def test_a_file_that_cannot_be_read_is_refused_as_one_that_is_none(any_bench: Bench) -> None:
+    sandbox = await any_bench.start()
+    with pytest.raises(ValueError, match="cannot be read"):
+        await sandbox.read_file("x" * 300, limit_bytes=100)
+
+
 async def test_a_read_only_sandbox_is_not_written(any_bench: Bench) -> None:
     sandbox = await any_bench.start(SandboxMode.READ_ONLY)
     with pytest.raises(PermissionError):
@@ -242,8 +248,9 @@ async def test_a_deadline_kills_the_whole_tree(bench: Bench) -> None:
     sandbox = await bench.start()
     line = "env -i setsid -f sleep 987; (setsid sleep 987 &); sleep 987 & (trap '' TERM; sleep 987) & wait"
     assert (await sandbox.run(sh(line, timeout_seconds=0.5))).timed_out
-    left = await sandbox.run(sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
-    assert b"sleep 987" not in left.output
+    async with asyncio.timeout(30):  # what was killed is gone when it is next given a processor
+        while b"sleep 987" in (await sandbox.run(sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))).output:
+            pass
 
 
 async def test_what_a_command_leaves_is_ended_and_said(bench: Bench) -> None:
@@ -300,7 +307,7 @@ async def test_cancelling_a_command_kills_it(bench: Bench) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while b"sleep\0985" in (await sandbox.run(sh("cat /proc/[0-9]*/cmdline"))).output:
             pass
 

@@ -20,7 +20,7 @@ from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint
 from tests.scripted_api.script import Call, Played, Reset, message
 from tests.support_engine import SANDBOX_IMAGE, asks, door
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def check_green(world: World, ended: Ended) -> None:

@@ -17,7 +17,7 @@ IMAGE_SCRIPT = Path(__file__).parents[2] / ".ci" / "sandbox_image.py"
 
 @pytest.mark.slow
 @pytest.mark.bubblewrap
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_eight_tasks_end_green_without_docker(make: MakeWorld) -> None:
     world, api = make(BUBBLEWRAP)
     _run_and_check(world)
@@ -27,7 +27,7 @@ def test_eight_tasks_end_green_without_docker(make: MakeWorld) -> None:
 
 @pytest.mark.slow
 @pytest.mark.docker
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_eight_tasks_end_green_with_docker(make: MakeWorld) -> None:
     subprocess.run(["python3", str(IMAGE_SCRIPT)], check=True, capture_output=True)
     world, api = make(DOCKER)

@@ -11,7 +11,7 @@ from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import World
 from tests.scripted_api.script import Call, Played
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 TITLE = ("Write a Markdown table", "Write a table in Markdown")
 MARKER = "<!-- codexteam run "

@@ -1,5 +1,6 @@
 """A user's machine in a folder: a repository, a home, a configuration, and the real command in processes of its own."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -8,8 +9,10 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,6 +21,11 @@ from codexteam.core.json_types import JSONObject
 
 ROOT = Path(__file__).parents[2]
 KEY_NAME = "LOOPBACK_KEY"
+#: The least that a pipe can hold: some fifteen lines of `--json`.
+_NEAR_BYTES = 4096
+_USUAL_BYTES = 1 << 16
+#: How long what was killed may take to be gone: it dies when it is next given a processor, not with the call.
+_DYING_SECONDS = 10.0
 #: What the user's environment has; the service on loopback takes no other.
 KEY = "scripted-" + "key-0123456789abcdef"
 
@@ -60,6 +68,21 @@ class World:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start the command; the caller waits for it."""
+        return self._started(arguments, environment, pipe_bytes=-1)
+
+    def start_near(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command so that it waits for its reader when it is some lines ahead.
+
+        However slow the reader is, the command is about where the last line was that it read.
+        """
+        process = self._started(arguments, {}, pipe_bytes=_NEAR_BYTES)
+        assert process.stderr is not None
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, _USUAL_BYTES)  # nobody reads it meanwhile
+        return process
+
+    def _started(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], *, pipe_bytes: int
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "codexteam", *arguments],
             cwd=self.repository,
@@ -68,6 +91,7 @@ class World:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            pipesize=pipe_bytes,
         )
 
     def run(self, *arguments: str, **environment: str) -> Ended:
@@ -78,7 +102,7 @@ class World:
 
     def run_until(self, lines: int, number: signal.Signals, *arguments: str) -> Ended:
         """Run the command with `--json`, and send it a signal when it has printed so many lines."""
-        process = self.start(*arguments, "--json")
+        process = self.start_near(*arguments, "--json")
         assert process.stdout is not None
         seen = []
         for line in process.stdout:
@@ -124,7 +148,7 @@ class World:
 def _ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Wait for the end; a command that hangs is killed, and fails its test alone."""
     try:
-        return process.communicate(timeout=170)
+        return process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -160,17 +184,23 @@ def fingerprint(world: World) -> dict[str, str]:
     """Everything in the repository that is the user's: bytes, modes and times, by path. Ours are left out."""
     ours = (".git/codexteam", ".git/objects", ".git/refs/heads/codexteam", ".git/logs/refs/heads/codexteam", "plan.md")
     found = {}
-    for path in sorted(world.repository.rglob("*")):
-        name = path.relative_to(world.repository).as_posix()
-        if name in ours or name.startswith(tuple(f"{one}/" for one in ours)):
-            continue
-        status = path.lstat()
-        if stat.S_ISREG(status.st_mode):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            found[name] = f"{status.st_mode:o} {status.st_mtime_ns} {digest}"
-        else:
-            found[name] = f"{status.st_mode:o}"
+    for folder, folders, files in os.walk(world.repository):
+        here = Path(folder).relative_to(world.repository)
+        # not looked into: git may be at work there, also for a run that was killed just now
+        folders[:] = [name for name in folders if (here / name).as_posix() not in ours]
+        for path in (here / name for name in (*folders, *files)):
+            if path.as_posix() not in ours:
+                with suppress(FileNotFoundError):  # gone meanwhile, which is a difference if it was there before
+                    found[path.as_posix()] = _looks(world.repository / path)
     return found
+
+
+def _looks(path: Path) -> str:
+    status = path.lstat()
+    if stat.S_ISREG(status.st_mode):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"{status.st_mode:o} {status.st_mtime_ns} {digest}"
+    return f"{status.st_mode:o}"
 
 
 def tree_of(world: World, files: Mapping[str, str]) -> str:
@@ -241,7 +271,14 @@ def _objects(world: World, database: Path) -> bytes:
 
 
 def processes_of(world: World) -> list[str]:
-    """Give the command lines of processes that have to do with this machine's folder."""
+    """Give the command lines of processes that have to do with this machine's folder, and are not just dying."""
+    until = time.monotonic() + _DYING_SECONDS
+    while (found := _seen_of(world)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+def _seen_of(world: World) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or entry.name == str(os.getpid()):

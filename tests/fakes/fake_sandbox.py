@@ -129,6 +129,8 @@ class FakeSandbox:
         """Give a file of the dictionary, links followed."""
         self._demand_alive()
         name = self._resolve(path)
+        if any(len(part) > 255 for part in name.split("/")):
+            raise ValueError(f"{path} cannot be read: its name is too long")
         data = self.files.get(name)
         if data is None:
             if self._is_folder(name):

@@ -1,12 +1,14 @@
 """Drives one run to its end through the real command, and kills it on the way as often as it is told to."""
 
+import asyncio
 import json
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ from tests.scripted_api.script import Call, Played
 
 #: More sittings than this for one run means that it does not get on.
 _MAX_SITTINGS = 200
-_SITTING_SECONDS = 150.0
+_SITTING_SECONDS = 300.0
 #: Exit code of a sitting that ends because a person has to answer.
 _WAITS = 5
 
@@ -84,6 +86,22 @@ class CountingScript:
         else:
             self.refused.add(name_of(call))
         return played
+
+
+class HeldBack:
+    """A script that keeps a run from its end until it may: the answers to one task wait."""
+
+    def __init__(self, script: Callable[[Call], Played] = twelve_tasks.play, task: str = "T9") -> None:
+        self._script = script
+        self._task = task
+        self.may_end = threading.Event()
+        """Set by the test, in a thread of its own."""
+
+    async def __call__(self, call: Call) -> Played:
+        """Answer, the task's calls once they may be."""
+        while call.task_id == self._task and not self.may_end.is_set():
+            await asyncio.sleep(0.02)
+        return self._script(call)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def _to_each(stage: Stage, label: str, action: Callable[[Container], object]) ->
     """Do something to the run's containers with a label, and to nobody else's."""
     with _client(stage) as client:
         ours = [label, f"codexteam.owner={stage.world.state}"]
-        for container in client.containers.list(filters={"label": ours}):
+        for container in client.containers.list(ignore_removed=True, filters={"label": ours}):
             action(container)
 
 

@@ -15,7 +15,7 @@ from tests.faults import twelve_tasks
 from tests.faults.killing import machine
 from tests.scripted_api.script import Call, Played, function_call, message
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 #: Colour, clipboard, link, title, device control, C1, a device query, markup, a change of direction, what nobody sees.
 EVIL = (

@@ -16,7 +16,7 @@ from tests.faults.invariants import Evidence, answered, rows, violations
 from tests.faults.killing import CountingScript, expected_tree, machine, temporary_folder
 from tests.scripted_api import RecordedRequest
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

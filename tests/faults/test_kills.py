@@ -61,7 +61,7 @@ _READS = {
 }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_run_that_is_killed_reaches_a_place_around_every_effect_and_every_write(tmp_path: Path) -> None:
     script = CountingScript(twelve_tasks.play_everything)
     with machine(tmp_path, script, settings=twelve_tasks.EVERYTHING) as (world, api):
@@ -90,7 +90,7 @@ def test_the_run_that_is_killed_reaches_a_place_around_every_effect_and_every_wr
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     kills: list[Kill] = [
         AtPlace("effect.Prepare.after"),

@@ -9,10 +9,10 @@ import pytest
 
 from tests.e2e.world import World
 from tests.faults import twelve_tasks
-from tests.faults.killing import expected_tree, machine
+from tests.faults.killing import HeldBack, expected_tree, machine
 from tests.faults.table import LONG
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def _user_git(world: World, *arguments: str) -> None:
@@ -71,15 +71,17 @@ def _deletes_state(world: World) -> None:
     raise AssertionError("the state folder could not be deleted")
 
 
-def _run_and_meddle(world: World, meddle: Callable[[World], None], lines: int) -> tuple[int, str]:
+def _run_and_meddle(world: World, held: HeldBack, meddle: Callable[[World], None], lines: int) -> tuple[int, str]:
     with world.start("run", twelve_tasks.GOAL, "--json") as process:
         try:
             assert process.stdout is not None
             for number, _ in enumerate(process.stdout, start=1):
                 if number == lines:
                     meddle(world)
-            _, err = process.communicate(timeout=150)
+                    held.may_end.set()
+            _, err = process.communicate(timeout=300)
         finally:
+            held.may_end.set()
             process.kill()
     return process.returncode, err
 
@@ -94,9 +96,10 @@ def _run_and_meddle(world: World, meddle: Callable[[World], None], lines: int) -
 def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
     tmp_path: Path, meddle: Callable[[World], None]
 ) -> None:
-    with machine(tmp_path) as (world, _):
+    held = HeldBack()
+    with machine(tmp_path, held) as (world, _):
         tree = expected_tree(world)
-        code, err = _run_and_meddle(world, meddle, 60)
+        code, err = _run_and_meddle(world, held, meddle, 60)
         assert code == 0, err
         assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
         if meddle is _edits_plan:
@@ -109,9 +112,10 @@ def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
 
 @pytest.mark.parametrize("lines", [60, *(pytest.param(lines, marks=LONG) for lines in (20, 90))])
 def test_a_run_whose_state_is_deleted_under_it_ends_in_one_error_that_says_so(tmp_path: Path, lines: int) -> None:
-    with machine(tmp_path) as (world, _):
+    held = HeldBack()
+    with machine(tmp_path, held) as (world, _):
         head, index = world.git("rev-parse", "HEAD"), (world.repository / ".git" / "index").read_bytes()
-        code, err = _run_and_meddle(world, _deletes_state, lines)
+        code, err = _run_and_meddle(world, held, _deletes_state, lines)
         assert code == 6, err
         assert err.count("error: ") == 1, err
         assert "the state folder was removed while run" in err

@@ -19,7 +19,7 @@ from tests.faults import twelve_tasks
 from tests.faults.killing import machine
 from tests.scripted_api.script import Call, Played, Reply
 
-pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(600)]
 
 #: What docker-py takes.
 Filters = dict[str, str | list[str] | bool]

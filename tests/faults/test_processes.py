@@ -20,10 +20,12 @@ from tests.faults.killing import expected_tree, machine
 from tests.scripted_api import ScriptedApi
 from tests.scripted_api.script import Call, Played, function_call
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-#: What the agent of T4 does before it writes; nobody else sleeps for as long.
-_NAP = "5.0625"
+#: How long the agent of T4 sleeps at first: until it is killed, or its sandbox is. Nobody else sleeps for just as long.
+_LONG_NAP = f"60.0625{os.getpid()}"
+#: The same where the run goes on with the same command, which sleeps again.
+_SHORT_NAP = f"10.0625{os.getpid()}"
 _CANARY = {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
 _IMAGE_SCRIPT = Path(__file__).parents[2] / ".ci" / "sandbox_image.py"
 _BUBBLEWRAP = three_tasks.SETTINGS.format(kind="bubblewrap")
@@ -31,12 +33,15 @@ _DOCKER = three_tasks.SETTINGS.format(kind="docker")
 _ALL = bool(os.environ.get("CODEXTEAM_KILLS"))
 
 
-def _play(call: Call) -> Played:
-    played = three_tasks.play(call)
-    if call.purpose == "implement" and call.task_id == "T4" and call.turn == 1:
-        command = f"sleep {_NAP}; mkdir -p out && printf 'task 4\\n' > out/t4.txt"
-        return [function_call("exec_command", {"cmd": command, "yield_time_ms": 20_000})]
-    return played
+def _napping(nap: str) -> Callable[[Call], Played]:
+    def play(call: Call) -> Played:
+        played = three_tasks.play(call)
+        if (call.purpose, call.task_id, call.attempt, call.turn) == ("implement", "T4", 1, 1):
+            command = f"sleep {nap}; mkdir -p out && printf 'task 4\\n' > out/t4.txt"
+            return [function_call("exec_command", {"cmd": command, "yield_time_ms": 20_000})]
+        return played
+
+    return play
 
 
 def _parent(pid: int) -> int:
@@ -51,7 +56,7 @@ def _nappers() -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if _words(int(entry.name)) == ["sleep", _NAP]:
+                if _words(int(entry.name)) in (["sleep", _LONG_NAP], ["sleep", _SHORT_NAP]):
                     yield int(entry.name)
             except OSError:
                 continue  # it ended meanwhile
@@ -118,24 +123,24 @@ _PARTS: dict[str, Callable[[list[int]], int]] = {
 @pytest.mark.bubblewrap
 @pytest.mark.parametrize("part", _PARTS if _ALL else ["bwrap"])
 def test_a_sandbox_that_loses_a_process_is_made_anew_and_the_run_ends_green(tmp_path: Path, part: str) -> None:
-    with machine(tmp_path, _play, settings=_BUBBLEWRAP) as (world, api):
+    with machine(tmp_path, _napping(_LONG_NAP), settings=_BUBBLEWRAP) as (world, api):
         before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)
         line = _wait_for(run, lambda: [pid for napper in _nappers() for pid in _line_of(napper, run.pid)])
         os.kill(_PARTS[part](line), signal.SIGKILL)
-        out, err = run.communicate(timeout=150)
+        out, err = run.communicate(timeout=300)
         assert run.returncode == 0, out + err
         _check(world, api, before, tree, kills=1)
 
 
 @pytest.mark.bubblewrap
 def test_a_whole_process_group_that_is_killed_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
-    with machine(tmp_path, _play, settings=_BUBBLEWRAP) as (world, api):
+    with machine(tmp_path, _napping(_SHORT_NAP), settings=_BUBBLEWRAP) as (world, api):
         before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)
         _wait_for(run, lambda: [pid for napper in _nappers() for pid in _line_of(napper, run.pid)])
         os.killpg(run.pid, signal.SIGKILL)
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
         again = world.run("resume", **_CANARY)
         assert again.code == 0, again.out + again.err
         _check(world, api, before, tree, kills=1)
@@ -152,13 +157,13 @@ def _containers(world: World, what: str) -> list[str]:
 @pytest.mark.parametrize("what", ["sandbox", "slots"] if _ALL else ["sandbox"])
 def test_containers_that_are_killed_are_made_anew_and_the_run_ends_green(tmp_path: Path, what: str) -> None:
     subprocess.run([sys.executable, str(_IMAGE_SCRIPT)], check=True, capture_output=True)
-    with machine(tmp_path, _play, settings=_DOCKER) as (world, api):
+    with machine(tmp_path, _napping(_LONG_NAP), settings=_DOCKER) as (world, api):
         before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)
         _wait_for(run, lambda: list(_nappers()))
         killed = _containers(world, what)
         subprocess.run(["docker", "kill", *killed], capture_output=True, check=False)
-        out, err = run.communicate(timeout=200)
+        out, err = run.communicate(timeout=300)
         if run.returncode:
             again = world.run("resume", **_CANARY)
             assert again.code == 0, out + err + again.out + again.err

@@ -16,7 +16,7 @@ from tests.faults.killing import expected_tree, machine
 from tests.faults.table import LONG
 from tests.scripted_api.script import Call, Played, Reply
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 #: Shorter than a stop: every stream that was open is overdue when the process goes on.
 _IDLE_SECONDS = 3
@@ -34,7 +34,7 @@ def test_a_run_that_is_stopped_and_goes_on_loses_nothing_and_asks_nothing_twice(
     with machine(tmp_path, _slowly) as (world, api):
         before, tree = fingerprint(world), expected_tree(world)
         seen = []
-        with world.start(*_SHORT_PATIENCE, "run", twelve_tasks.GOAL, "--json") as process:
+        with world.start_near(*_SHORT_PATIENCE, "run", twelve_tasks.GOAL, "--json") as process:
             try:
                 assert process.stdout is not None
                 for number, _ in enumerate(process.stdout, start=1):
@@ -47,7 +47,7 @@ def test_a_run_that_is_stopped_and_goes_on_loses_nothing_and_asks_nothing_twice(
                             assert world.run("status").out.split()[1] == "running"
                         time.sleep(_STOP_SECONDS)
                         os.kill(process.pid, signal.SIGCONT)
-                _, err = process.communicate(timeout=150)
+                _, err = process.communicate(timeout=300)
             finally:
                 process.kill()
         assert process.returncode == 0, err
@@ -96,7 +96,7 @@ def test_a_clock_that_jumps_forward_and_back_by_hours_changes_nothing(tmp_path: 
                         new = folder / "new"
                         new.write_text(str(jumps[number]))
                         new.replace(clock)
-                _, err = process.communicate(timeout=150)
+                _, err = process.communicate(timeout=300)
             finally:
                 process.kill()
         assert process.returncode == 0, err
@@ -120,7 +120,7 @@ def test_a_stop_is_taken_by_a_run_whose_clock_went_back_after_it_began(tmp_path:
                     if number == 30:
                         stopped = world.run("stop", "--now")
                         assert stopped.code == 0, stopped.err
-                _, err = process.communicate(timeout=60)
+                _, err = process.communicate(timeout=120)
             finally:
                 process.kill()
         assert process.returncode == 143, err

@@ -19,7 +19,7 @@ from tests.faults.table import LONG
 from tests.scripted_api import Drop, HttpError, Raw, Reset, Stall
 from tests.scripted_api.script import Call, Fault, Played, Reply, message
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 _CANARY = {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
 
@@ -159,7 +159,8 @@ def test_a_stalled_stream_is_given_up_and_asked_again(tmp_path: Path) -> None:
 
     with machine(tmp_path, play) as (world, api):
         tree = expected_tree(world)
-        idle = "model_providers.loopback.stream_idle_timeout_ms=1500"
+        # long enough for those that only wait for a processor
+        idle = "model_providers.loopback.stream_idle_timeout_ms=5000"
         ended = world.run("-c", idle, "run", twelve_tasks.GOAL, **_CANARY)
         assert ended.code == 0, ended.out + ended.err
         assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree

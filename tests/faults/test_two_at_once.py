@@ -10,27 +10,30 @@ import pytest
 from tests.e2e.world import Ended, World, fingerprint
 from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, violations
-from tests.faults.killing import expected_tree, machine
+from tests.faults.killing import HeldBack, expected_tree, machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
-def _meanwhile(world: World, lines: int, act: Callable[[], None]) -> tuple[int, str]:
-    """Run to the end, and do something after so many events."""
+def _meanwhile(world: World, held: HeldBack, lines: int, act: Callable[[], None]) -> tuple[int, str]:
+    """Run to the end, and do something after so many events; the run is at work until it is done."""
     with world.start("run", twelve_tasks.GOAL, "--json") as process:
         try:
             assert process.stdout is not None
             for number, _ in enumerate(process.stdout, start=1):
                 if number == lines:
                     act()
-            _, err = process.communicate(timeout=150)
+                    held.may_end.set()
+            _, err = process.communicate(timeout=300)
         finally:
+            held.may_end.set()
             process.kill()
     return process.returncode, err
 
 
 def test_every_second_command_that_would_work_on_the_repository_says_that_another_does(tmp_path: Path) -> None:
-    with machine(tmp_path) as (world, api):
+    held = HeldBack()
+    with machine(tmp_path, held) as (world, api):
         linked, seen_as = world.folder / "linked", world.folder / "seen-as"
         world.git("worktree", "add", "-q", "--detach", str(linked))
         seen_as.symlink_to(world.repository)
@@ -49,7 +52,7 @@ def test_every_second_command_that_would_work_on_the_repository_says_that_anothe
             for line in ("status", "runs", "logs", "inbox", "salvage", "clean --dry-run --all"):
                 looked[line] = world.run("-C", str(linked), *line.split())
 
-        code, err = _meanwhile(world, 40, act)
+        code, err = _meanwhile(world, held, 40, act)
         assert code == 0, err
         for name, ended in refused.items():
             assert ended.code == 6, (name, ended)
@@ -75,7 +78,7 @@ def test_of_two_runs_that_are_started_in_the_same_moment_one_works(tmp_path: Pat
         tree = expected_tree(world)
         both = [world.start("run", twelve_tasks.GOAL) for _ in range(2)]
         try:
-            ended = [(*process.communicate(timeout=150), process.returncode) for process in both]
+            ended = [(*process.communicate(timeout=300), process.returncode) for process in both]
         finally:
             for process in both:
                 process.kill()
@@ -88,7 +91,7 @@ def test_of_two_runs_that_are_started_in_the_same_moment_one_works(tmp_path: Pat
 
 def test_a_run_that_was_killed_is_not_shown_as_running_while_its_leftovers_are_cleaned(tmp_path: Path) -> None:
     with machine(tmp_path) as (world, _):
-        with world.start("run", twelve_tasks.GOAL, "--json") as process:
+        with world.start_near("run", twelve_tasks.GOAL, "--json") as process:
             assert process.stdout is not None
             for number, _ in enumerate(process.stdout, start=1):
                 if number == 30:

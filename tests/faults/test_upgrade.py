@@ -22,7 +22,7 @@ from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, answered, rows, violations
 from tests.faults.killing import expected_tree, machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 #: Events after which about half of the tasks are merged.
 _HALF_WAY = 60

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Coroutine, Iterator
@@ -36,6 +37,17 @@ class _HungUpError(Exception):
     """The client closed the connection, or a fault did."""
 
 
+def kept_port(port: int = 0) -> socket.socket:
+    """Give a socket that keeps a port on loopback from others while whoever it is for does not listen there.
+
+    It never listens itself: who asks meanwhile is refused.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", port))
+    return kept
+
+
 class ScriptedApi:
     """A Responses API at `base_url` while its `async with` lasts."""
 
@@ -60,6 +72,7 @@ class ScriptedApi:
         """Connections that were ever made."""
         self._closed = asyncio.Event()
         self._port = port
+        self._kept: socket.socket | None = None
         self._latency_seconds = latency_seconds
         self._cache = PromptCache(cache_minimum_tokens)
         self._tries: Counter[str] = Counter()
@@ -78,6 +91,8 @@ class ScriptedApi:
         return self._port
 
     async def __aenter__(self) -> "ScriptedApi":
+        self._kept = kept_port(self._port)
+        self._port = int(self._kept.getsockname()[1])
         await self.listen()
         return self
 
@@ -85,12 +100,13 @@ class ScriptedApi:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop_listening()
+        if self._kept is not None:
+            self._kept.close()
 
     async def listen(self) -> None:
         """Take connections, on the same port as before if there was one."""
         self._loop = asyncio.get_running_loop()
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, backlog=2048)
-        self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop_listening(self) -> None:
         """Refuse new connections and end those that are open."""
@@ -111,7 +127,7 @@ class ScriptedApi:
 
     def _from_outside(self, what: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
 
     async def no_open_streams(self) -> None:
         """Wait until no answer is being sent."""
@@ -292,7 +308,7 @@ def serve_in_thread(
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="scripted-api", daemon=True)
     thread.start()
-    if not started.wait(10):
+    if not started.wait(60):
         raise RuntimeError("the scripted server did not start")
     api, loop, stop = box[0]
     try:

@@ -1,7 +1,6 @@
 """Starts bubblewrap sandboxes: the port `SandboxEngine`."""
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import os
@@ -28,6 +27,7 @@ from codexteam.core.ids import AgentKey
 from codexteam.core.json_types import JSONObject
 from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
+from codexteam.ports.endings import stopped, to_its_end
 from codexteam.ports.sandbox import (
     WORKSPACE,
     BaseSource,
@@ -99,7 +99,7 @@ class BubblewrapEngine:
         try:
             async with self._starting:
                 channel = await start.first()
-        except (StartFailedError, ChannelClosedError, GitInSandboxError, OSError) as error:
+        except (StartFailedError, ChannelClosedError, GitInSandboxError, SandboxLost, OSError) as error:
             await start.put_away()
             raise SandboxUnavailable(
                 f"the sandbox for {spec.agent} did not start: {clean(str(error))}", hint="see `codexteam doctor`"
@@ -230,7 +230,7 @@ class _Start:
 
     async def again(self) -> Channel:
         """Start it once more, over the same workspace."""
-        await self._stop()
+        await to_its_end(self._stop())
         assert self._plan is not None
         if not self.namespaces:
             raise SandboxLost("its workspace went with it")
@@ -252,9 +252,7 @@ class _Start:
 
     async def _stop(self) -> None:
         if self.watch is not None:
-            self.watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.watch
+            await stopped(self.watch)
             self.watch = None
         if self.relay is not None:
             await self.relay.close()
@@ -263,8 +261,20 @@ class _Start:
             await self.running.stop()
             self.running = None
 
-    async def shut(self) -> None:
-        """Remove it with all that is in it."""
+    async def put_away(self) -> None:
+        """Remove it with all that is in it, as far as the system lets us.
+
+        Why it ends counts, not what is left of it for a sweep.
+        """
+        await to_its_end(self._put_away())
+
+    async def _put_away(self) -> None:
+        try:
+            await self._shut()
+        except (SandboxLost, OSError) as error:
+            _LOG.info("%s is not removed: %s", self.name, error)
+
+    async def _shut(self) -> None:
         try:
             await self._stop()
         finally:
@@ -274,13 +284,6 @@ class _Start:
             if self.group is not None:
                 await _remove(self.group)
                 self.group = None
-
-    async def put_away(self) -> None:
-        """Remove it as far as the system lets us: why it ends counts, not what is left of it for a sweep."""
-        try:
-            await self.shut()
-        except (SandboxLost, OSError) as error:
-            _LOG.info("%s is not removed: %s", self.name, error)
 
 
 def owner_of(folder: Path) -> str:

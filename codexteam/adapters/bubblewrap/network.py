@@ -14,6 +14,7 @@ from codexteam.adapters.bubblewrap.launching import SANDBOX_UID
 from codexteam.adapters.bubblewrap.processes import Running, StartFailedError
 from codexteam.adapters.network_proxy import Proxy
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.endings import stopped, to_its_end
 
 _LOG = logging.getLogger(__name__)
 _READY_SECONDS = 20.0
@@ -32,9 +33,10 @@ class Relay:
 
     async def close(self) -> None:
         """End it. May be repeated."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await to_its_end(self._end())
+
+    async def _end(self) -> None:
+        await stopped(self._task)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
@@ -70,24 +72,27 @@ async def connect(running: Running, proxy: Proxy) -> Relay:
             os.close(descriptor)
     assert process.stdin is not None
     assert process.stdout is not None
-    assert process.stderr is not None
     try:
         async with asyncio.timeout(_READY_SECONDS):
             await process.stdout.readexactly(9)  # its first frame says that it listens
-    except (asyncio.IncompleteReadError, TimeoutError) as error:
+    except BaseException as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        said = (await process.stderr.read(2000)).decode("utf-8", "replace").strip()
-        await process.wait()
-        raise StartFailedError(f"the network relay did not start: {said or error}") from error
+        _, errors = await to_its_end(process.communicate())
+        if isinstance(error, asyncio.IncompleteReadError | TimeoutError):
+            said = errors[:2000].decode("utf-8", "replace").strip()
+            raise StartFailedError(f"the network relay did not start: {said or error}") from error
+        raise
     mux = network_relay.Mux(process.stdout, process.stdin, proxy.serve)
     return Relay(process, asyncio.create_task(mux.run()))
 
 
 def _namespaces(pid: int) -> tuple[int, ...]:
     """Open the network that bubblewrap made; an ordinary user comes in through the user namespace that owns it."""
-    inside = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
-    network = os.open(f"/proc/{inside}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    if not children:
+        raise StartFailedError("the sandbox ended before its network was there")
+    network = os.open(f"/proc/{children[0]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     if os.getuid() == 0:
         return (network,)
     return (fcntl.ioctl(network, _NS_GET_USERNS), network)

@@ -14,6 +14,7 @@ from codexteam.adapters.bubblewrap.seccomp import filter_program
 from codexteam.adapters.sandbox_channel import Channel
 from codexteam.adapters.sandbox_channel_protocol import ChannelClosedError, Hello
 from codexteam.core.text import clean
+from codexteam.ports.endings import stopped, to_its_end
 
 _READ_BUFFER_BYTES = 1 << 20
 _SAID_BYTES = 4000
@@ -34,12 +35,13 @@ class Running:
 
     async def stop(self) -> None:
         """Kill it and wait; everything in its namespace dies with it."""
+        await to_its_end(self._end())
+
+    async def _end(self) -> None:
         await self.channel.close()
         _kill(self.process)
         await self.process.wait()
-        self.stderr.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.stderr
+        await stopped(self.stderr)
 
     def namespaces(self) -> tuple[int, ...]:
         """Give descriptors of the namespaces its workspace lives in; they keep it when every process is gone."""
@@ -85,16 +87,21 @@ async def launch(plan: Launch, *, prefix: tuple[str, ...] = (), timeout_seconds:
         running = Running(process, channel, hello, said)
         _demand_closed(hello, filtered=program is not None)
     except BaseException as error:
-        _kill(process)
-        # the server inside, once it has a session of its own and until the kernel is asked to end it with bubblewrap,
-        # outlives that kill; it ends when its input does, and `wait` waits for the pipes that it holds
-        await channel.close()
-        await process.wait()
-        text = (await said).decode("utf-8", "replace").strip()
+        text = (await to_its_end(_give_up(process, channel, said))).decode("utf-8", "replace").strip()
         if isinstance(error, (ChannelClosedError, StartFailedError)):
             raise StartFailedError(clean(text or str(error))) from error
         raise
     return running
+
+
+async def _give_up(process: asyncio.subprocess.Process, channel: Channel, said: asyncio.Task[bytes]) -> bytes:
+    """End a start; give the last that it said."""
+    _kill(process)
+    # the server inside, once it has a session of its own and until the kernel is asked to end it with bubblewrap,
+    # outlives that kill; it ends when its input does, and `wait` waits for the pipes that it holds
+    await channel.close()
+    await process.wait()
+    return await said
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

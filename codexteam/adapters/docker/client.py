@@ -20,6 +20,7 @@ from codexteam.adapters.docker.far import Doorway, TlsFiles
 from codexteam.config.settings import EngineSettings
 from codexteam.core.text import clean
 from codexteam.errors import SandboxUnavailable
+from codexteam.ports.endings import to_its_end
 
 _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -73,11 +74,7 @@ class EngineClient:
         try:
             return await asyncio.shield(made)
         except asyncio.CancelledError:
-            undoing = asyncio.ensure_future(self._undo(made, undo))
-            while not undoing.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([undoing])
-            undoing.result()
+            await to_its_end(self._undo(made, undo))
             raise
 
     async def _undo(self, made: Awaitable[T], undo: Callable[[T], object]) -> None:

@@ -6,11 +6,13 @@ import shutil
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from codexteam.core.text import clean
+from codexteam.ports.endings import stopped
 
 _CHUNK_BYTES = 256 << 10
 _TLS_PORT = 2376
@@ -73,7 +75,14 @@ class Doorway:
                 tasks.discard(task)
                 writer.close()
 
-        server = await asyncio.start_unix_server(carry, folder / "engine.sock", limit=_CHUNK_BYTES)
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            socket = folder / "engine.sock"
+            # in two steps: of one that is cancelled asyncio leaves a socket that listens
+            server = await asyncio.start_unix_server(carry, socket, limit=_CHUNK_BYTES, start_serving=False)
+            stack.callback(server.close)
+            await server.start_serving()
+            stack.pop_all()  # the doorway's now
         door = cls(folder, server, tasks)
         return door
 
@@ -146,9 +155,7 @@ async def _both_ways(near: _Pair, far: _Pair) -> None:
     try:
         await _carry(far[0], near[1])
     finally:
-        outward.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError):
-            await outward
+        await stopped(outward)
 
 
 async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

@@ -7,7 +7,6 @@ engine anywhere, and no secret is ever on an engine.
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from codexteam.adapters.docker.streams import adopt, let_go
 from codexteam.adapters.network_proxy import Proxy
 from codexteam.config.settings import NetworkKind, NetworkPolicy
 from codexteam.core.json_types import JSONObject
+from codexteam.ports.endings import stopped
 
 _RELAY = Path(network_relay.__file__).read_text("utf-8")
 _LOG = logging.getLogger(__name__)
@@ -76,9 +76,7 @@ class Connection:
 
     async def close(self) -> None:
         """End it. May be repeated."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await stopped(self._task)
 
     async def _keep(self) -> None:
         failed = 0

@@ -1,6 +1,5 @@
 """One engine of the pool: its image, its bases, its slots, and the sandboxes on it."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
 from codexteam.core.json_types import JSONObject
 from codexteam.core.text import clean
 from codexteam.errors import SandboxLost, SandboxUnavailable
+from codexteam.ports.endings import to_its_end
 from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, SandboxSpec
 
 _FAILURES = (StartFailedError, ChannelClosedError, GitInSandboxError, *ENGINE_ERRORS)
@@ -242,7 +242,7 @@ class _Start:
     async def put_away(self) -> None:
         """Remove it as far as the engine lets us: why it ends counts, not what is left of it."""
         with clearing_up(self.name):
-            await asyncio.shield(self.shut())
+            await to_its_end(self.shut())
 
     def sandbox(self, channel: Channel, released: Callable[[], None]) -> Sandbox:
         """Give the port's view of it."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from codexteam.core.governor import Governor, Quota
 from codexteam.ports.clock import Clock
+from codexteam.ports.endings import stopped
 
 
 class Passage:
@@ -100,9 +101,7 @@ class Gate:
     async def close(self) -> None:
         """Stop waiting for time. Calls that still wait are for their owners to cancel."""
         if self._alarm is not None:
-            self._alarm.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._alarm
+            await stopped(self._alarm)
 
     async def _enter(self) -> None:
         now = self._clock.monotonic_seconds()

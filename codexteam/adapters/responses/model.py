@@ -17,6 +17,7 @@ from codexteam.adapters.responses.retries import Retries, RetryLimits
 from codexteam.config.settings import ProviderSettings
 from codexteam.errors import ModelAccessError
 from codexteam.ports.clock import Clock
+from codexteam.ports.endings import stopped
 from codexteam.ports.model import CallFailed, ModelEvent, ModelRequest, StreamRestarted
 
 
@@ -125,6 +126,9 @@ class ResponsesModel:
 
     async def close(self) -> None:
         """Close all connections."""
+        warming, self._warming = self._warming, None
+        if warming is not None:
+            await stopped(warming)
         gates, self._gates = self._gates, {}
         clients, self._clients = self._clients, {}
         await asyncio.gather(

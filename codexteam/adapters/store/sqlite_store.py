@@ -293,6 +293,7 @@ def _settle(job: _Job[object], path: Path) -> None:
     failure = StoreError(f"{path}: {job.error}", hint=hint)
     failure.__cause__ = job.error
     job.future.set_exception(failure)
+    job.future.exception()  # looked at: the task that waited for it may have been cancelled
 
 
 def _dump(value: JSONObject) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from codexteam.agent.patch import GRAMMAR, apply_patch
-from codexteam.agent.patch.workspace import why
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
 from codexteam.agent.tools.tool import ToolOutput, ToolProblem
 from codexteam.agent.tools.workplace import Workplace
@@ -112,8 +111,8 @@ class ViewImage:
         sandbox = await self.place.enter()
         try:
             data = await sandbox.read_file(path, limit_bytes=self.place.limits.image_bytes)
-        except (ValueError, OSError) as error:
-            raise ToolProblem(f"{path} cannot be shown: {why(error)}") from error
+        except ValueError as error:
+            raise ToolProblem(f"{path} cannot be shown: {error}") from error
         if data is None:
             raise ToolProblem(f"there is no file {path}.")
         kind = _kind_of(data)

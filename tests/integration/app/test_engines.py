@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from codexteam.app.engines import choose_engine, told_once
 from codexteam.app.hiring import patience_words
 from codexteam.config.settings import (
+    EngineSettings,
     NetworkKind,
     NetworkPolicy,
     ProviderSettings,
@@ -68,6 +70,32 @@ async def test_bubblewrap_s_proxy_adds_the_secrets_of_the_settings_and_tells_wha
     assert [(kind, fields["host"], fields["agent"]) for kind, fields in told] == [
         ("network.denied", "elsewhere.invalid", str(agent))
     ]
+
+
+async def test_a_command_that_is_stopped_while_a_far_engine_is_silent_leaves_no_way_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    host = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = SandboxSettings(kind="docker", engines=(EngineSettings("far", host=host, tls_verify=True),))
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        choosing = asyncio.ensure_future(choose_engine(settings, state_dir=Path(folder), environment={}))
+        await connected.wait()
+        assert list(Path(folder).iterdir())
+        choosing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await choosing
+        assert not list(Path(folder).iterdir())
+    server.close()
+    await server.wait_closed()
 
 
 def test_a_refused_host_is_told_once_and_in_words() -> None:

@@ -1,6 +1,7 @@
 """What is bubblewrap's own: starting again, binaries, users, limits, and that nothing is left."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,15 +50,19 @@ def spec(tmp_path: Path) -> SandboxSpec:
 
 
 def below(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it ended since it was named
     return [int(child) for child in children] + [deep for child in children for deep in below(int(child))]
 
 
 def kill_server() -> None:
     for child in below(os.getpid()):
-        if b"server.py" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(child, signal.SIGKILL)
-            return
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"server.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(child, signal.SIGKILL)
+                return
 
 
 async def test_a_killed_server_is_started_again_over_the_same_files(
@@ -195,10 +200,19 @@ async def test_a_start_that_is_given_up_takes_what_was_forked_with_it(tmp_path: 
     """A child that has not yet asked to die with its parent holds the pipes: waiting for these would never end."""
     forked = tmp_path / "forked"
     plan = Launch(Binary(Path("/bin/false")), find_interpreter(), SandboxLimits(), NetworkKind.NONE, True, tmp_path)
-    async with asyncio.timeout(20):
+    # given up when it has forked, for what it says then, and not after some time in which it may not have come so far
+    server = f"sleep 1000 & echo $! > {forked}; yes 'this is no frame' | head -c 4096; wait"
+    async with asyncio.timeout(60):
         with pytest.raises(StartFailedError):
-            await launch(plan, prefix=("/bin/sh", "-c", f"sleep 1000 & echo $! > {forked}; wait"), timeout_seconds=1.0)
+            await launch(plan, prefix=("/bin/sh", "-c", server))
         await wait_for_end(int(forked.read_text()))  # it closes its pipes a moment before it is gone
+
+
+async def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    plan = Launch(Binary(Path("/bin/false")), find_interpreter(), SandboxLimits(), NetworkKind.NONE, True, tmp_path)
+    async with asyncio.timeout(60):
+        with pytest.raises(StartFailedError, match="did not start in time"):
+            await launch(plan, prefix=("/bin/sh", "-c", "exec sleep 1000"), timeout_seconds=0.2)
 
 
 async def test_a_start_that_is_cancelled_ends_a_server_with_a_session_of_its_own(tmp_path: Path) -> None:
@@ -207,7 +221,7 @@ async def test_a_start_that_is_cancelled_ends_a_server_with_a_session_of_its_own
     there = tmp_path / "server"
     # a job in the background would read from nowhere
     server = f"exec 3<&0; setsid sh -c 'echo $$ > {there}.new; mv {there}.new {there}; cat <&3' & wait"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         starting = asyncio.create_task(launch(plan, prefix=("/bin/sh", "-c", server)))
         while not there.exists():
             await asyncio.sleep(0.01)
@@ -288,7 +302,7 @@ async def test_open_network_reaches_the_hosts_loopback(engine: BubblewrapEngine,
     more = {"mode": SandboxMode.DANGER_FULL_ACCESS, "network": NetworkPolicy(NetworkKind.OPEN)}
     sandbox = await engine.start(replace(spec, **more))  # type: ignore[arg-type]  # as given
     assert (await sandbox.run(sh(f"exec 3<>/dev/tcp/127.0.0.1/{port}"))).ok
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await arrived.wait()
     await sandbox.close()
     server.close()

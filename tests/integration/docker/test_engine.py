@@ -238,7 +238,7 @@ async def test_what_a_killed_codexteam_left_ends_by_itself_and_is_swept(
     container = await asyncio.to_thread(client.containers.get, name)
     process.kill()
     await process.wait()
-    await asyncio.to_thread(container.wait, timeout=30)  # its input ended, and so did it
+    await asyncio.to_thread(container.wait, timeout=100)  # its input ended, and so did it
     async with rig(tmp_path) as found:
         removed = await found.engine.sweep(None)
         assert name in removed
@@ -329,11 +329,9 @@ async def test_an_allowlist_is_reached_through_the_proxy_alone(tmp_path: Path) -
         assert b"eth0" not in around.output
         assert b"HTTPS_PROXY=http://127.0.0.1:3128" in around.output
         await sandbox.run(sh("kill -9 -1; sleep 1", timeout_seconds=5))
-        again = b""
-        for _ in range(50):
-            if (again := await ask(f"http://localhost:{port}/")) == b"b'yes'\n":
-                break
-        assert again == b"b'yes'\n"
+        async with asyncio.timeout(60):
+            while await ask(f"http://localhost:{port}/") != b"b'yes'\n":
+                pass  # the relay went with them, and is started again
 
 
 async def test_what_the_choice_of_the_image_passed_over_is_told_once(tmp_path: Path) -> None:

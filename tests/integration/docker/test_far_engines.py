@@ -11,6 +11,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +19,12 @@ from pathlib import Path
 import pytest
 
 from codexteam.adapters.docker.client import EngineClient
+from codexteam.adapters.docker.far import Doorway
 from codexteam.config.settings import EngineSettings
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import Command
 from tests.integration.docker.support import Rig, rig
+from tests.support_cancelling import stop_at_each_step
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("settled")]
 
@@ -91,6 +94,19 @@ async def use(found: Rig) -> None:
     assert shot is not None
     again = await found.start(restore=shot)
     assert await again.read_file("new", limit_bytes=4_000_000) == big
+
+
+async def test_a_doorway_that_is_stopped_while_it_opens_leaves_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+
+        async def nothing_left(where: str) -> None:
+            assert not list(Path(folder).iterdir()), where
+
+        door = await stop_at_each_step(lambda: Doorway.open("tcp://127.0.0.1:1", None, {}), nothing_left)
+        assert isinstance(door, Doorway)
+        await door.close()
+        await nothing_left("closed")
 
 
 async def test_an_engine_over_tcp(tmp_path: Path) -> None:

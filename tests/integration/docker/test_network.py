@@ -35,8 +35,8 @@ for pid in relays():
 """
 
 _KILL = f"""{_FIND}
-killed, end = set(), time.monotonic() + 6
-while time.monotonic() < end:
+killed, began = set(), time.monotonic()
+while len(killed) < 6 and time.monotonic() < began + 90:
     try:
         socket.create_connection(("127.0.0.1", 3128), 1).close()
     except OSError:
@@ -48,7 +48,7 @@ while time.monotonic() < end:
         except ProcessLookupError:
             continue  # of the blow before
         killed.add(pid)
-print(len(killed))
+print(len(killed), time.monotonic() - began)
 """
 
 
@@ -63,5 +63,8 @@ async def test_commands_cannot_speak_in_the_relays_name(tmp_path: Path) -> None:
 async def test_a_relay_that_is_killed_again_and_again_is_not_started_without_a_pause(tmp_path: Path) -> None:
     async with rig(tmp_path) as found:
         sandbox = await found.start(network=POLICY)
-        killed = await sandbox.run(Command(("python3", "-c", _KILL), timeout_seconds=60))
-        assert 2 <= int(killed.output) <= 7, killed
+        killed = await sandbox.run(Command(("python3", "-c", _KILL), timeout_seconds=120))
+        count, seconds = killed.output.split()
+        assert int(count) >= 6, killed
+        # the second was started a second after the first, whenever that was, and so on
+        assert float(seconds) > int(count) - 2, killed

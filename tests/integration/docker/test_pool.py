@@ -14,6 +14,7 @@ from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import Command, Sandbox
 from tests.integration.docker.support import Rig, rig
 from tests.integration.docker.test_far_engines import Relay, relay
+from tests.scripted_api.server import kept_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("settled")]
 
@@ -25,16 +26,18 @@ Cut = Callable[[], Awaitable[None]]
 @contextlib.asynccontextmanager
 async def far_engine() -> AsyncIterator[tuple[Relay, Cut]]:
     """An engine, and what takes it away in the middle of everything."""
-    async with contextlib.AsyncExitStack() as stack:
-        way = await stack.enter_async_context(relay())
+    # kept, so that nobody else answers at its port once it is away
+    with kept_port() as kept:
+        async with contextlib.AsyncExitStack() as stack:
+            way = await stack.enter_async_context(relay(port=int(kept.getsockname()[1])))
 
-        async def cut() -> None:
-            await stack.aclose()
-            for writer in list(way.carried):
-                writer.close()
-            await asyncio.sleep(0)
+            async def cut() -> None:
+                await stack.aclose()
+                for writer in list(way.carried):
+                    writer.close()
+                await asyncio.sleep(0)
 
-        yield way, cut
+            yield way, cut
 
 
 async def works(sandbox: Sandbox) -> bool:

@@ -1,7 +1,6 @@
 """What a sandbox could hand out, and that each is refused with its reason, in time, and leaves nothing in the hub."""
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from codexteam.ports.repo import Accepted, Intake, Refused
 from codexteam.ports.sandbox import Snapshot
 from tests.support_git import FREE, Desk, git, make_user, open_desk
 from tests.support_packs import Edit, Workshop, write_pack
+from tests.support_processes import worked_seconds
 
 
 def _rules(intake: Intake) -> set[str]:
@@ -48,9 +48,9 @@ async def test_a_small_pack_of_ten_billion_files_is_refused_at_once(desk: Desk, 
         mode = "40000"
     snapshot = shop.snapshot(node, desk.base)
     assert snapshot.pack_bytes < 2_000
-    began = time.perf_counter()
+    began = worked_seconds()
     intake = await desk.repo.intake(snapshot, FREE)
-    assert time.perf_counter() - began < 5
+    assert worked_seconds() - began < 5
     assert _rules(intake) == {"size"}
     assert isinstance(intake, Refused)
     assert "expands to 11111111110 files" in intake.violations[0].message
@@ -81,9 +81,9 @@ async def test_deep_trees_are_refused(desk: Desk, untouched: Callable[[], None])
     node = shop.tree([("100644", b"f", shop.blob(b"x"))])
     for _ in range(3000):
         node = shop.tree([("40000", b"d", node)])
-    began = time.perf_counter()
+    began = worked_seconds()
     assert _rules(await desk.repo.intake(shop.snapshot(node, desk.base), FREE)) == {"size"}
-    assert time.perf_counter() - began < 10
+    assert worked_seconds() - began < 10
     untouched()
 
 
@@ -208,9 +208,9 @@ async def test_a_huge_blob_in_a_small_pack_is_refused_without_being_held(
 
 async def test_a_pack_that_takes_too_long_is_refused(desk: Desk, untouched: Callable[[], None]) -> None:
     snapshot = desk.snapshot({b"zeros": b"\0" * (64 << 20)})
-    began = time.perf_counter()
+    began = worked_seconds()
     assert _rules(await desk.repo.intake(snapshot, replace(FREE, timeout_seconds=0.05))) == {"size"}
-    assert time.perf_counter() - began < 3
+    assert worked_seconds() - began < 3
     untouched()
 
 
@@ -219,9 +219,9 @@ async def test_a_pack_that_takes_too_long_is_refused(desk: Desk, untouched: Call
 )
 async def test_text_that_makes_patterns_slow_ends_at_the_deadline(desk: Desk, text: bytes) -> None:
     snapshot = desk.snapshot({b"one-line": text * ((12 << 20) // len(text))})
-    began = time.perf_counter()
+    began = worked_seconds()
     assert _rules(await desk.repo.intake(snapshot, replace(FREE, timeout_seconds=1.5))) == {"size"}
-    assert time.perf_counter() - began < 6
+    assert worked_seconds() - began < 6
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "trailing"])

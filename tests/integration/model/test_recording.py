@@ -1,6 +1,9 @@
 """Recordings: what is in the file, and what it plays."""
 
+import asyncio
+import gc
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,20 @@ async def test_a_run_over_the_wire_is_recorded_and_plays_back_in_another_run(ben
         assert [item["type"] for item in after.answer.items] == [item["type"] for item in before.answer.items]
         assert after.of(TextDelta) == ([TextDelta("done")] if turn == 2 else [])
     await model.close()
+
+
+async def test_of_a_recording_that_cannot_be_read_only_who_asks_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ReplayModel(tmp_path / "none.jsonl", FakeClock())
+    asking = asyncio.ensure_future(collect(model, model_request()))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await model.close()
+    del model, asking
+    gc.collect()  # of an error that nobody took, asyncio tells as its task is thrown away
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_recording_has_no_key_no_header_and_no_run_id(bench: Bench, tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 import ast
 import asyncio
 import json
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from codexteam.adapters import network_relay
 from codexteam.adapters.network_policy import ProxyPolicy
 from codexteam.adapters.network_proxy import Proxy, serve_unix
 from codexteam.core.json_types import JSONObject
+from tests.scripted_api.server import kept_port
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 
@@ -192,6 +192,13 @@ async def test_what_is_not_plainly_a_request_is_refused(tmp_path: Path, request_
         assert (await ask(request_bytes)).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("name", ["a" * 64, "a..b", "."], ids=["long", "empty", "dot"])
+async def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
+    async with proxied(Proxy(policy("*.example.com")), tmp_path) as ask:
+        answer = await ask(f"CONNECT {name}.example.com:443 HTTP/1.1\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 "))
+
+
 async def test_a_host_that_does_not_answer_is_said(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -245,7 +252,6 @@ def test_the_relay_is_written_for_the_interpreters_of_old_images() -> None:
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def free_port() -> Iterator[int]:
+    with kept_port() as kept:
+        yield int(kept.getsockname()[1])

@@ -1,6 +1,7 @@
 """What a hostile end of a mux can make the other one hold: what is said once, and no more."""
 
 import asyncio
+import gc
 import socket
 import struct
 import tracemalloc
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from codexteam.adapters.network_relay import CHUNK, MOST_STREAMS, WINDOW, Mux, Stream
+from codexteam.adapters.network_relay import CHUNK, MOST_STREAMS, WINDOW, Mux, Stream, carry
 
 OPEN, DATA, EOF, CLOSE, TAKEN = range(1, 6)
 
@@ -147,3 +148,18 @@ async def test_an_end_that_asks_and_never_reads_is_not_answered_without_bound() 
         assert not sending.done(), "it waits for who does not read"
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_a_connection_that_breaks_ends_its_stream_and_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What it said would go where nobody reads, and a relay that waits for somebody to read serves nobody any more."""
+    async with muxed(lambda stream: carry(stream, broken, broken_writer)) as peer:
+        ours, theirs = socket.socketpair()
+        broken, broken_writer = await asyncio.open_connection(sock=ours)
+        await peer.send(frame(OPEN, 1))
+        await asyncio.sleep(0)
+        broken.set_exception(ConnectionResetError("reset by its client"))
+        assert await peer.frame() == (CLOSE, 1, 0)
+        theirs.close()
+    await asyncio.sleep(0)
+    gc.collect()  # of an error that nobody took, asyncio tells as its task is thrown away
+    assert caplog.text == ""

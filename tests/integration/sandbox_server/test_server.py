@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import errno
 import os
+import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ from codexteam.errors import SandboxLost
 from codexteam.ports.sandbox import BaseSource, Command, SandboxFacts, SandboxSpec
 from tests.fakes.fake_clock import FakeClock
 from tests.support_base_source import base_source, commit_all, make_repository, unpack_snapshot
-from tests.support_processes import is_alive
+from tests.support_processes import is_alive, wait_for_end
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 Start = Callable[..., Awaitable[Channel]]
@@ -97,12 +99,20 @@ async def test_stdin_is_read_to_its_end(start: Start, tmp_path: Path) -> None:
 async def test_a_deadline_kills_daemons_that_left_session_and_environment(start: Start, tmp_path: Path) -> None:
     line = "env -i setsid -f sleep 1000; (setsid sleep 1000 & echo $! >own); sleep 1000 & echo $! >child; wait"
     channel = await start()
-    result = await channel.run(sh(line, tmp_path, timeout_seconds=0.5), ENV)
-    assert result.timed_out
-    assert result.exit_code is None
-    assert not is_alive(int((tmp_path / "work/child").read_text()))
-    assert not is_alive(int((tmp_path / "work/own").read_text()))
-    assert result.wall_seconds < 5
+    seconds, pids = 0.25, [0, 0]
+    while 0 in pids:  # on a busy machine its time may be over before they are there: then it gets more
+        seconds *= 2
+        result = await channel.run(sh(line, tmp_path, timeout_seconds=seconds), ENV)
+        assert result.timed_out
+        assert result.exit_code is None
+        assert seconds <= result.wall_seconds < seconds + 30
+        pids = [_pid_in(tmp_path / "work" / name) for name in ("child", "own")]
+    await wait_for_end(*pids)
+
+
+def _pid_in(path: Path) -> int:
+    """Give the process that a file names; 0 while it names none."""
+    return int(path.read_text().strip() or 0) if path.exists() else 0
 
 
 async def test_what_a_command_leaves_running_is_ended_with_it(start: Start, tmp_path: Path) -> None:
@@ -111,7 +121,7 @@ async def test_what_a_command_leaves_running_is_ended_with_it(start: Start, tmp_
     assert result.exit_code == 0
     assert result.output == b"done\n"
     assert "2 processes" in result.note
-    assert not is_alive(int((tmp_path / "work/child").read_text()))
+    await wait_for_end(int((tmp_path / "work/child").read_text()))
 
 
 async def test_ending_one_command_leaves_anothers_daemon_alone(start: Start, tmp_path: Path) -> None:
@@ -125,7 +135,7 @@ async def test_ending_one_command_leaves_anothers_daemon_alone(start: Start, tmp
     assert is_alive(daemon)
     await channel.write(number, b"go\n")
     await end
-    assert not is_alive(daemon)
+    await wait_for_end(daemon)
 
 
 async def test_output_is_clipped_in_the_middle(start: Start, tmp_path: Path) -> None:
@@ -178,7 +188,7 @@ async def test_cancelling_kills(start: Start, tmp_path: Path) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while is_alive(int((tmp_path / "work/child").read_text())):
             await channel.run(sh("true", tmp_path), ENV)
 
@@ -193,7 +203,7 @@ async def test_a_session_with_a_terminal_talks(start: Start, tmp_path: Path) -> 
         heard.set()
 
     number, end = channel.start_session(sh("test -t 0 && tty; read x; echo got $x", tmp_path, tty=True), ENV, take)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while b"/dev/pts" not in said:
             heard.clear()
             await heard.wait()
@@ -209,7 +219,7 @@ async def test_a_session_is_interrupted_through_its_terminal(start: Start, tmp_p
     number, end = channel.start_session(sh("echo up; exec sleep 1000", tmp_path, tty=True), ENV, lambda _: up.set())
     await up.wait()
     await channel.write(number, b"\x03")
-    header, _ = await asyncio.wait_for(end, 10)
+    header, _ = await asyncio.wait_for(end, 30)
     assert header["signal"] == 2
 
 
@@ -427,9 +437,32 @@ async def test_one_who_cannot_take_output_ends_its_own_command_alone(start: Star
         await channel.run(sh("echo $$ >pid; echo out; exec sleep 986", tmp_path), ENV, on_output=refuse)
 
     assert (await other).output == b"done\n"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while is_alive(int((tmp_path / "work" / "pid").read_text())):
             await asyncio.sleep(0.02)
+
+
+_LATE = """
+import os, time
+from codexteam.adapters.sandbox_server import Running, Server
+server, run = Server({"workspace": ".", "private": "private"}), Running(1, {}, 0)
+out, written = os.pipe()
+os.write(written, b"the last words")
+os.close(written)
+server.adopt(run, out, -1)
+# it ended, the host was slow to take what it had said before, and then the machine stood still
+run.status, run.drain_until = 0, time.monotonic() - 1
+server.check_deadlines()
+"""
+
+
+def test_what_a_command_has_written_is_read_however_late_it_is_looked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LATE], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=True
+    )
+    head, body = struct.unpack(">II", done.stdout[:8])
+    assert done.stdout[8 + head :] == b"the last words"
+    assert body == len(b"the last words")
 
 
 async def test_a_broken_pack_is_one_clean_error(start: Start, tmp_path: Path) -> None:
@@ -498,7 +531,7 @@ async def test_a_file_that_the_system_refuses_is_a_problem_for_the_model_and_not
         ToolLimits(),
         Redactor(),
     )
-    with pytest.raises(ToolProblem, match=f"^{LONG} cannot be shown: {LONG}: File name too long$"):
+    with pytest.raises(ToolProblem, match=f"^{LONG} cannot be shown: it cannot be read: {LONG}: File name too long$"):
         await ViewImage(place).call(f'{{"path": "{LONG}"}}', call_id="1")
 
 

@@ -38,7 +38,7 @@ from tests.fakes.scripted_crew import ScriptedCrew
 SAMPLE = Path(__file__).parents[3] / "codexteam" / "app" / "demo" / "sample"
 RUN = RunId("20261121-0231-7f3a")
 
-pytestmark = [pytest.mark.bubblewrap, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.bubblewrap, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def git(root: Path, *args: str) -> str:

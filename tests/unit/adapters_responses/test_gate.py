@@ -35,7 +35,7 @@ class _Calls:
         for name in names:
             self.begun[name].set()
             self.done[name].set()
-            await asyncio.wait_for(self.tasks[name], 5)
+            await asyncio.wait_for(self.tasks[name], 60)
 
 
 async def _settle() -> None:

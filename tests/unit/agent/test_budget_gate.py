@@ -2,21 +2,24 @@
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 
 import pytest
 
 from codexteam.agent.budget_gate import BudgetGate, limits_of, restored_ledger
-from codexteam.agent.outcome import OutOfBudget, Submitted
+from codexteam.agent.outcome import AgentOutcome, OutOfBudget, Submitted
 from codexteam.config.settings import BudgetSettings
 from codexteam.core.budget import BudgetLimits, Exhausted, Ledger, Reservation
 from codexteam.core.budget_amounts import Amount
 from codexteam.core.ids import AgentKey, CallKey, Purpose
 from codexteam.core.usage import Price, Usage
-from codexteam.ports.model import Answered, ModelRequest
+from codexteam.ports.model import Answered, ModelEvent, ModelRequest, StreamRestarted
+from codexteam.ports.store import OpenCall, StoredAnswer
 from tests.fakes.fake_sandbox import FakeEngine, ended
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.scripted_model import Play, ScriptedModel
+from tests.fakes.scripted_model import USAGE, Play, ScriptedModel
+from tests.support_cancelling import stop_at_each_step
 from tests.unit.agent.agent_world import REPORT, RUN, AgentWorld, playing, run_line, said
 
 PRICE = Price(input_usd=1.0, output_usd=10.0)
@@ -154,3 +157,60 @@ def test_settings_become_limits() -> None:
     assert limits_of(settings) == BudgetLimits(
         run_usd=5, run_tokens=1, task_tokens=2, role_tokens={"reviewer": 3}, wind_down_share=0.1
     )
+
+
+class SlowStore(MemoryStore):
+    """Takes a few steps to write what it was asked to, also when who asked is stopped meanwhile."""
+
+    async def open_call(self, call: OpenCall) -> None:
+        await asyncio.shield(self._later(super().open_call(call)))
+
+    async def record_answer(self, answer: StoredAnswer) -> None:
+        await asyncio.shield(self._later(super().record_answer(answer)))
+
+    async def _later(self, write: Coroutine[object, object, None]) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await write
+
+
+class BreakingModel:
+    """Every call breaks twice, once with its bill and once without, then is answered; counts what it is owed."""
+
+    def __init__(self) -> None:
+        self.owed_tokens = 0
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        for usage in (None, USAGE):
+            self.owed_tokens += USAGE.total_tokens
+            await asyncio.sleep(0)
+            yield StreamRestarted("it broke", 0.0, 2, usage, may_be_billed=True)
+        self.owed_tokens += USAGE.total_tokens
+        await asyncio.sleep(0)
+        yield Answered((run_line("ls") if request.key.turn == 1 else said(REPORT),), USAGE)
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+async def test_an_agent_that_is_stopped_at_any_step_holds_nothing_back_and_counts_all_that_may_be_billed(
+    tmp_path: Path, twice: bool
+) -> None:
+    made: list[tuple[AgentWorld, BreakingModel]] = []
+
+    async def work() -> AgentOutcome:
+        model = BreakingModel()
+        world = AgentWorld(tmp_path, model, FakeEngine(otherwise=ended()), store=SlowStore())
+        made.append((world, model))
+        return await world.work()
+
+    async def all_is_counted(where: str) -> None:
+        for _ in range(10):  # what was asked for is written
+            await asyncio.sleep(0)
+        for world, model in made[-1:]:
+            assert world.gate.ledger.held_tokens() == 0, where
+            assert world.gate.ledger.tally("run").tokens >= model.owed_tokens, where
+            again = await restored_ledger(world.store, RUN, BudgetLimits(), {})
+            assert again.tally("run").tokens >= model.owed_tokens, where
+
+    assert isinstance(await stop_at_each_step(work, all_is_counted, twice=twice), Submitted)

@@ -26,7 +26,7 @@ from codexteam.core.redaction import Redactor
 from codexteam.core.usage import Price, Usage
 from codexteam.errors import ModelAccessError, SandboxLost
 from codexteam.ports.model import Answered, CallFailed, ContextExceeded, CutShort, FailureKind, ModelRequest
-from codexteam.ports.sandbox import Command, CommandResult
+from codexteam.ports.sandbox import Command, CommandResult, Sandbox, SandboxSpec, Snapshot
 from codexteam.ports.store import Store
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended, line_of
 from tests.fakes.scripted_model import Held, Play, ScriptedModel
@@ -105,6 +105,7 @@ async def test_only_the_newest_snapshot_is_kept(tmp_path: Path) -> None:
         (function_call("write_stdin", {"session_id": 7}), "no session 7 is running"),
         (function_call("view_image", {"path": "../etc/passwd"}), "outside the workspace"),
         (function_call("view_image", {"path": "none.png"}), "there is no file none.png"),
+        (function_call("view_image", {"path": "x" * 300}), "cannot be read"),
         (function_call("apply_patch", {"input": "nonsense"}), "patch"),
         ({"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": PATCH}, "must be called as"),
     ],
@@ -392,7 +393,7 @@ async def test_time_runs_out_in_the_middle_of_a_command(tmp_path: Path) -> None:
             killed.append(line_of(command))
         raise AssertionError("it waits for ever")
 
-    world = AgentWorld(tmp_path, playing([run_line("sleep infinity")]), FakeEngine(otherwise=hang), max_seconds=0.05)
+    world = AgentWorld(tmp_path, playing([run_line("sleep infinity")]), FakeEngine(otherwise=hang), max_seconds=1.0)
     outcome = await world.work()
     assert isinstance(outcome, OutOfTime)
     assert outcome.effort.turns == 1
@@ -400,10 +401,34 @@ async def test_time_runs_out_in_the_middle_of_a_command(tmp_path: Path) -> None:
 
 
 async def test_time_runs_out_in_the_middle_of_an_answer(tmp_path: Path) -> None:
-    world = AgentWorld(tmp_path, playing(Held([said(REPORT)], asyncio.Event())), max_seconds=0.05)
+    world = AgentWorld(tmp_path, playing(Held([said(REPORT)], asyncio.Event())), max_seconds=1.0)
     assert isinstance(await world.work(), OutOfTime)
     # whether the provider bills it is unknown: it stays counted
     assert world.gate.ledger.lost(CallKey(world.key, 1, world.key.purpose)) != Amount()
+
+
+async def test_what_was_written_is_kept_when_time_runs_out_while_it_is_taken_out(tmp_path: Path) -> None:
+    engine = FakeEngine(otherwise=ended())
+    begun = 0
+
+    class Slow(FakeSandbox):
+        async def snapshot(self, destination: Path) -> Snapshot | None:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                await asyncio.Event().wait()
+            return await super().snapshot(destination)
+
+    class SlowEngine(FakeEngine):
+        async def start(self, spec: SandboxSpec) -> Sandbox:
+            return Slow(engine, spec)
+
+    patch = "*** Begin Patch\n*** Add File: new.py\n+new\n*** End Patch\n"
+    answer = [function_call("apply_patch", {"input": patch})]
+    world = AgentWorld(tmp_path, playing(answer), SlowEngine(), max_seconds=0.05)
+    outcome = await world.work()
+    assert isinstance(outcome, OutOfTime)
+    assert outcome.effort.snapshot is not None
 
 
 async def test_messages_reach_the_agent_before_its_next_turn_once(tmp_path: Path) -> None:

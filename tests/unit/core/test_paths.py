@@ -141,11 +141,11 @@ def test_globs_match_whole_paths_and_what_lies_below(glob: str, yes: list[str], 
 
 
 def test_a_hostile_glob_takes_no_long_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not matches_any(b"a" * 1000, ["*a" * 200 + "b"])
     assert not matches_any(b"/".join([b"a"] * 60), ["**/a/" * 30 + "b"])
     assert not matches_any(b"x", ["{a,b}" * 40])
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_path_is_named_exactly_only_without_a_pattern() -> None:

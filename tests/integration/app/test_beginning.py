@@ -1,0 +1,40 @@
+"""A sitting that fails before anybody works: it is noted how it ended, as for every other one."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from codexteam.adapters.store.sqlite_store import SqliteStore
+from codexteam.app.demo import RECORDING
+from codexteam.app.running import RunOptions, View, run
+from codexteam.config.request import LoadRequest
+from codexteam.core.json_types import JSONValue
+from codexteam.ports.store import StoredSitting
+from tests.support_base_source import make_repository
+
+
+def test_a_sitting_that_cannot_write_its_history_is_noted_to_have_ended(tmp_path: Path) -> None:
+    repository, state_dir = tmp_path / "repository", tmp_path / "state"
+    make_repository(repository, {"a.txt": b"one\n"})
+    state_dir.mkdir()
+    (state_dir / "runs").write_text("in the way of a folder")
+    flags: dict[str, JSONValue] = {"model_provider": "replay", "codexteam.replay_file": str(RECORDING)}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "CODEX_HOME": str(tmp_path)}
+    load = LoadRequest(repository, environment, flags=flags, system_folder=tmp_path / "none")
+
+    with pytest.raises(NotADirectoryError):
+        run("a goal", RunOptions(load, View(quiet=True), state_dir=state_dir))
+
+    async def look() -> tuple[str, list[StoredSitting]]:
+        store = SqliteStore(state_dir / "state.sqlite")
+        try:
+            (record,) = await store.runs()
+            return record.state, await store.sittings(record.run_id)
+        finally:
+            await store.close()
+
+    state, (sitting,) = asyncio.run(look())
+    assert state == "interrupted"
+    assert sitting.ended_at_seconds is not None
+    assert sitting.ending.startswith("error: ")
