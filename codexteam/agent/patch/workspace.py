@@ -75,11 +75,13 @@ async def _write_all(
             await sandbox.write_file(path, data)
         except (ValueError, OSError) as error:
             await _undo(written, before, sandbox)
-            raise ToolProblem(f"Failed to write file {WORKSPACE}/{path}: {why(error)}. No file was changed.") from error
+            raise ToolProblem(
+                f"Failed to write file {WORKSPACE}/{path}: {_why(error)}. No file was changed."
+            ) from error
         written.append(path)
 
 
-def why(error: ValueError | OSError) -> str:
+def _why(error: ValueError | OSError) -> str:
     """Say what is wrong with a file of the sandbox, without the system's number for it."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
