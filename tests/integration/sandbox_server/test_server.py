@@ -531,7 +531,7 @@ async def test_a_file_that_the_system_refuses_is_a_problem_for_the_model_and_not
         ToolLimits(),
         Redactor(),
     )
-    with pytest.raises(ToolProblem, match=f"^{LONG} cannot be shown: it cannot be read: {LONG}: File name too long$"):
+    with pytest.raises(ToolProblem, match=f"^{LONG} cannot be shown: {LONG}: File name too long$"):
         await ViewImage(place).call(f'{{"path": "{LONG}"}}', call_id="1")
 
 
