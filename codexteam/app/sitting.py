@@ -232,11 +232,11 @@ class Table:
         code = 128 + number
         name = signal.Signals(number).name
         if number == signal.SIGINT and times == 1:
-            self.tell("notice", {"text": "letting agents end; Ctrl-C again stops them (both can be resumed)"})
             driver.post(StopRequested(f"{name}: agents could end first", code))
+            self.tell("notice", {"text": "letting agents end; Ctrl-C again stops them (both can be resumed)"})
         elif times <= 2 or number != signal.SIGINT:
-            self.tell("notice", {"text": f"{name}: stopping agents where they are"})
             driver.halt(StopRequested(f"{name}: agents were stopped where they were", code))
+            self.tell("notice", {"text": f"{name}: stopping agents where they are"})
         else:
             os._exit(code)  # the third Ctrl-C: the store is good at any moment
 
