@@ -241,21 +241,21 @@ async def _replay(path: Path, board: Board) -> None:
 
     for event in read_events(path):
         board.take(event)
-    board.result = board.reason = ""
+    board.begin_again()
 
 
 def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
     from codexteam.adapters.terminal.live import LiveView
     from codexteam.adapters.terminal.plain import PlainLines, Quiet
-    from codexteam.adapters.terminal.steady import Steady
+    from codexteam.adapters.terminal.steady import Steady, tethered
 
     if view.json_lines:
-        return _Both(Steady(JsonLines(view.out, run_id), view.out), Quiet(board))
+        return _Both(Steady(JsonLines(tethered(view.out), run_id), view.out), Quiet(board))
     if view.quiet:
         return Quiet(board)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console, board, clock.wall_seconds)
-    return Steady(PlainLines(view.err, board), view.err)
+    return Steady(PlainLines(tethered(view.err), board), view.err)
 
 
 class _Both:
@@ -284,12 +284,12 @@ def finish(ended: Ended, board: Board, console: "Console", view: View) -> int:
 
 def make_console(view: View) -> "Console":
     """Give the console for people: standard error with `--json`, whose output is for programs."""
-    from codexteam.adapters.terminal.steady import SteadyConsole
+    from codexteam.adapters.terminal.steady import SteadyConsole, tethered
 
     force = {"always": True, "never": False}.get(view.color)
     stream = view.err if view.json_lines else view.out
     no_color = True if view.color == "never" else None
-    return SteadyConsole(file=stream, force_terminal=force, no_color=no_color, highlight=False)
+    return SteadyConsole(file=tethered(stream), force_terminal=force, no_color=no_color, highlight=False)
 
 
 def checked_goal(goal: str | None, given: Plan | None) -> str:

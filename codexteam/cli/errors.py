@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import typer
 
@@ -34,7 +35,7 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
     except CodexteamError as error:
         return _say(str(error), error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
+        _tell("interrupted\n")
         return INTERRUPTED
     except typer.exceptions.TyperException as error:
         # a wrong command line: the parser knows best how to show usage
@@ -42,7 +43,7 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
         if callable(show):
             show()
         else:
-            sys.stderr.write(f"error: {clean(error.format_message())}\n")
+            _tell(f"error: {clean(error.format_message())}\n")
         return error.exit_code
     except OSError as error:
         return _disk(error) if error.errno in _DISK else _unexpected(error, environment)
@@ -68,10 +69,16 @@ def _reader_gone() -> int:
 
 
 def _say(message: str, hint: str, code: int) -> int:
-    sys.stderr.write(f"error: {clean(message)}\n")
+    _tell(f"error: {clean(message)}\n")
     if hint:
-        sys.stderr.write(f"hint: {clean(hint)}\n")
+        _tell(f"hint: {clean(hint)}\n")
     return code
+
+
+def _tell(text: str) -> None:
+    """Write to standard error; where nobody can read it any more, the exit code still says how it ended."""
+    with suppress(OSError):
+        sys.stderr.write(text)
 
 
 def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
@@ -81,7 +88,7 @@ def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
     line = f"unexpected {type(error).__name__}" + (f": {what[0]}" if what else "")
     report = "".join(traceback.format_exception(error))
     if environment.get("CODEXTEAM_DEBUG"):
-        sys.stderr.write(clean(report))
+        _tell(clean(report))
         return _say(line, "this is a bug in codexteam; please report it with the traceback above", 1)
     kept = _keep(report)
     hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"

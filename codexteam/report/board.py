@@ -140,6 +140,12 @@ class Board:
         if line:
             self.tail = [*self.tail[-11:], (event.at_seconds, line)]
 
+    def begin_again(self) -> None:
+        """Forget how the sitting before ended; whoever was at work then is not, until it is started again."""
+        self.result = self.reason = ""
+        for agent in self.agents.values():
+            agent.done = True
+
     def _agent(self, event: RunEvent) -> None:
         fields = event.fields
         name = _text(fields, "agent")

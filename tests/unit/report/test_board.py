@@ -229,3 +229,14 @@ def test_numbers_are_short_and_unknown_is_said() -> None:
     assert [money(n) for n in (None, 0.0, 0.01234, 12.345)] == ["price unknown", "$0.00", "$0.012", "$12.35"]
     assert [elapsed(n) for n in (-1, 75, 3_700)] == ["0:00", "1:15", "1:01:40"]
     assert [share(None), share(0.5)] == ["-", "50%"]
+
+
+def test_whoever_was_at_work_when_a_sitting_broke_off_is_not_shown_as_at_work_in_the_next() -> None:
+    board = Board()
+    for event in events():
+        board.take(event)
+    board.begin_again()
+    assert [row.done for row in board.agents.values()] == [True]
+    board.take(RunEvent("agent.started", 1_795_000_100.0, agent()))
+    [row] = board.agents.values()
+    assert (row.done, row.turn, row.usd) == (False, 2, 0.75)
