@@ -11,7 +11,7 @@ from codexteam.app.telling import tell_offline
 from codexteam.core.codec import encode_event
 from codexteam.core.events import Answered, Event, PlanEdited
 from codexteam.core.ids import RunId
-from codexteam.core.people import DECLINED
+from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.plan_md import parse, run_named_in
 from codexteam.core.state import RunState
@@ -82,5 +82,5 @@ async def _refuse_if_cleaned(store: Store, run_id: RunId, edited: Plan) -> None:
 async def approve_planned(ground: Ground, where: Where, store: Store, record: RunRecord) -> None:
     """Going on with a run that was only planned is the approval of its plan. The caller holds the lock."""
     state = await state_of(store, record)
-    if record.settings.get("plan_only") is True and "plan" in state.holds and state.plan_feedback != DECLINED:
+    if record.settings.get("plan_only") is True and plan_waits(state):
         await apply_event(ground, where, store, record, Answered("plan", "", approved=True))

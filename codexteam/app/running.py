@@ -22,6 +22,7 @@ from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan
 from codexteam.errors import CodexteamError, StoreError, UsageError
 from codexteam.ports.reporter import Reporter, RunEvent
@@ -171,6 +172,10 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
                 plan=await plan_begun_with(store, record.run_id),
             )
             ended, board, console = await _sit(sitting, store, clock, options.view, signals)
+            if sitting.plan_only and plan_waits(ended.state):  # `plan` was broken off, and is done now
+                from codexteam.app.planning_view import show_plan
+
+                return await show_plan(ended, board, store, settings=settings, console=console, view=options.view)
             return finish(ended, board, console, options.view)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.text import count_of
 from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
 
@@ -291,6 +292,10 @@ def describe(event: RunEvent) -> str:
     if wording is None:
         return ""
     values = {name: _shown(value) for name, value in fields.items()}
+    if event.kind == "plan.created":
+        values["tasks"] = count_of(_number(fields, "tasks"), "task")
+    elif event.kind == "run.finished":
+        values["result"] = _text(fields, "result").replace("_", " ")
     try:
         return wording.format_map(values).rstrip(": ")
     except KeyError:
@@ -307,7 +312,7 @@ _WORDS = {
     "sandbox.chosen": "sandbox: {engine} {detail}",
     "sandbox.progress": "sandbox: {line}",
     "scouts.completed": "scouts are back",
-    "plan.created": "plan of {tasks} tasks",
+    "plan.created": "plan of {tasks}",
     "plan.failed": "no plan: {reason}",
     "plan.edited": "plan.md was edited",
     "plan.unreadable": "plan.md is left alone: {reason}",

@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from codexteam.adapters.terminal.layout import GLUE, wrapped
 from codexteam.adapters.terminal.words import answers_to, elapsed, foreign, money, share, tokens
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.board import AgentRow, Board, TaskRow, retry_words
@@ -52,23 +53,26 @@ class BoardView:
         """Lay the board out."""
         board = self._board
         parts: list[RenderableType] = [self._header(width)]
+        kept: list[Text] = []  # of these nothing is cut off
         for item, question in board.waiting.items():
             line = Text("waits for you: ", style="bold yellow")
             line.append_text(foreign(f"{item}: {question}"))
             line.append("\n  ").append_text(foreign(answers_to(item)[0], style="dim"))
             parts.append(line)
         if board.retrying:
-            parts.append(foreign(retry_words(board.retrying), style="yellow"))
+            # wrapped: until when it goes on stands at its end
+            parts.append(whole := wrapped(foreign(retry_words(board.retrying), style="yellow"), width, 2))
+            kept.append(whole)
         at_work = [agent for agent in board.agents.values() if not agent.done]
-        room = max(3, height - 12 - bool(board.retrying) - 2 * len(board.waiting))
+        room = max(3, height - 13 - 2 * bool(board.retrying) - 2 * len(board.waiting))
         if at_work:
             parts.append(self._agents(at_work[:room], width))
             if len(at_work) > room:
                 parts.append(Text(f"  and {len(at_work) - room} more agents at work", style="dim"))
         parts.append(self._tasks())
-        gates = self._gates()
         if board.gates:
-            parts.append(gates)
+            parts.append(whole := wrapped(self._gates(), width, 7))
+            kept.append(whole)
         still_open = [finding for finding in board.findings.values() if finding.status == "open"]
         for finding in still_open[:4]:
             line = Text(f"{finding.id} ", style="red")
@@ -81,7 +85,7 @@ class BoardView:
             line.append_text(foreign(words, style="dim"))
             parts.append(line)
         for part in parts:
-            if isinstance(part, Text) and part is not gates:  # whose last one must not be cut off
+            if isinstance(part, Text) and not any(part is one for one in kept):
                 part.no_wrap, part.overflow = True, "ellipsis"
         return Group(*parts)
 
@@ -146,7 +150,8 @@ class BoardView:
 
     def _gates(self) -> Text:
         line = Text("gates: ", style="bold")
-        for gate in self._board.gates.values():
-            line.append(f"{gate.name}\u00a0")
-            line.append(f"{gate.state} ", style=_STATES.get(gate.state, ""))
-        return line
+        verdicts = [
+            Text(f"{gate.name}{GLUE}").append(gate.state, style=_STATES.get(gate.state, ""))
+            for gate in self._board.gates.values()
+        ]
+        return line.append_text(Text(", ").join(verdicts))

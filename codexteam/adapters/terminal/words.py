@@ -48,6 +48,11 @@ def usage_words(usage: Usage) -> str:
     return f"{tokens(usage.input_tokens)} in{cached}, {tokens(usage.output_tokens)} out"
 
 
+def in_words(state: str) -> str:
+    """Give the name of a state as it is read; programs get it with its underscore."""
+    return state.replace("_", " ")
+
+
 def answers_to(item: str) -> tuple[str, ...]:
     """Give how an item that waits for a person may be answered, the likeliest first."""
     if item == "plan" or item.startswith("merge."):
@@ -61,8 +66,12 @@ def answers_to(item: str) -> tuple[str, ...]:
     return (f'codexteam answer {item} "TEXT"',)
 
 
+#: What to type to see how else something may be answered.
+OTHER_ANSWERS = "codexteam inbox  # other answers"
+
+
 def next_answers(items: Iterable[str]) -> list[str]:
     """Give what to type next for what waits: of each item the likeliest answer, and where the others are."""
     known = [answers_to(item) for item in items]
-    others = ["codexteam inbox  # other answers"] if any(len(answers) > 1 for answers in known) else []
+    others = [OTHER_ANSWERS] if any(len(answers) > 1 for answers in known) else []
     return [answers[0] for answers in known] + others
