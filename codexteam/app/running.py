@@ -222,7 +222,13 @@ async def _noted_sitting(
         return ended, board, console
     except BaseException as error:
         if not isinstance(error, asyncio.CancelledError):
-            ending = f"error: {table.redactor.redact(str(error) or type(error).__name__)}"
+            reason = table.redactor.redact(str(error) or type(error).__name__)
+            ending = f"error: {reason}"
+            code = error.exit_code if isinstance(error, CodexteamError) else 1
+            told = RunEvent("run.broken_off", clock.wall_seconds(), {"reason": reason, "exit_code": code})
+            with contextlib.suppress(OSError):
+                for each in (events, shown) if view.json_lines else (events,):  # people are told at the command's end
+                    each.report(told)
         await store.set_run_state(run_id, "interrupted")
         raise
     finally:

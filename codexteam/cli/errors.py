@@ -1,6 +1,8 @@
 """The one error boundary: what a command raises becomes a message on stderr and an exit code."""
 
 import errno
+import io
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -41,7 +43,10 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
         # a wrong command line: the parser knows best how to show usage
         show = getattr(error, "show", None)
         if callable(show):
-            show()
+            said = io.StringIO()
+            show(file=said)
+            # the parser's own begins with a capital, all of ours do not
+            _tell(clean(re.sub("^Error: ", "error: ", said.getvalue(), flags=re.MULTILINE)))
         else:
             _tell(f"error: {clean(error.format_message())}\n")
         return error.exit_code

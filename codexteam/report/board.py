@@ -309,6 +309,7 @@ _WORDS = {
     "run.paused": "paused: no new agents",
     "run.stopping": "stopping: {reason}",
     "run.finished": "{result}: {reason}",
+    "run.broken_off": "error: {reason}",
     "sandbox.chosen": "sandbox: {engine} {detail}",
     "sandbox.progress": "sandbox: {line}",
     "scouts.completed": "scouts are back",

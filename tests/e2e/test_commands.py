@@ -43,9 +43,12 @@ def test_a_wrong_key_stops_before_any_work_and_the_right_one_goes_on(make: MakeW
     world, api = make(TEAM, one_task.play)
     before = fingerprint(world)
     wrong = "wrong-" + KEY[::-1]
-    ended = world.run("run", GOAL, **{KEY_NAME: wrong})
+    ended = world.run("run", GOAL, "--json", **{KEY_NAME: wrong})
     assert ended.code == 6, ended.out + ended.err
+    assert (ended.lines[-1]["kind"], ended.lines[-1]["exit_code"]) == ("run.broken_off", 6)
+    assert ended.lines[-1] == world.events()[-1]
     assert KEY_NAME in ended.err
+    assert "error: Loopback (" in world.run("logs").out.splitlines()[-1]
     assert "hint:" in ended.err
     assert wrong not in ended.out + ended.err
     assert files_with(world, wrong) == []

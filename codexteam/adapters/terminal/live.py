@@ -52,8 +52,9 @@ class BoardView:
     def render(self, width: int, height: int) -> RenderableType:
         """Lay the board out."""
         board = self._board
-        parts: list[RenderableType] = [self._header(width)]
-        kept: list[Text] = []  # of these nothing is cut off
+        facts = self._facts(width)
+        parts: list[RenderableType] = [self._title(width), facts]
+        kept = [facts]  # of these nothing is cut off
         for item, question in board.waiting.items():
             line = Text("waits for you: ", style="bold yellow")
             line.append_text(foreign(f"{item}: {question}"))
@@ -64,7 +65,7 @@ class BoardView:
             parts.append(whole := wrapped(foreign(retry_words(board.retrying), style="yellow"), width, 2))
             kept.append(whole)
         at_work = [agent for agent in board.agents.values() if not agent.done]
-        room = max(3, height - 13 - 2 * bool(board.retrying) - 2 * len(board.waiting))
+        room = max(3, height - 14 - 2 * bool(board.retrying) - 2 * len(board.waiting))
         if at_work:
             parts.append(self._agents(at_work[:room], width))
             if len(at_work) > room:
@@ -89,7 +90,12 @@ class BoardView:
                 part.no_wrap, part.overflow = True, "ellipsis"
         return Group(*parts)
 
-    def _header(self, width: int) -> RenderableType:
+    def _title(self, width: int) -> Text:
+        title = foreign(self._board.goal, style="bold")
+        title.truncate(width, overflow="ellipsis")
+        return title
+
+    def _facts(self, width: int) -> Text:
         board = self._board
         usage = board.usage
         spent = f"{money(board.usd)} {tokens(usage.total_tokens)} tokens"
@@ -99,9 +105,9 @@ class BoardView:
             f"{share(board.cached_share)} cached",
             board.phase,
         ]
-        title = foreign(board.goal, style="bold")
-        title.truncate(width, overflow="ellipsis")
-        return Group(title, Text(" · ".join(facts), style="cyan", no_wrap=True, overflow="ellipsis"))
+        # its last words say what the run is at
+        glued = [fact.replace(" ", GLUE) for fact in facts]
+        return wrapped(Text(f"{GLUE}· ".join(glued), style="cyan"), width, 2)
 
     def _agents(self, agents: list[AgentRow], width: int) -> RenderableType:
         wide = width >= 100

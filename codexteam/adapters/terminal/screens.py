@@ -20,7 +20,7 @@ from codexteam.adapters.terminal.words import (
 )
 from codexteam.core.findings import GateName
 from codexteam.core.people import plan_waits
-from codexteam.core.state import TaskPhase
+from codexteam.core.state import RunPhase, TaskPhase
 from codexteam.core.text import clean_line, count_of
 from codexteam.report.overview import RunOverview, task_word
 from codexteam.report.task_story import AttemptStory, TaskStory
@@ -150,6 +150,8 @@ def _gates(run: RunOverview) -> Text:
 def _phase(run: RunOverview) -> str:
     state = run.state
     words = state.phase.value
+    if not run.live and run.word != "waiting" and state.phase not in {RunPhase.NEW, RunPhase.FINISHED}:
+        words = f"was {words}"  # nobody is at it any more
     if state.round:
         words += f", round {state.round} of {state.round_limit}"
     if state.judging:
@@ -170,7 +172,7 @@ def _tasks(console: Console, run: RunOverview, room: int | None) -> None:
         line.append(f"  {word:{words}} ", style=_TASK_STYLES.get(word, ""))
         line.append(f"{known.attempt or '-':>2}  ", style="dim")
         line.append_text(foreign(_one_line(known.task.title)))
-        if known.reason and known.phase is not TaskPhase.MERGED:
+        if known.reason not in {"", run.state.result_reason} and known.phase is not TaskPhase.MERGED:
             line.append_text(foreign(f": {_one_line(known.reason)}", style="dim"))
         _line(console, line)
     if len(shown) < len(ordered):

@@ -46,7 +46,8 @@ def _parts(board: Board) -> Iterable[Text]:
     yield Text(f"tasks   {done} of {len(counted)} merged")
     for task in counted:
         if task.status != "merged":
-            reason = f": {task.reason}" if task.reason else ""
+            # what ended the run is said above, not once more for each task
+            reason = f": {task.reason}" if task.reason not in {"", board.reason} else ""
             yield foreign(f"        {task.id} {task.status}: {task.title}{reason}")
     if board.gates:
         yield foreign("gates   " + ", ".join(f"{gate.name}{GLUE}{gate.state}" for gate in board.gates.values()))
