@@ -79,6 +79,8 @@ class Board:
     phase: str = "starting"
     started_at_seconds: float = 0.0
     now_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    """Between sittings, when nobody worked on it."""
     budget: str = ""
     """The run's limits in words; empty without any."""
     agents: dict[str, AgentRow] = field(default_factory=dict)
@@ -88,7 +90,7 @@ class Board:
     waiting: dict[str, str] = field(default_factory=dict)
     """Item of the inbox to its question."""
     tail: list[tuple[float, str]] = field(default_factory=list)
-    """The last events in words."""
+    """The last events in words, and after how many seconds of work."""
     branch: str = ""
     commit: str = ""
     result: str = ""
@@ -121,9 +123,10 @@ class Board:
 
     def take(self, event: RunEvent) -> None:
         """Follow one event."""
+        if event.kind == "run.opened" and self.started_at_seconds:  # each sitting begins with it
+            self.idle_seconds += max(0.0, event.at_seconds - self.now_seconds)
         self.now_seconds = event.at_seconds
-        if not self.started_at_seconds:
-            self.started_at_seconds = event.at_seconds
+        self.started_at_seconds = self.started_at_seconds or event.at_seconds
         area, _, _ = event.kind.partition(".")
         match area:
             case "agent":
@@ -137,9 +140,12 @@ class Board:
             case _:
                 self._run(event)
         self.phase = _PHASES.get(event.kind, self.phase)
-        line = describe(event)
-        if line:
-            self.tail = [*self.tail[-11:], (event.at_seconds, line)]
+        if line := describe(event):
+            self.tail = [*self.tail[-11:], (self.worked_seconds(event.at_seconds), line)]
+
+    def worked_seconds(self, at_seconds: float) -> float:
+        """Give how long it was worked on until then, sitting by sitting."""
+        return at_seconds - self.started_at_seconds - self.idle_seconds if self.started_at_seconds else 0.0
 
     def begin_again(self) -> None:
         """Forget how the sitting before ended; whoever was at work then is not, until it is started again."""

@@ -82,7 +82,7 @@ class BoardView:
         if len(still_open) > 4:
             parts.append(Text(f"  and {len(still_open) - 4} more open findings", style="dim"))
         for at, words in board.tail[-5:]:
-            line = Text(f"{elapsed(at - board.started_at_seconds):>7} ", style="dim")
+            line = Text(f"{elapsed(at):>7} ", style="dim")
             line.append_text(foreign(words, style="dim"))
             parts.append(line)
         for part in parts:
@@ -100,7 +100,7 @@ class BoardView:
         usage = board.usage
         spent = f"{money(board.usd)} {tokens(usage.total_tokens)} tokens"
         facts = [
-            elapsed(self._now() - board.started_at_seconds) if board.started_at_seconds else "0:00",
+            elapsed(board.worked_seconds(self._now())),
             f"{spent} of {board.budget}" if board.budget else spent,
             f"{share(board.cached_share)} cached",
             board.phase,

@@ -113,10 +113,8 @@ def print_status(console: Console, run: RunOverview, *, now_seconds: float, room
         _fact(console, foreign(f"reason  {_one_line(reason)}"))
     elif run.broken_off:
         _fact(console, foreign(f"reason  {_one_line(run.broken_off)}"))
-    work = elapsed(run.board.now_seconds - run.board.started_at_seconds)
-    _line(
-        console, Text(f"time    began {age(now_seconds - run.record.created_at_seconds)} ago, {work} from first event")
-    )
+    work = elapsed(run.board.worked_seconds(run.board.now_seconds))
+    _line(console, Text(f"time    began {age(now_seconds - run.record.created_at_seconds)} ago, {work} at work"))
     budget = f" of {run.board.budget}" if run.board.budget else ""
     _line(console, foreign(f"cost    {money(run.board.usd)}{budget}, {usage_words(run.board.usage)}"))
     _tasks(console, run, room)

@@ -1,4 +1,4 @@
-"""The last screen: result, tasks, gates, findings, branch, cost, wall time, and what to type next."""
+"""The last screen: result, tasks, gates, findings, branch, cost, time at work, and what to type next."""
 
 from collections.abc import Iterable
 
@@ -56,7 +56,7 @@ def _parts(board: Board) -> Iterable[Text]:
         yield foreign(f"waits   {item}: {question}", style="yellow")
     if board.branch:
         yield foreign(f"branch  {board.branch} at {board.commit[:12]}")
-    yield Text(f"time    {elapsed(board.now_seconds - board.started_at_seconds)}")
+    yield Text(f"time    {elapsed(board.worked_seconds(board.now_seconds))}")
     yield Text(f"cost    {money(board.usd)}, {usage_words(board.usage)}")
     unknown = sum(agent.unknown_calls for agent in board.agents.values())
     if unknown:

@@ -135,6 +135,14 @@ def test_what_ended_a_run_is_said_once_and_not_for_each_task(board: Board) -> No
     assert capture.get().count(spent) == 1
 
 
+def test_the_time_between_sittings_is_no_time_at_work(board: Board) -> None:
+    board.take(RunEvent("run.opened", 1_795_086_400.0, {"run": "20261118-1106-aaaa", "goal": "Add CSV import"}))
+    board.take(RunEvent("run.continued", 1_795_086_403.0, {}))
+
+    assert board.worked_seconds(board.now_seconds) == 12 + 3
+    assert board.tail[-1] == (15.0, "run goes on")
+
+
 def test_no_foreign_text_reaches_the_terminal_live(board: Board) -> None:
     text = shown(board, width=200)
     out = io.StringIO()
