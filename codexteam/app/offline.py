@@ -13,7 +13,7 @@ from codexteam.core.events import Answered, Event, PlanEdited
 from codexteam.core.ids import RunId
 from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan, TaskStatus
-from codexteam.core.plan_md import parse, run_named_in
+from codexteam.core.plan_md import parse, placed, run_named_in
 from codexteam.core.state import RunState
 from codexteam.core.step import step
 from codexteam.driver.loop import Seen
@@ -63,7 +63,10 @@ async def take_edited_plan(ground: Ground, where: Where, store: Store, record: R
     edited = await users_edit(store, run_id, text, plan_of_state(state))
     if edited is not None:
         await _refuse_if_cleaned(store, record.run_id, edited)
-        await apply_event(ground, where, store, record, PlanEdited(replace(edited, goal=state.goal)))
+        try:
+            await apply_event(ground, where, store, record, PlanEdited(replace(edited, goal=state.goal)))
+        except PlanError as error:
+            raise placed(error, text, PLAN_NAME) from error
     # known from now on: the run goes on to write its progress into it
     await note_shown(store, run_id, on_disk=text, text=text, plan=parse(text).plan())
 
