@@ -45,9 +45,13 @@ class ConfigError(CodexteamError):
 
 
 class PlanError(CodexteamError):
-    """A plan that cannot be read or does not hold together."""
+    """A plan that cannot be read or does not hold together; `task_id` where it is one task's fault."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", task_id: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.task_id = task_id
 
 
 class PlanCycleError(PlanError):

@@ -15,7 +15,8 @@ _PATCHED = re.compile(r"\*\*\* (?:Add|Update|Delete) File: ([^\\\n\"]+)")
 def action_words(tool: str, what: str) -> str:
     """Say what a tool call does, in few words; `what` is the first line of its arguments, perhaps cut."""
     if command := _COMMAND.search(what):
-        return command[1].replace('\\"', '"').replace("\\n", " ; ")
+        cut = "" if what[command.end() : command.end() + 1] == '"' else "…"
+        return command[1].replace('\\"', '"').replace("\\n", " ; ") + cut
     if files := _PATCHED.findall(what):
         return f"patch {', '.join(files)}"
     return f"{tool} {what}".strip()

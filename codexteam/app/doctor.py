@@ -74,7 +74,7 @@ def _credential(provider: ProviderSettings, environment: Mapping[str, str]) -> C
     if provider.bearer_token:
         return Check(name, Status.OK, "a token is configured")
     if provider.requires_openai_auth:
-        advice = "export CODEX_API_KEY=..., or codex login --with-api-key, or codexteam init --tier api"
+        advice = "export CODEX_API_KEY=... or OPENAI_API_KEY=..., or codex login --with-api-key, or codexteam init --tier api"
         return Check(name, Status.FAIL, "not logged in", advice)
     return Check(name, Status.OK, "this provider asks for none")
 

@@ -12,9 +12,9 @@ from codexteam.app.telling import tell_offline
 from codexteam.core.codec import encode_event
 from codexteam.core.events import Answered, Event, PlanEdited
 from codexteam.core.ids import RunId
-from codexteam.core.people import DECLINED
+from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan, TaskStatus
-from codexteam.core.plan_md import parse, run_named_in
+from codexteam.core.plan_md import parse, placed, run_named_in
 from codexteam.core.state import RunState
 from codexteam.core.step import step
 from codexteam.driver.loop import Seen
@@ -65,7 +65,10 @@ async def take_edited_plan(ground: Ground, where: Where, store: Store, record: R
     edited = await users_edit(store, run_id, text, plan_of_state(state))
     if edited is not None:
         await _refuse_if_cleaned(store, record.run_id, edited)
-        await apply_event(ground, where, store, record, PlanEdited(replace(edited, goal=state.goal)))
+        try:
+            await apply_event(ground, where, store, record, PlanEdited(replace(edited, goal=state.goal)))
+        except PlanError as error:
+            raise placed(error, text, PLAN_NAME) from error
     # known from now on: the run goes on to write its progress into it
     await note_shown(store, run_id, on_disk=text, text=text, plan=parse(text).plan())
 
@@ -84,5 +87,5 @@ async def _refuse_if_cleaned(store: Store, run_id: RunId, edited: Plan) -> None:
 async def approve_planned(ground: Ground, where: Where, store: Store, record: RunRecord) -> None:
     """Going on with a run that was only planned is the approval of its plan. The caller holds the lock."""
     state = await state_of(store, record)
-    if record.settings.get("plan_only") is True and "plan" in state.holds and state.plan_feedback != DECLINED:
+    if record.settings.get("plan_only") is True and plan_waits(state):
         await apply_event(ground, where, store, record, Answered("plan", "", approved=True))

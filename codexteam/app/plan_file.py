@@ -7,7 +7,7 @@ from codexteam.adapters.run_files import PLAN_NAME, read_plan_file
 from codexteam.core.ids import RunId, branch_name
 from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.plan_graph import graph_of
-from codexteam.core.plan_md import Header, is_ours, parse, run_named_in
+from codexteam.core.plan_md import Header, is_ours, parse, placed, run_named_in
 from codexteam.driver.shown_plan import is_edited
 from codexteam.errors import PlanError, UsageError
 from codexteam.ports.store import RunRecord, Store
@@ -48,7 +48,10 @@ def given_plan(plan_file: Path | None, cwd: Path) -> GivenPlan | None:
             f"{path}: {', '.join(done)}: marked [x], but a new run begins without the work of another",
             hint="mark [ ] what is to be done, and [-] or take out what is not",
         )
-    graph_of(plan.tasks)
+    try:
+        graph_of(plan.tasks)
+    except PlanError as error:
+        raise placed(error, text, str(path)) from error
     return GivenPlan(plan, text)
 
 

@@ -14,6 +14,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.plan import Task
 from codexteam.core.plan_graph import waves
 from codexteam.core.state import Rules, TaskPhase
+from codexteam.core.text import count_of
 from codexteam.core.usage import Price, Usage
 from codexteam.driver.loop import load_state
 from codexteam.ports.store import Store
@@ -44,6 +45,7 @@ async def show_plan(
         )
         return 0
     _print(console, tasks, seen, settings)
+    _print_end(console, board)
     return 0 if ended.finish.result in {Result.WAITING, Result.GREEN} else ended.finish.exit_code
 
 
@@ -105,17 +107,27 @@ def _print(console: "Console", tasks: Sequence[Task], seen: Forecast, settings: 
                 console.print(foreign(f"     accept {accept.criterion}: {shown}"), soft_wrap=True)
     for words in forecast_lines(seen):
         console.print(Text(words), soft_wrap=True)
-    console.print(Text("next    codexteam resume", style="bold"))
-    console.print(Text("        or edit plan.md first; nothing but plan.md was written to the work tree"))
+
+
+def _print_end(console: "Console", board: Board) -> None:
+    """Print what the plan cost, and what to type next."""
+    from rich.text import Text
+
+    from codexteam.adapters.terminal.layout import print_wrapped
+    from codexteam.adapters.terminal.words import money, usage_words
+
+    print_wrapped(console, Text(f"spent   {money(board.usd)}, {usage_words(board.usage)}"))
+    print_wrapped(console, Text("next    codexteam resume", style="bold"))
+    print_wrapped(console, Text("        or edit plan.md first; nothing but plan.md was written to the work tree"))
 
 
 def forecast_lines(seen: Forecast) -> list[str]:
     """Say a forecast in words."""
     path = " -> ".join(seen.critical_path)
-    lines = [f"width   {seen.width} at once, {seen.depth} waves", f"path    {path}"]
+    lines = [f"width   {seen.width} at once, {count_of(seen.depth, 'wave')}", f"path    {path}"]
     if not seen.history_tasks:
         return [*lines, "cost    no history to go by: no task was merged here yet"]
-    lines.append(f"tokens  {_range(seen.tokens, 'tokens')} (from {seen.history_tasks} tasks merged here)")
+    lines.append(f"tokens  {_range(seen.tokens, 'tokens')} (from {count_of(seen.history_tasks, 'task')} merged here)")
     lines.append(f"cost    {_range(seen.usd, 'usd')}, for the tasks; scouts, planning and gates come on top")
     return lines
 

@@ -1,6 +1,5 @@
 """`run`, `plan` and `resume`: from a command line to a sitting, its views, and its exit code."""
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -23,6 +22,7 @@ from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.json_types import JSONObject
+from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan
 from codexteam.core.redaction import Redactor
 from codexteam.errors import CodexteamError, StoreError, UsageError
@@ -174,6 +174,10 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
                 plan=await plan_begun_with(store, record.run_id),
             )
             ended, board, console = await _sit(sitting, store, clock, options.view, signals)
+            if sitting.plan_only and plan_waits(ended.state):  # `plan` was broken off, and is done now
+                from codexteam.app.planning_view import show_plan
+
+                return await show_plan(ended, board, store, settings=settings, console=console, view=options.view)
             return finish(ended, board, console, options.view)
 
 
@@ -210,27 +214,46 @@ async def _noted_sitting(
     console = make_console(view)
     path = sitting.ground.run_folder(run_id) / "events.jsonl"
     ending = "interrupted while it was being opened"
+    told_to: list[
+        Reporter
+    ] = []  # who must hear of an error: history and programs; people are told at the command's end
     try:
         with contextlib.ExitStack() as views:
             events = EventsFile(path, run_id)
             views.callback(events.close)
-            for event in await catch_up(sitting, store, events):
-                board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
-            board.result = board.reason = ""
-            shown = _reporter(view, board, console, clock, run_id)
-            views.callback(shown.close)
-            table = Table(sitting, store, clock, (events, shown), signals)
-            ended = await table.sit()
-            ending = f"{ended.finish.result.value}: {table.redactor.redact(ended.finish.reason)}".rstrip(": ")
+            told_to.append(events)
+            try:
+                for event in await catch_up(sitting, store, events):
+                    board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
+                board.begin_again()
+                shown = _reporter(view, board, console, clock, run_id)
+                views.callback(shown.close)
+                told_to += [shown] if view.json_lines else []
+                ended = await Table(sitting, store, clock, (events, shown), signals).sit()
+            except Exception as error:
+                code = error.exit_code if isinstance(error, CodexteamError) else 1
+                fields: JSONObject = {"reason": _in_words(sitting, error), "exit_code": code}
+                with contextlib.suppress(OSError):  # it may be what the error is about
+                    for each in told_to:
+                        each.report(RunEvent("run.broken_off", clock.wall_seconds(), fields))
+                raise
+            ending = f"{ended.finish.result.value}: {_redacted(sitting, ended.finish.reason)}".rstrip(": ")
         return ended, board, console
     except BaseException as error:
-        if not isinstance(error, asyncio.CancelledError):
-            redactor = Redactor(secret_values(sitting.settings, sitting.environment))
-            ending = f"error: {redactor.redact(str(error) or type(error).__name__)}"
+        if isinstance(error, Exception):
+            ending = f"error: {_in_words(sitting, error)}"
         await store.set_run_state(run_id, "interrupted")
         raise
     finally:
         await store.end_sitting(run_id, sitting.number, at_seconds=clock.wall_seconds(), ending=ending)
+
+
+def _in_words(sitting: Sitting, error: Exception) -> str:
+    return _redacted(sitting, str(error) or type(error).__name__)
+
+
+def _redacted(sitting: Sitting, text: str) -> str:
+    return Redactor(secret_values(sitting.settings, sitting.environment)).redact(text)
 
 
 async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int:
@@ -244,15 +267,15 @@ async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int
 def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
     from codexteam.adapters.terminal.live import LiveView
     from codexteam.adapters.terminal.plain import PlainLines, Quiet
-    from codexteam.adapters.terminal.steady import Steady
+    from codexteam.adapters.terminal.steady import Steady, tethered
 
     if view.json_lines:
-        return _Both(Steady(JsonLines(view.out, run_id), view.out), Quiet(board))
+        return _Both(Steady(JsonLines(tethered(view.out), run_id), view.out), Quiet(board))
     if view.quiet:
         return Quiet(board)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console, board, clock.wall_seconds)
-    return Steady(PlainLines(view.err, board), view.err)
+    return Steady(PlainLines(tethered(view.err), board), view.err)
 
 
 class _Both:
@@ -281,12 +304,12 @@ def finish(ended: Ended, board: Board, console: "Console", view: View) -> int:
 
 def make_console(view: View) -> "Console":
     """Give the console for people: standard error with `--json`, whose output is for programs."""
-    from codexteam.adapters.terminal.steady import SteadyConsole
+    from codexteam.adapters.terminal.steady import SteadyConsole, tethered
 
     force = {"always": True, "never": False}.get(view.color)
     stream = view.err if view.json_lines else view.out
     no_color = True if view.color == "never" else None
-    return SteadyConsole(file=stream, force_terminal=force, no_color=no_color, highlight=False)
+    return SteadyConsole(file=tethered(stream), force_terminal=force, no_color=no_color, highlight=False)
 
 
 def checked_goal(goal: str | None, given: Plan | None) -> str:

@@ -49,7 +49,8 @@ class Signals:
         except asyncio.CancelledError:
             if self._cancelled_by is None:
                 raise
-            sys.stderr.write("interrupted\n")
+            with suppress(OSError):  # the terminal that was closed
+                sys.stderr.write("interrupted\n")
             return 128 + self._cancelled_by
         finally:
             for number in heeded:
@@ -68,6 +69,8 @@ class Signals:
             self._loop.add_signal_handler(signal.SIGUSR1, lambda: None)
 
     def _arrived(self, number: int) -> None:
+        if number == signal.SIGHUP and number in _came:
+            return  # the kernel, the shell and a multiplexer each tell of one window that was closed
         self._times += 1
         _came.append(number)
         if self._stage is _Stage.DRIVING and self._stop is not None:

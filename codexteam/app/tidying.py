@@ -16,9 +16,10 @@ from codexteam.app.salvaging import commits_of, unfinished
 from codexteam.app.sitting import opened_store
 from codexteam.app.start import CLEANED, Ground, cleaned_mark, pick_run, repository_lock
 from codexteam.core.effects import Result
-from codexteam.core.ids import RunId, branch_name
+from codexteam.core.ids import CommitId, RunId, branch_name
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import RunState
+from codexteam.core.text import count_of
 from codexteam.errors import CodexteamError, LandingError, StoreError
 from codexteam.ports.sandbox import SandboxEngine
 from codexteam.ports.store import RunRecord, Store
@@ -26,6 +27,7 @@ from codexteam.report.overview import UnreadableRun
 
 if TYPE_CHECKING:
     from codexteam.adapters.git.repo import GitRepo
+    from codexteam.adapters.git.showing import RunCommits
 
 
 def apply(where: Where, output: Output, name: str | None, *, not_green: bool) -> int:
@@ -99,10 +101,12 @@ class Removed:
 
     run_id: str
     what: str
+    stays: bool = False
+    """It would be left."""
 
     def as_json(self) -> JSONObject:
         """Give it for programs."""
-        return {"type": "removed", "run": self.run_id, "what": self.what}
+        return {"type": "left" if self.stays else "removed", "run": self.run_id, "what": self.what}
 
 
 def clean(where: Where, output: Output, name: str | None, *, every: bool, dry_run: bool) -> int:
@@ -126,7 +130,8 @@ def clean(where: Where, output: Output, name: str | None, *, every: bool, dry_ru
         output.note("nothing to clean")
     else:
         for one in done:
-            output.write(f"{one.run_id}: {'would remove ' if dry_run else ''}{one.what}\n")
+            would = f"would {'leave' if one.stays else 'remove'} " if dry_run else ""
+            output.write(f"{one.run_id}: {would}{one.what}\n")
     return 0
 
 
@@ -157,14 +162,24 @@ async def _look(ground: Ground, where: Where, name: str | None, *, every: bool) 
                     found.append(Removed(record.run_id, f"nothing: it cannot be read: {error}"))
                     continue
                 kept = commits.kept(record.run_id)
-                found += [Removed(record.run_id, f"{len(kept)} kept snapshots, archived first")] if kept else []
-                tip = commits.tip(record.run_id)
-                found += [Removed(record.run_id, f"its refs in the hub, its branch at {tip[:10]}")] if tip else []
+                snapshots = f"{count_of(len(kept), 'kept snapshot')}, archived first"
+                found += [Removed(record.run_id, snapshots)] if kept else []
+                found += [Removed(record.run_id, "its refs in the hub")] if commits.in_hub(record.run_id) else []
+                landed = commits.landed(record.run_id)
+                found += [_fate_of_branch(commits, record.run_id, landed)] if landed else []
                 found += [Removed(record.run_id, f"{path}") for path in _workspaces(ground, record.run_id)]
             found += [Removed(r.run_id, "its sandboxes, if any are left") for r in records if r.run_id != live]
             return found
     finally:
         commits.close()
+
+
+def _fate_of_branch(commits: "RunCommits", run_id: RunId, at: CommitId) -> Removed:
+    from codexteam.adapters.git.cleanup import ONLY_HOLDER
+
+    words = f"branch {branch_name(run_id)} at {at[:10]}"
+    stays = commits.only_holder(run_id, at)
+    return Removed(run_id, f"{words}: {ONLY_HOLDER}" if stays else words, stays=stays)
 
 
 async def _clean(ground: Ground, where: Where, output: Output, name: str | None, *, every: bool) -> list[Removed]:

@@ -1,8 +1,11 @@
 """The one error boundary: what a command raises becomes a message on stderr and an exit code."""
 
 import errno
+import io
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import typer
 
@@ -34,15 +37,18 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
     except CodexteamError as error:
         return _say(str(error), error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
+        _tell("interrupted\n")
         return INTERRUPTED
     except typer.exceptions.TyperException as error:
         # a wrong command line: the parser knows best how to show usage
         show = getattr(error, "show", None)
         if callable(show):
-            show()
+            said = io.StringIO()
+            show(file=said)
+            # the parser's own begins with a capital, all of ours do not
+            _tell(clean(re.sub("^Error: ", "error: ", said.getvalue(), flags=re.MULTILINE)))
         else:
-            sys.stderr.write(f"error: {clean(error.format_message())}\n")
+            _tell(f"error: {clean(error.format_message())}\n")
         return error.exit_code
     except OSError as error:
         return _disk(error) if error.errno in _DISK else _unexpected(error, environment)
@@ -68,10 +74,16 @@ def _reader_gone() -> int:
 
 
 def _say(message: str, hint: str, code: int) -> int:
-    sys.stderr.write(f"error: {clean(message)}\n")
+    _tell(f"error: {clean(message)}\n")
     if hint:
-        sys.stderr.write(f"hint: {clean(hint)}\n")
+        _tell(f"hint: {clean(hint)}\n")
     return code
+
+
+def _tell(text: str) -> None:
+    """Write to standard error; where nobody can read it any more, the exit code still says how it ended."""
+    with suppress(OSError):
+        sys.stderr.write(text)
 
 
 def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
@@ -81,7 +93,7 @@ def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
     line = f"unexpected {type(error).__name__}" + (f": {what[0]}" if what else "")
     report = "".join(traceback.format_exception(error))
     if environment.get("CODEXTEAM_DEBUG"):
-        sys.stderr.write(clean(report))
+        _tell(clean(report))
         return _say(line, "this is a bug in codexteam; please report it with the traceback above", 1)
     kept = _keep(report)
     hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"

@@ -84,6 +84,9 @@ def share_with_commands(root: object) -> None:
     A command's own option wins over a shared one with the same name. What is said after the command wins over what is
     said before it; lists are joined.
     """
+    for argument in (found for command in _commands_below(root) for found in _parameters(command)):
+        if getattr(argument, "param_type_name", "") == "argument" and hasattr(argument, "display_type_rich"):
+            argument.display_type_rich = _no_type  # a text for the parser's newer versions
     shared = [parameter for parameter in _parameters(root) if getattr(parameter, "name", None) in _NAMES]
     for command in _commands_below(root):
         taken = {name for parameter in _parameters(command) for name in getattr(parameter, "opts", ())}
@@ -92,6 +95,11 @@ def share_with_commands(root: object) -> None:
                 _parameters(command).append(_shared(parameter))
         if not getattr(command, "epilog", None):
             command.epilog = _EPILOG  # type: ignore[attr-defined]  # a command of the parser
+
+
+def _no_type(*_: object, **__: object) -> str:
+    """Say no type in the help: each argument is a text, and `<list[str]>` is no user's word."""
+    return ""
 
 
 _EPILOG = "Options for all commands, such as -C, -p, -c and -m, may stand here too: codexteam --help lists them."

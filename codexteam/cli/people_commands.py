@@ -7,7 +7,7 @@ import typer
 
 from codexteam.cli.view_commands import (
     Json,
-    RunName,
+    RunAtWork,
     RunOption,
     StateDir,
     complete_item,
@@ -101,7 +101,7 @@ def say(
 def pause(
     ctx: typer.Context,
     *,
-    name: RunName = None,
+    name: RunAtWork = None,
     off: Annotated[bool, typer.Option("--off", help="Let new agents start again.")] = False,
     as_json: Json = False,
     state_dir: StateDir = None,
@@ -116,7 +116,7 @@ def pause(
 def stop(
     ctx: typer.Context,
     *,
-    name: RunName = None,
+    name: RunAtWork = None,
     now: Annotated[bool, typer.Option("--now", help="Stop agents where they are.")] = False,
     as_json: Json = False,
     state_dir: StateDir = None,

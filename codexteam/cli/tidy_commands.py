@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codexteam.cli.view_commands import Json, RunName, StateDir, output, printed, where
+from codexteam.cli.view_commands import AllRuns, Json, RunName, SomeRuns, StateDir, output, printed, where
 from codexteam.errors import UsageError
 
 
@@ -38,7 +38,7 @@ def apply(
 def clean(
     ctx: typer.Context,
     *,
-    name: RunName = None,
+    name: SomeRuns = None,
     every: Annotated[bool, typer.Option("--all", help="All runs, those that could be resumed too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     as_json: Json = False,
@@ -61,7 +61,7 @@ def clean(
 def salvage(
     ctx: typer.Context,
     *,
-    name: RunName = None,
+    name: AllRuns = None,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="DIR", help="Write all of it into DIR as patches and bundles.")
     ] = None,

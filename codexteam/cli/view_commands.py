@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import ArgumentInfo
 
 from codexteam.cli.options import global_options, load_request
 from codexteam.errors import UsageError
@@ -36,15 +37,21 @@ def complete_item(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in _from_store(ctx, _item_names) if name.startswith(incomplete)]
 
 
-RunName = Annotated[
-    str | None,
-    typer.Argument(
+def _run_argument(otherwise: str) -> ArgumentInfo:
+    """Give the argument RUN; `otherwise` says which run is meant without it."""
+    told: ArgumentInfo = typer.Argument(
         metavar="RUN",
-        help="A run, or the start of its id; else the newest.",
+        help=f"A run, or the start of its id; else {otherwise}.",
         show_default=False,
         autocompletion=complete_run,
-    ),
-]
+    )
+    return told
+
+
+RunName = Annotated[str | None, _run_argument("the newest")]
+RunAtWork = Annotated[str | None, _run_argument("the one that goes on")]
+SomeRuns = Annotated[str | None, _run_argument("as above")]
+AllRuns = Annotated[str | None, _run_argument("all")]
 RunOption = Annotated[
     str | None,
     typer.Option(

@@ -76,7 +76,7 @@ def build_providers(
         id="openai",
         name="OpenAI",
         base_url=merged.text("openai_base_url") or _OPENAI_URL,
-        api_key_help="Set CODEX_API_KEY, or store a key with codex login --with-api-key.",
+        api_key_help="Set CODEX_API_KEY or OPENAI_API_KEY, or store a key with codex login --with-api-key.",
         bearer_token=credentials.token,
         requires_openai_auth=True,
     )

@@ -300,7 +300,7 @@ class TeamSettings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     """Model name to its price."""
     approve: tuple[str, ...] = ()
-    """What waits for a person: `plan`, `merge`, `apply`."""
+    """What waits for a person: `plan`, `merge`."""
     scope: ScopePolicy = ScopePolicy.ENFORCE
     guarded_paths: tuple[str, ...] = ()
     """More globs that no task may write unless its own paths name them; the built-in ones always count."""

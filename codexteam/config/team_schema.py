@@ -46,7 +46,7 @@ _LIMITS_OF_A_SANDBOX: dict[str, Schema] = {
 
 TEAM = Table(
     {
-        "approve": Items(Choice(("plan", "merge", "apply"))),
+        "approve": Items(Choice(("plan", "merge"))),
         "scope": Choice(tuple(ScopePolicy)),
         "guarded_paths": _NAMES,
         "send_metadata": _FLAG,

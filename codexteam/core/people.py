@@ -9,7 +9,8 @@ from codexteam.core.events import Answered
 from codexteam.core.findings import Category
 from codexteam.core.ids import TaskId
 from codexteam.core.plan import Plan, TaskStatus
-from codexteam.core.state import TERMINAL, FindingStatus, Hold, RunPhase, TaskPhase
+from codexteam.core.state import TERMINAL, FindingStatus, Hold, RunPhase, RunState, TaskPhase
+from codexteam.core.text import count_of
 from codexteam.errors import InvalidTransitionError
 
 #: Stands for what is to be planned anew, where the user wants none of it.
@@ -20,6 +21,11 @@ CORRECTIONS_CHARS = 24_000
 
 #: How a correction begins.
 _SAID = "The user says: "
+
+
+def plan_waits(state: RunState) -> bool:
+    """Say whether a plan waits to be approved that was not declined: going on with a run only planned approves it."""
+    return "plan" in state.holds and state.plan_feedback != DECLINED
 
 
 def answer(draft: Draft, event: Answered) -> None:
@@ -81,7 +87,7 @@ def ask_again(draft: Draft) -> None:
     if draft.state.phase is not RunPhase.APPROVING or draft.state.plan_feedback != DECLINED:
         return
     if draft.tasks:
-        draft.ask("plan", f"This plan of {len(draft.tasks)} tasks was declined. Work on it after all?")
+        draft.ask("plan", f"This plan of {count_of(len(draft.tasks), 'task')} was declined. Work on it after all?")
     else:  # its questions were declined: planning begins anew, and may ask again
         feedback = (*draft.state.plan_corrections, "The user does not answer questions; decide, and say so.")
         draft.set(phase=RunPhase.PLANNING, plan_feedback="\n\n".join(feedback))
@@ -149,7 +155,7 @@ def edit_plan(draft: Draft, plan: Plan) -> None:
         _work_again(draft)
     if draft.state.phase is RunPhase.APPROVING and draft.state.plan_feedback == DECLINED:
         draft.set(plan_feedback="")
-        draft.ask("plan", f"Work on this plan of {len(kept)} tasks, as you edited it?")
+        draft.ask("plan", f"Work on this plan of {count_of(len(kept), 'task')}, as you edited it?")
 
 
 def _work_again(draft: Draft) -> None:

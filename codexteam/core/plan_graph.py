@@ -49,9 +49,10 @@ def graph_of(tasks: Sequence[Task], *, max_tasks: int = 100_000) -> PlanGraph:
     for task in tasks:
         for dep in task.deps:
             if dep == task.id:
-                raise PlanCycleError(f"plan: task {task.id} waits for itself")
+                raise PlanCycleError(f"plan: task {task.id} waits for itself", task_id=task.id)
             if dep not in order:
-                raise PlanError(f"plan: task {task.id} waits for {dep}, which is not in the plan")
+                what = f"plan: task {task.id} waits for {dep}, which is not in the plan"
+                raise PlanError(what, hint="name a task that is there, or take it out of `after`", task_id=task.id)
             dependents[dep].append(task.id)
     by_id = {task.id: task for task in tasks}
     sequence = _topological(by_id, dependents)

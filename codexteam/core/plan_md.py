@@ -372,3 +372,12 @@ def normal_plan(plan: Plan) -> Plan:
         later=tuple(dict.fromkeys(line for line in map(normal_line, plan.later) if line)),
         risks=tuple(dict.fromkeys(line for line in map(normal_line, plan.risks) if line)),
     )
+
+
+def placed(error: PlanError, text: str, name: str) -> PlanError:
+    """Give an error on one of a text's tasks with the line in which that task begins."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = TASK_START.match(line)
+        if found and found[2] == error.task_id:
+            return PlanError(f"{name}:{number}: {str(error).removeprefix('plan: ')}", hint=error.hint)
+    return error

@@ -44,6 +44,7 @@ from codexteam.core.people import answer, ask_again, edit_plan
 from codexteam.core.plan import Plan, TaskStatus
 from codexteam.core.replanning import complete_replan
 from codexteam.core.state import GateRecord, RunPhase, RunState, TaskPhase, TaskState
+from codexteam.core.text import count_of
 from codexteam.errors import InvalidTransitionError
 
 #: Attempts of one task in all, questions and conflicts included, as a multiple of the allowed failures.
@@ -156,7 +157,7 @@ def _planned(draft: Draft, event: Planned) -> None:
     take_plan(draft, event.plan)
     if "plan" in draft.state.rules.approve:
         draft.set(phase=RunPhase.APPROVING)
-        draft.ask("plan", f"Work on this plan of {len(event.plan.tasks)} tasks?")
+        draft.ask("plan", f"Work on this plan of {count_of(len(event.plan.tasks), 'task')}?")
     else:
         draft.set(phase=RunPhase.WORKING)
 

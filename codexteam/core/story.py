@@ -101,6 +101,7 @@ KINDS = (
 #: What is told beside decisions, by agents, checks and the composition root.
 REPORTED_KINDS = (
     "run.opened",
+    "run.broken_off",
     "notice",
     "network.denied",
     "sandbox.chosen",

@@ -29,6 +29,11 @@ def clean_line(text: str) -> str:
     return _IN_LINE.sub(_escape, text)
 
 
+def count_of(count: int, thing: str) -> str:
+    """Give a number of things, whose plural ends in s: `1 task`, `2 tasks`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def _escape(match: re.Match[str]) -> str:
     character = match.group()
     code = ord(character)

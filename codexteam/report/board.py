@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.text import count_of
 from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.unknown_bills import Bound, UnknownBills, counted_of
@@ -84,6 +85,8 @@ class Board:
     phase: str = "starting"
     started_at_seconds: float = 0.0
     now_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    """Between sittings, when nobody worked on it."""
     budget: str = ""
     """The run's limits in words; empty without any."""
     agents: dict[str, AgentRow] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Board:
     waiting: dict[str, str] = field(default_factory=dict)
     """Item of the inbox to its question."""
     tail: list[tuple[float, str]] = field(default_factory=list)
-    """The last events in words."""
+    """The last events in words, and after how many seconds of work."""
     branch: str = ""
     commit: str = ""
     result: str = ""
@@ -131,9 +134,10 @@ class Board:
 
     def take(self, event: RunEvent) -> None:
         """Follow one event."""
+        if event.kind == "run.opened" and self.started_at_seconds:  # each sitting begins with it
+            self.idle_seconds += max(0.0, event.at_seconds - self.now_seconds)
         self.now_seconds = event.at_seconds
-        if not self.started_at_seconds:
-            self.started_at_seconds = event.at_seconds
+        self.started_at_seconds = self.started_at_seconds or event.at_seconds
         area, _, _ = event.kind.partition(".")
         match area:
             case "agent":
@@ -147,9 +151,18 @@ class Board:
             case _:
                 self._run(event)
         self.phase = _PHASES.get(event.kind, self.phase)
-        line = describe(event)
-        if line:
-            self.tail = [*self.tail[-11:], (event.at_seconds, line)]
+        if line := describe(event):
+            self.tail = [*self.tail[-11:], (self.worked_seconds(event.at_seconds), line)]
+
+    def worked_seconds(self, at_seconds: float) -> float:
+        """Give how long it was worked on until then, sitting by sitting."""
+        return at_seconds - self.started_at_seconds - self.idle_seconds if self.started_at_seconds else 0.0
+
+    def begin_again(self) -> None:
+        """Forget how the sitting before ended; whoever was at work then is not, until it is started again."""
+        self.result = self.reason = ""
+        for agent in self.agents.values():
+            agent.done = True
 
     def _agent(self, event: RunEvent) -> None:
         fields = event.fields
@@ -293,6 +306,10 @@ def describe(event: RunEvent) -> str:
     if wording is None:
         return ""
     values = {name: _shown(value) for name, value in fields.items()}
+    if event.kind == "plan.created":
+        values["tasks"] = count_of(_number(fields, "tasks"), "task")
+    elif event.kind == "run.finished":
+        values["result"] = _text(fields, "result").replace("_", " ")
     try:
         return wording.format_map(values).rstrip(": ")
     except KeyError:
@@ -306,10 +323,11 @@ _WORDS = {
     "run.paused": "paused: no new agents",
     "run.stopping": "stopping: {reason}",
     "run.finished": "{result}: {reason}",
+    "run.broken_off": "error: {reason}",
     "sandbox.chosen": "sandbox: {engine} {detail}",
     "sandbox.progress": "sandbox: {line}",
     "scouts.completed": "scouts are back",
-    "plan.created": "plan of {tasks} tasks",
+    "plan.created": "plan of {tasks}",
     "plan.failed": "no plan: {reason}",
     "plan.edited": "plan.md was edited",
     "plan.unreadable": "plan.md is left alone: {reason}",

@@ -43,9 +43,12 @@ def test_a_wrong_key_stops_before_any_work_and_the_right_one_goes_on(make: MakeW
     world, api = make(TEAM, one_task.play)
     before = fingerprint(world)
     wrong = "wrong-" + KEY[::-1]
-    ended = world.run("run", GOAL, **{KEY_NAME: wrong})
+    ended = world.run("run", GOAL, "--json", **{KEY_NAME: wrong})
     assert ended.code == 6, ended.out + ended.err
+    assert (ended.lines[-1]["kind"], ended.lines[-1]["exit_code"]) == ("run.broken_off", 6)
+    assert ended.lines[-1] == world.events()[-1]
     assert KEY_NAME in ended.err
+    assert "error: Loopback (" in world.run("logs").out.splitlines()[-1]
     assert "hint:" in ended.err
     assert wrong not in ended.out + ended.err
     assert files_with(world, wrong) == []
@@ -144,6 +147,26 @@ def test_a_plan_that_waits_for_a_person_ends_with_5_and_goes_on_when_approved(ma
     check_green(world, world.run("resume"))
 
 
+def test_a_plan_that_had_a_question_is_shown_once_it_is_answered_and_says_what_it_cost(make: MakeWorld) -> None:
+    asked: list[str] = []
+
+    def play(call: Call) -> Played:
+        if call.purpose != "plan" or asked:
+            return one_task.play(call)
+        asked.append("once")
+        return [message({**one_task.plan(), "questions": ["With a total?"]})]
+
+    world, _ = make(TEAM, play)
+    assert world.run("plan", GOAL).code == 5
+    assert world.run("answer", "plan-questions", "yes").code == 0
+    again = world.run("resume")
+    assert again.code == 0, again.out + again.err
+    assert "wave 1\n  T1 Write a Markdown table" in again.out
+    assert "spent   price unknown, " in again.out
+    assert again.out.splitlines()[-2] == "next    codexteam resume"
+    assert "next    codexteam resume  # works on the plan; edit plan.md first if you like\n" in world.run("status").out
+
+
 def test_a_plan_that_was_declined_costs_nothing_more_until_its_user_says_what_is_to_be(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     assert world.run("plan", GOAL).code == 0
@@ -153,7 +176,7 @@ def test_a_plan_that_was_declined_costs_nothing_more_until_its_user_says_what_is
 
     again = world.run("resume")
     assert again.code == 5, again.out + again.err
-    assert "waits   plan: This plan of 1 tasks was declined. Work on it after all?\n" in again.out
+    assert "waits   plan: This plan of 1 task was declined. Work on it after all?\n" in again.out
     assert "next    codexteam approve plan\n" in again.out
     assert world.run("resume").code == 5, "going on is no approval of what was declined"
     assert len(api.requests) == asked

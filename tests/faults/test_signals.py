@@ -90,6 +90,34 @@ def test_a_signal_at_any_stage_ends_the_command_and_leaves_nothing_behind(tmp_pa
         assert violations(evidence) == []
 
 
+@pytest.mark.bubblewrap
+def test_a_terminal_that_is_closed_ends_a_run_in_order_however_many_tell_of_it(tmp_path: Path) -> None:
+    with machine(tmp_path) as (world, _):
+        for hangups in (0, 3):  # beside the kernel's own
+            ours, theirs = os.openpty()
+            words = ("resume",) if _begun(world) else ("run", twelve_tasks.GOAL)
+            with subprocess.Popen(
+                ["setsid", "--ctty", sys.executable, "-m", "codexteam", *words],
+                cwd=world.repository,
+                env=world.environment(TERM="xterm-256color"),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+            ) as process:
+                os.close(theirs)
+                shown = b""
+                while b"implementer" not in shown:  # agents at work, on the live view
+                    shown += os.read(ours, 1 << 16)
+                os.close(ours)
+                for _ in range(hangups):
+                    process.send_signal(signal.SIGHUP)
+                    time.sleep(0.01)
+                assert process.wait(timeout=60) == 128 + signal.SIGHUP
+            assert processes_of(world) == []
+            [ending] = rows(world, "SELECT ending FROM sitting ORDER BY number DESC LIMIT 1")
+            assert ending[0] == "interrupted: SIGHUP: agents were stopped where they were"
+
+
 @pytest.mark.docker
 def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
     client = docker.from_env()

@@ -64,7 +64,8 @@ def apply_result(places: Places, commit: CommitId, message: str, search_path: st
     if changed:
         shown = ", ".join(clean_line(os.fsdecode(line[3:])) for line in changed[:5])
         raise LandingError(
-            f"{len(changed)} files have uncommitted changes ({shown})", hint="Commit or stash them, then apply again."
+            f"{'a file has' if len(changed) == 1 else f'{len(changed)} files have'} uncommitted changes ({shown})",
+            hint="Commit or stash them, then apply again.",
         )
     branch = git.run("symbolic-ref", "--quiet", "--short", "HEAD").out.decode("utf-8", "replace").strip() or None
     if git.run("merge-base", "--is-ancestor", commit, "HEAD").code == 0:

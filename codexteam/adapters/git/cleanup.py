@@ -10,7 +10,7 @@ from codexteam.adapters.git.kept import KeptWork
 from codexteam.adapters.git.landing import landed_at, remove_branch
 from codexteam.adapters.git.places import Places
 from codexteam.adapters.git.runner import Call
-from codexteam.core.ids import RunId, branch_name
+from codexteam.core.ids import CommitId, RunId, branch_name
 from codexteam.errors import LandingError, RepoError
 
 
@@ -99,17 +99,26 @@ def _free(archive: Path) -> Path:
     return target
 
 
+#: Why a run's branch stays.
+ONLY_HOLDER = "no other branch has its commits"
+
+
+def is_only_holder(hub: Hub, places: Places, run_id: RunId, at: CommitId) -> bool:
+    """Say whether no branch of the user's repository but the run's own has the commits that the run's has at `at`."""
+    call = Call(
+        ("for-each-ref", f"--contains={at}", "--format=%(refname)", "refs/heads/", "refs/remotes/"), places.git_dir
+    )
+    found = set(hub.runner.check(call, "the branches").decode("utf-8", "replace").split())
+    return not found - {branch_ref(run_id)}
+
+
 def _clean_branch(hub: Hub, places: Places, run_id: RunId) -> list[str]:
     name = branch_name(run_id)
     at = landed_at(hub, places, run_id)
     if at is None:
         return []
-    call = Call(
-        ("for-each-ref", f"--contains={at}", "--format=%(refname)", "refs/heads/", "refs/remotes/"), places.git_dir
-    )
-    holders = set(hub.runner.check(call, "the branches").decode("utf-8", "replace").split()) - {branch_ref(run_id)}
-    if not holders:
-        return [f"left branch {name}: no other branch has its commits"]
+    if is_only_holder(hub, places, run_id, at):
+        return [f"left branch {name}: {ONLY_HOLDER}"]
     try:
         remove_branch(hub, places, run_id, at)
     except LandingError as error:

@@ -89,9 +89,8 @@ def _head(runner: GitRunner, places: Places) -> CommitId:
         raise RepoError(f"{where}: HEAD cannot be read: {result.err}", hint="`git fsck` says what is broken.")
     at = runner.run(Call(("symbolic-ref", "--quiet", "HEAD"), places.git_dir))
     name = clean_line(at.out.decode("utf-8", "replace").strip().removeprefix("refs/heads/"))
-    raise RepoError(
-        f"{where}: no commits yet on {name or 'HEAD'}", hint="Make a first commit: git add -A && git commit."
-    )
+    hint = "Push a first commit to it." if places.bare else "Make a first commit: git add -A && git commit."
+    raise RepoError(f"{where}: no commits yet on {name or 'HEAD'}", hint=hint)
 
 
 def _branch(runner: GitRunner, places: Places) -> str | None:

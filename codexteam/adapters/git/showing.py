@@ -8,8 +8,10 @@ from enum import Enum
 from pathlib import Path
 
 from codexteam.adapters.git.changes import raw_changes
-from codexteam.adapters.git.hub import Hub, base_ref, branch_ref
+from codexteam.adapters.git.cleanup import is_only_holder
+from codexteam.adapters.git.hub import Hub, base_ref, branch_ref, landed_ref
 from codexteam.adapters.git.kept import Kept, KeptWork, export_patch
+from codexteam.adapters.git.landing import landed_at
 from codexteam.adapters.git.places import Places, git_runner
 from codexteam.adapters.git.runner import Call, Deadline, GitTimeout
 from codexteam.core.ids import CommitId, RunId
@@ -59,6 +61,18 @@ class RunCommits:
             if result.ok:
                 return CommitId(result.out.decode().strip())
         return None
+
+    def in_hub(self, run_id: RunId) -> bool:
+        """Say whether the hub has refs of a run."""
+        return any(self._hub_ref(name(run_id)) is not None for name in (branch_ref, landed_ref, base_ref))
+
+    def landed(self, run_id: RunId) -> CommitId | None:
+        """Give where a run's branch is in the user's repository."""
+        return landed_at(self._hub, self._places, run_id)
+
+    def only_holder(self, run_id: RunId, at: CommitId) -> bool:
+        """Say whether that branch alone has its commits: then `clean` leaves it."""
+        return is_only_holder(self._hub, self._places, run_id, at)
 
     def has(self, commit: str) -> bool:
         """Say whether a commit is still there."""

@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from codexteam.adapters.terminal.layout import GLUE, wrapped
 from codexteam.adapters.terminal.words import answers_to, cost, elapsed, foreign, share, token_span
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.board import AgentRow, Board, TaskRow, retry_words
@@ -51,24 +52,28 @@ class BoardView:
     def render(self, width: int, height: int) -> RenderableType:
         """Lay the board out."""
         board = self._board
-        parts: list[RenderableType] = [self._header(width)]
+        facts = self._facts(width)
+        parts: list[RenderableType] = [self._title(width), facts]
+        kept = [facts]  # of these nothing is cut off
         for item, question in board.waiting.items():
             line = Text("waits for you: ", style="bold yellow")
             line.append_text(foreign(f"{item}: {question}"))
             line.append("\n  ").append_text(foreign(answers_to(item)[0], style="dim"))
             parts.append(line)
         if board.retrying:
-            parts.append(foreign(retry_words(board.retrying), style="yellow"))
+            # wrapped: until when it goes on stands at its end
+            parts.append(whole := wrapped(foreign(retry_words(board.retrying), style="yellow"), width, 2))
+            kept.append(whole)
         at_work = [agent for agent in board.agents.values() if not agent.done]
-        room = max(3, height - 12 - bool(board.retrying) - 2 * len(board.waiting))
+        room = max(3, height - 14 - 2 * bool(board.retrying) - 2 * len(board.waiting))
         if at_work:
             parts.append(self._agents(at_work[:room], width))
             if len(at_work) > room:
                 parts.append(Text(f"  and {len(at_work) - room} more agents at work", style="dim"))
         parts.append(self._tasks())
-        gates = self._gates()
         if board.gates:
-            parts.append(gates)
+            parts.append(whole := wrapped(self._gates(), width, 7))
+            kept.append(whole)
         still_open = [finding for finding in board.findings.values() if finding.status == "open"]
         for finding in still_open[:4]:
             line = Text(f"{finding.id} ", style="red")
@@ -77,27 +82,32 @@ class BoardView:
         if len(still_open) > 4:
             parts.append(Text(f"  and {len(still_open) - 4} more open findings", style="dim"))
         for at, words in board.tail[-5:]:
-            line = Text(f"{elapsed(at - board.started_at_seconds):>7} ", style="dim")
+            line = Text(f"{elapsed(at):>7} ", style="dim")
             line.append_text(foreign(words, style="dim"))
             parts.append(line)
         for part in parts:
-            if isinstance(part, Text) and part is not gates:  # whose last one must not be cut off
+            if isinstance(part, Text) and not any(part is one for one in kept):
                 part.no_wrap, part.overflow = True, "ellipsis"
         return Group(*parts)
 
-    def _header(self, width: int) -> RenderableType:
+    def _title(self, width: int) -> Text:
+        title = foreign(self._board.goal, style="bold")
+        title.truncate(width, overflow="ellipsis")
+        return title
+
+    def _facts(self, width: int) -> Text:
         board = self._board
         usage = board.usage
         spent = f"{cost(board.usd, board.unknown)} {token_span(usage.total_tokens, board.unknown)} tokens"
         facts = [
-            elapsed(self._now() - board.started_at_seconds) if board.started_at_seconds else "0:00",
+            elapsed(board.worked_seconds(self._now())),
             f"{spent} of {board.budget}" if board.budget else spent,
             f"{share(board.cached_share)} cached",
             board.phase,
         ]
-        title = foreign(board.goal, style="bold")
-        title.truncate(width, overflow="ellipsis")
-        return Group(title, Text(" · ".join(facts), style="cyan", no_wrap=True, overflow="ellipsis"))
+        # its last words say what the run is at
+        glued = [fact.replace(" ", GLUE) for fact in facts]
+        return wrapped(Text(f"{GLUE}· ".join(glued), style="cyan"), width, 2)
 
     def _agents(self, agents: list[AgentRow], width: int) -> RenderableType:
         wide = width >= 100
@@ -146,7 +156,8 @@ class BoardView:
 
     def _gates(self) -> Text:
         line = Text("gates: ", style="bold")
-        for gate in self._board.gates.values():
-            line.append(f"{gate.name}\u00a0")
-            line.append(f"{gate.state} ", style=_STATES.get(gate.state, ""))
-        return line
+        verdicts = [
+            Text(f"{gate.name}{GLUE}").append(gate.state, style=_STATES.get(gate.state, ""))
+            for gate in self._board.gates.values()
+        ]
+        return line.append_text(Text(", ").join(verdicts))

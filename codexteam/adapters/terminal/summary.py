@@ -1,12 +1,11 @@
-"""The last screen: result, tasks, gates, findings, branch, cost, wall time, and what to type next."""
+"""The last screen: result, tasks, gates, findings, branch, cost, time at work, and what to type next."""
 
 from collections.abc import Iterable
 
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from codexteam.adapters.terminal.ragged import Ragged
+from codexteam.adapters.terminal.layout import GLUE, columns, print_wrapped, width_of
 from codexteam.adapters.terminal.words import (
     cost,
     elapsed,
@@ -36,54 +35,43 @@ def print_summary(console: Console, board: Board, *, folder: str) -> None:
     """Print how a sitting ended. `folder` is where the run's files are."""
     result = Text(_NAMES.get(board.result, board.result or "ended"), style=f"bold {_COLOURS.get(board.result, 'red')}")
     result.append(": ")
-    result.append_text(foreign(board.reason, style="none"))
-    console.print(result)
-    for part in _parts(board, wrap=console.is_terminal):
-        if isinstance(part, Text):
-            console.print(part, soft_wrap=not console.is_terminal)
-        else:
-            console.print(Ragged(part))
+    waits = board.result == "waiting" and board.waiting
+    # the reason would say once more that something waits
+    result.append_text(foreign(", ".join(board.waiting) if waits else board.reason, style="none"))
+    print_wrapped(console, result, indent=0)
+    for part in _parts(board):
+        print_wrapped(console, part)
+    if board.agents:
+        for line in _costs(board, console.width if console.is_terminal else None):
+            console.print(line, soft_wrap=True)
     console.print(Text(f"files   {folder}"), soft_wrap=True)
-    for line in next_commands(board):
-        console.print(Text("next    ").append(line, style="bold"), soft_wrap=True)
+    for command in next_commands(board):
+        console.print(Text("next    ").append(command, style="bold"), soft_wrap=True)
 
 
-def _parts(board: Board, *, wrap: bool) -> Iterable[RenderableType]:
+def _parts(board: Board) -> Iterable[Text]:
     done = sum(task.status == "merged" for task in board.tasks.values())
     counted = [task for task in board.tasks.values() if task.status != "dropped"]
     yield Text(f"tasks   {done} of {len(counted)} merged")
     for task in counted:
         if task.status != "merged":
-            reason = f": {task.reason}" if task.reason else ""
+            # what ended the run is said above, not once more for each task
+            reason = f": {task.reason}" if task.reason not in {"", board.reason} else ""
             yield foreign(f"        {task.id} {task.status}: {task.title}{reason}")
     if board.gates:
-        verdicts = ", ".join(f"{gate.name} {gate.state}" for gate in board.gates.values())
-        yield _labelled("gates", foreign(verdicts), wrap=wrap)
+        yield foreign("gates   " + ", ".join(f"{gate.name}{GLUE}{gate.state}" for gate in board.gates.values()))
     yield from _findings(board)
     for item, question in board.waiting.items():
-        yield _labelled("waits", foreign(f"{item}: {question}", style="yellow"), wrap=wrap)
+        yield foreign(f"waits   {item}: {question}", style="yellow")
     if board.branch:
         yield foreign(f"branch  {board.branch} at {board.commit[:12]}")
-    yield Text(f"time    {elapsed(board.now_seconds - board.started_at_seconds)}")
+    yield Text(f"time    {elapsed(board.worked_seconds(board.now_seconds))}")
     yield Text(f"cost    {money(board.usd)}, {usage_words(board.usage)}")
     if unknown := unknown_words(board.unknown):
         yield Text(f"        {unknown}", style="yellow")
-    if board.agents:
-        yield _costs(board)
 
 
-def _labelled(label: str, text: Text, *, wrap: bool) -> RenderableType:
-    """Put a word before a text whose further lines stay right of it; where nothing wraps it has none."""
-    if not wrap:
-        return Text(label.ljust(8)).append_text(text)
-    line = Table.grid()
-    line.add_column(width=8)
-    line.add_column(overflow="fold")
-    line.add_row(label, text)
-    return line
-
-
-def _findings(board: Board) -> Iterable[RenderableType]:
+def _findings(board: Board) -> Iterable[Text]:
     counts: dict[str, int] = {}
     for finding in board.findings.values():
         counts[finding.status] = counts.get(finding.status, 0) + 1
@@ -94,31 +82,40 @@ def _findings(board: Board) -> Iterable[RenderableType]:
             yield foreign(f"        {finding.id} {finding.severity}: {finding.title} {finding.place}", style="red")
 
 
-def _costs(board: Board) -> Table:
-    """Give the cost by role and model."""
+#: What calls of unknown usage may have been billed; a column only where there were some.
+_AT_MOST = "at most more"
+_COSTS = ("role", "model", "agents", "input", "cached", "output", _AT_MOST, "cost")
+#: Left out one after the other where all have no room; a number that is cut would be a wrong one.
+_SPARED = ("agents", "cached", "model")
+
+
+def _costs(board: Board, width: int | None) -> list[Text]:
+    """Give the cost by role and model, as wide as `width` at most where it is given."""
     groups: dict[tuple[str, str], list[AgentRow]] = {}
     for agent in board.agents.values():
         groups.setdefault((agent.role, agent.model), []).append(agent)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("        role", "model"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    more = board.unknown.tokens
-    for name in ("agents", "input", "cached", "output", *(["at most more"] if more else []), "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = [[Text(name, style="dim") for name in _COSTS]]
     for (role, model), agents in sorted(groups.items()):
         usage = sum((agent.usage for agent in agents), Usage())
         costs = [agent.usd for agent in agents]
-        usd = None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs)
+        usd = None if None in costs else sum(each or 0.0 for each in costs)
         unknown = sum((agent.unknown.bound for agent in agents), Bound())
         shown = "unknown" if usd is None else cost(usd, unknown)
-        counts = [
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.output_tokens,
-            *([unknown.tokens] if more else []),
-        ]
-        table.add_row(foreign(f"        {role}"), foreign(model), str(len(agents)), *map(tokens, counts), shown)
-    return table
+        counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, unknown.tokens)
+        rows.append([foreign(role), foreign(model), *map(Text, [str(len(agents)), *map(tokens, counts), shown])])
+    names = [name for name in _COSTS if name != _AT_MOST or board.unknown.tokens]
+    left = [name for name in _SPARED if name in names]
+    while True:
+        lines = columns(
+            [[row[_COSTS.index(name)] for name in names] for row in rows],
+            right={number for number, name in enumerate(names) if name not in {"role", "model"}},
+        )
+        if width is None or not left or width_of(lines) + _INDENT <= width:
+            return [Text(" " * _INDENT).append_text(line) for line in lines]
+        names.remove(left.pop(0))
+
+
+_INDENT = 8
 
 
 def next_commands(board: Board) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from codexteam.core.text import clean_line
+from codexteam.core.text import clean_line, count_of
 from codexteam.core.usage import Usage
 from codexteam.report.unknown_bills import Bound
 
@@ -47,8 +47,7 @@ def unknown_words(unknown: Bound) -> str:
     """Say what calls of unknown usage may have been billed; empty without any."""
     if not unknown.calls:
         return ""
-    calls = "1 call" if unknown.calls == 1 else f"{unknown.calls} calls"
-    said = f"{calls} whose usage the service did not say: not in it"
+    said = f"{count_of(unknown.calls, 'call')} whose usage the service did not say: not in it"
     if not unknown.tokens:
         return said  # an older codexteam did not write down what they count for
     price = "" if unknown.usd is None else f" and {money(unknown.usd)}"
@@ -74,6 +73,11 @@ def usage_words(usage: Usage) -> str:
     return f"{tokens(usage.input_tokens)} in{cached}, {tokens(usage.output_tokens)} out"
 
 
+def in_words(state: str) -> str:
+    """Give the name of a state as it is read; programs get it with its underscore."""
+    return state.replace("_", " ")
+
+
 def answers_to(item: str) -> tuple[str, ...]:
     """Give how an item that waits for a person may be answered, the likeliest first."""
     if item == "plan" or item.startswith("merge."):
@@ -87,8 +91,12 @@ def answers_to(item: str) -> tuple[str, ...]:
     return (f'codexteam answer {item} "TEXT"',)
 
 
+#: What to type to see how else something may be answered.
+OTHER_ANSWERS = "codexteam inbox  # other answers"
+
+
 def next_answers(items: Iterable[str]) -> list[str]:
     """Give what to type next for what waits: of each item the likeliest answer, and where the others are."""
     known = [answers_to(item) for item in items]
-    others = ["codexteam inbox  # other answers"] if any(len(answers) > 1 for answers in known) else []
+    others = [OTHER_ANSWERS] if any(len(answers) > 1 for answers in known) else []
     return [answers[0] for answers in known] + others

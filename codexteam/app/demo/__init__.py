@@ -76,10 +76,14 @@ def _left_in(folder: Path) -> str:
 
 
 def _run(folder: Path, options: DemoOptions) -> int:
-    out = options.view.err if options.view.json_lines else options.view.out
+    from codexteam.adapters.terminal.layout import print_wrapped
+    from codexteam.adapters.terminal.words import foreign
+
+    console = running.make_console(options.view)
     if not options.view.quiet:
-        out.write(f"A copy of the sample repository is in {clean(str(folder))}\nThe goal: {GOAL}\n\n")
-        out.flush()
+        print_wrapped(console, foreign(f"A copy of the sample repository is in {folder}"), indent=2)
+        print_wrapped(console, foreign(f"The goal: {GOAL}"), indent=2)
+        console.print()
     try:
         code = running.run(GOAL, running.RunOptions(request(folder, options), options.view))
     except SandboxUnavailable as error:
@@ -89,10 +93,10 @@ def _run(folder: Path, options: DemoOptions) -> int:
             "`codexteam doctor` says what is missing",
         ) from error
     if code == 0 and not options.view.quiet:
-        out.write(
-            "The model was a recording; git, sandboxes, tests and gates were real. Look:\n"
-            f"  cd {clean(shlex.quote(str(folder)))}\n  cat plan.md; git log --graph --oneline --all\n"
-        )
+        what = "The model was a recording; git, sandboxes, tests and gates were real. Look:"
+        print_wrapped(console, foreign(what), indent=0)
+        for command in (f"cd {shlex.quote(str(folder))}", "cat plan.md; git log --graph --oneline --all"):
+            console.print(foreign(f"  {command}"), soft_wrap=True)
     return code
 
 

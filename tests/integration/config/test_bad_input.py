@@ -32,6 +32,11 @@ def check(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
             "remove one of the two",
         ),
         ('model = "\\q"', "config.toml:1:12: not TOML:", ""),
+        (
+            '[codexteam]\napprove = ["apply"]',  # nothing is applied but by the command of that name
+            'config.toml:2:12: codexteam.approve[0]: found the string "apply", allowed is one of `plan`, `merge`',
+            "",
+        ),
         ("model = 5", "config.toml:1:9: model: found the number 5, allowed is a string", ""),
         (
             'sandbox_mode = "read-onyl"',

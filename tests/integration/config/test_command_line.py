@@ -158,3 +158,4 @@ def test_a_wrong_command_line_is_2_with_a_suggestion() -> None:
     done = _codexteam("confg")
     assert done.returncode == 2
     assert "Did you mean 'config'?" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: No such command 'confg'."), "as every error begins"

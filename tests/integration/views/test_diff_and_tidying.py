@@ -436,6 +436,9 @@ def test_a_dry_run_names_what_would_go_and_removes_nothing(run: Made, project: P
     done = cli("clean", "--dry-run", "-c", "codexteam.sandbox.kind='bubblewrap'")
     assert done.code == 0
     assert "would remove 2 kept snapshots, archived first" in done.out
+    assert f"would leave branch codexteam/{RUN} at {run.tip[:10]}: no other branch has its commits\n" in done.out
+    git(project.root, "branch", "theirs", run.tip)
+    assert f"would remove branch codexteam/{RUN} at {run.tip[:10]}\n" in cli("clean", "--dry-run").out
     assert f"would remove {base}" in done.out
     assert base.exists()
     assert git(project.state / "hub.git", "for-each-ref") != b""

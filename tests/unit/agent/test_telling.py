@@ -7,7 +7,7 @@ from codexteam.agent.telling import action_words
     ("tool", "what", "words"),
     [
         ("exec_command", '{"cmd": "pytest -q \\"a b\\"\\nls", "workdir": "x"}', 'pytest -q "a b" ; ls'),
-        ("exec_command", '{"cmd": "a very long line that is cut he', "a very long line that is cut he"),
+        ("exec_command", '{"cmd": "a very long line that is cut he', "a very long line that is cut he…"),
         (
             "apply_patch",
             '{"input": "*** Begin Patch\\n*** Add File: a/b.py\\n+x\\n*** Delete File: c"}',

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from codexteam.core.ids import FindingId, TaskId
 from codexteam.core.plan import Acceptance, Plan, Task, TaskStatus
-from codexteam.core.plan_md import Header, Raw, is_ours, new_document, normal_plan, parse, render, update
+from codexteam.core.plan_graph import graph_of
+from codexteam.core.plan_md import Header, Raw, is_ours, new_document, normal_plan, parse, placed, render, update
 from codexteam.errors import PlanError
 
 HEADER = Header("20261121-0231-7f3a", "1a2b3c4d5e", "codexteam/20261121-0231-7f3a")
@@ -233,3 +234,13 @@ def test_any_text_below_tasks_is_read_or_refused_with_a_line(text: str) -> None:
         assert result.startswith("plan.md:")
     else:
         assert outcome(render(parse("## Tasks\n" + text))) == result
+
+
+def test_a_task_that_does_not_hold_together_is_named_with_its_line() -> None:
+    text = "# Plan: x\n\n## Goal\n\nx\n\n## Tasks\n\n- [ ] **T1** A\n- [ ] **T2** B\n  - after: T9\n"
+    with pytest.raises(PlanError) as raised:
+        graph_of(parse(text).plan().tasks)
+
+    said = placed(raised.value, text, "plan.md")
+    assert str(said) == "plan.md:10: task T2 waits for T9, which is not in the plan"
+    assert said.hint == "name a task that is there, or take it out of `after`"

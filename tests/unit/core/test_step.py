@@ -439,7 +439,7 @@ def test_an_edit_of_a_declined_plan_is_asked_about_as_a_new_one() -> None:
 
     world.send(PlanEdited(Plan("goal", "", tasks("T1"))))
 
-    assert world.state.holds["plan"].question == "Work on this plan of 1 tasks, as you edited it?"
+    assert world.state.holds["plan"].question == "Work on this plan of 1 task, as you edited it?"
     assert world.go_on(person=approve).result is Result.GREEN
     assert world.state.tasks[TaskId("T2")].phase is TaskPhase.DROPPED
 

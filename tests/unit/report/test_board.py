@@ -107,6 +107,43 @@ def test_the_view_fits_its_window_and_shows_what_waits_first(board: Board, width
     assert len(lines) <= 24
 
 
+def test_in_a_narrow_window_numbers_verdicts_and_the_phase_are_not_cut_off(board: Board) -> None:
+    for gate in ("reviewer", "security_reviewer"):
+        board.take(RunEvent("gate.started", 1.0, {"gate": gate, "round": 1, "commit": "a" * 40}))
+    board.now_seconds = 1_795_000_012.0
+    text = shown(board, width=50)
+    console = Console(file=io.StringIO(), width=50, color_system=None, force_terminal=True)
+    with console.capture() as capture:
+        print_summary(console, board, folder="/somewhere/runs/x")
+
+    assert "gates: ci_runner block, reviewer running,\n       security_reviewer running" in "\n".join(
+        line.rstrip() for line in text.splitlines()
+    )
+    assert "judging" in text
+    [costs] = [line for line in capture.get().splitlines() if line.startswith("        implementer")]
+    assert costs.split() == ["implementer", "3.0k", "150", "$0.750"], "whole numbers, or none"
+
+
+def test_what_ended_a_run_is_said_once_and_not_for_each_task(board: Board) -> None:
+    spent = "the budget of the run does not hold another call"
+    failed: JSONObject = {"task": "T1", "attempt": 1, "reason": spent, "final": False}
+    board.take(RunEvent("task.attempt_failed", 1.0, failed))
+    board.take(RunEvent("run.finished", 2.0, {"result": "limit", "reason": spent, "exit_code": 4}))
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    with console.capture() as capture:
+        print_summary(console, board, folder="/somewhere/runs/x")
+
+    assert capture.get().count(spent) == 1
+
+
+def test_the_time_between_sittings_is_no_time_at_work(board: Board) -> None:
+    board.take(RunEvent("run.opened", 1_795_086_400.0, {"run": "20261118-1106-aaaa", "goal": "Add CSV import"}))
+    board.take(RunEvent("run.continued", 1_795_086_403.0, {}))
+
+    assert board.worked_seconds(board.now_seconds) == 12 + 3
+    assert board.tail[-1] == (15.0, "run goes on")
+
+
 def test_no_foreign_text_reaches_the_terminal_live(board: Board) -> None:
     text = shown(board, width=200)
     out = io.StringIO()
@@ -264,3 +301,14 @@ def test_numbers_are_short_and_unknown_is_said() -> None:
     assert [money(n) for n in (None, 0.0, 0.01234, 12.345)] == ["price unknown", "$0.00", "$0.012", "$12.35"]
     assert [elapsed(n) for n in (-1, 75, 3_700)] == ["0:00", "1:15", "1:01:40"]
     assert [share(None), share(0.5)] == ["-", "50%"]
+
+
+def test_whoever_was_at_work_when_a_sitting_broke_off_is_not_shown_as_at_work_in_the_next() -> None:
+    board = Board()
+    for event in events():
+        board.take(event)
+    board.begin_again()
+    assert [row.done for row in board.agents.values()] == [True]
+    board.take(RunEvent("agent.started", 1_795_000_100.0, agent()))
+    [row] = board.agents.values()
+    assert (row.done, row.turn, row.usd) == (False, 2, 0.75)
