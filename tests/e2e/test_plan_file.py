@@ -41,13 +41,13 @@ def _without_header(text: str) -> str:
 
 def _refused(world: World, path: Path, *arguments: str) -> str:
     """Give what is said where a command ends with one error, and leaves plan.md and the runs as they were."""
-    before, runs = path.read_text(), world.run("runs").out
+    before, runs = path.read_text(), world.run("runs", "--json").out
     ended = world.run(*arguments)
     assert ended.code == 2, ended.out + ended.err
     assert ended.err.count("error: ") == 1, ended.err
     assert "Traceback" not in ended.err
     assert path.read_text() == before
-    assert world.run("runs").out == runs
+    assert world.run("runs", "--json").out == runs
     return " ".join(ended.err.split())
 
 

@@ -54,3 +54,18 @@ def test_usage_names_arguments_in_one_way(path: tuple[str, ...], capsys: pytest.
     assert arguments == arguments.upper()
     assert "[[" not in arguments
     assert "......" not in arguments
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if not hasattr(ALL[path], "commands")], ids=" ".join)
+def test_an_argument_is_said_in_a_user_s_words(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*path, "--help"]) == 0
+    arguments = capsys.readouterr().out.partition("Arguments:")[2].partition("Options:")[0]
+
+    assert "<" not in arguments, "a type of the language that this is written in"
+
+
+def test_a_command_says_which_run_is_meant_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"status": "the newest", "stop": "the one that goes on", "clean": "as above", "salvage": "all"}
+    for command, words in said.items():
+        assert run([command, "--help"]) == 0
+        assert f"or the start of its id; else {words}." in " ".join(capsys.readouterr().out.split())
