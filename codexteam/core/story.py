@@ -108,6 +108,7 @@ REPORTED_KINDS = (
     "agent.started",
     "agent.received",
     "agent.turn",
+    "agent.unanswered",
     "agent.acted",
     "agent.waiting",
     "agent.told",
