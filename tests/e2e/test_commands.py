@@ -83,7 +83,10 @@ def test_limits_that_are_given_when_a_run_goes_on_count_from_there(make: MakeWor
     assert lower.code == 4, lower.out + lower.err
     assert len(api.requests) == asked, "more than that is spent already"
 
-    more = ("-c", 'codexteam.gates.enabled=["ci_runner", "reviewer"]', "-c", "model=gpt-5.4")
+    assert world.run("resume").code == 4, "what was said last counts until something newer is said"
+    assert len(api.requests) == asked
+
+    more = ("-c", 'codexteam.gates.enabled=["ci_runner", "reviewer"]', "-c", "model=gpt-5.4", "--budget", "20m")
     check_green(world, world.run("resume", *more))
     later = api.requests[asked:]
     assert {request.call.body["model"] for request in later} == {"gpt-5.4"}
