@@ -2,10 +2,12 @@
 
 import errno
 import io
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 import typer
 
@@ -18,12 +20,33 @@ INTERRUPTED = 130
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
-def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) -> int:
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """How a command failed; `shown` is what is told in place of message and hint."""
+
+    message: str
+    hint: str
+    code: int
+    shown: str = ""
+
+    def tell(self, *, json_lines: bool) -> int:
+        """Tell people, and programs that asked for JSON Lines; give the exit code."""
+        _tell(self.shown or f"error: {clean(self.message)}\n" + (f"hint: {clean(self.hint)}\n" if self.hint else ""))
+        if json_lines:
+            record = {"type": "error", "message": self.message, "hint": self.hint, "exit_code": self.code}
+            with suppress(OSError, ValueError):  # a reader that has gone, a stream that is closed
+                sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
+                sys.stdout.flush()
+        return self.code
+
+
+def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *, json_lines: bool = False) -> int:
     """Run a command and give its exit code; every way of failing ends in a message of one shape.
 
     Args:
         action: The command; an integer it returns is the exit code, anything else means 0.
         environment: `CODEXTEAM_DEBUG` set to anything shows tracebacks of unexpected errors.
+        json_lines: Whether standard output is for programs: then a failure is its last record too.
     """
     try:
         result = action()
@@ -35,10 +58,9 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
             return _reader_gone()
         raise
     except CodexteamError as error:
-        return _say(str(error), error.hint, error.exit_code)
+        failure = _Failure(str(error), error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _tell("interrupted\n")
-        return INTERRUPTED
+        failure = _Failure("interrupted", "", INTERRUPTED, "interrupted\n")
     except typer.exceptions.TyperException as error:
         # a wrong command line: the parser knows best how to show usage
         show = getattr(error, "show", None)
@@ -46,24 +68,26 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str]) ->
             said = io.StringIO()
             show(file=said)
             # the parser's own begins with a capital, all of ours do not
-            _tell(clean(re.sub("^Error: ", "error: ", said.getvalue(), flags=re.MULTILINE)))
+            shown = clean(re.sub("^Error: ", "error: ", said.getvalue(), flags=re.MULTILINE))
+            failure = _Failure(error.format_message(), "", error.exit_code, shown)
         else:
-            _tell(f"error: {clean(error.format_message())}\n")
-        return error.exit_code
+            failure = _Failure(error.format_message(), "", error.exit_code)
     except OSError as error:
-        return _disk(error) if error.errno in _DISK else _unexpected(error, environment)
+        failure = _disk(error) if error.errno in _DISK else _unexpected(error, environment)
     except RecursionError as error:
-        return _unexpected(error, environment)
+        failure = _unexpected(error, environment)
     except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
-        return _unexpected(error, environment)
-    return result if isinstance(result, int) else 0
+        failure = _unexpected(error, environment)
+    else:
+        return result if isinstance(result, int) else 0
+    return failure.tell(json_lines=json_lines)
 
 
-def _disk(error: OSError) -> int:
+def _disk(error: OSError) -> _Failure:
     """Say what the disk did not take; wherever it was, the state file has all that was acted on."""
     where = f"{error.filename}: " if error.filename else ""
     hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on with a run"
-    return _say(f"{where}{error.strerror}", hint, SurroundingsError.exit_code)
+    return _Failure(f"{where}{error.strerror}", hint, SurroundingsError.exit_code)
 
 
 def _reader_gone() -> int:
@@ -73,20 +97,13 @@ def _reader_gone() -> int:
     return reader_gone(sys.stdout)
 
 
-def _say(message: str, hint: str, code: int) -> int:
-    _tell(f"error: {clean(message)}\n")
-    if hint:
-        _tell(f"hint: {clean(hint)}\n")
-    return code
-
-
 def _tell(text: str) -> None:
     """Write to standard error; where nobody can read it any more, the exit code still says how it ended."""
     with suppress(OSError):
         sys.stderr.write(text)
 
 
-def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
+def _unexpected(error: BaseException, environment: Mapping[str, str]) -> _Failure:
     import traceback
 
     what = clean(str(error)).splitlines()
@@ -94,10 +111,10 @@ def _unexpected(error: BaseException, environment: Mapping[str, str]) -> int:
     report = "".join(traceback.format_exception(error))
     if environment.get("CODEXTEAM_DEBUG"):
         _tell(clean(report))
-        return _say(line, "this is a bug in codexteam; please report it with the traceback above", 1)
+        return _Failure(line, "this is a bug in codexteam; please report it with the traceback above", 1)
     kept = _keep(report)
     hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"
-    return _say(line, hint, 1)
+    return _Failure(line, hint, 1)
 
 
 def _keep(report: str) -> str:

@@ -1,5 +1,6 @@
 """The root of the command line. Light: what a command needs is imported when it runs."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,4 +113,6 @@ def run(arguments: Sequence[str]) -> int:
         share_with_commands(parser)
         return parser.main(args=list(arguments), prog_name="codexteam", standalone_mode=False)
 
-    return run_guarded(command, read_environment())
+    # the command line may be what is wrong, so that nothing has parsed it
+    options = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    return run_guarded(command, read_environment(), json_lines="--json" in options)

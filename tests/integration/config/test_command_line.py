@@ -1,5 +1,6 @@
 """The root of the command line: options before and after the command, and the one error boundary."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,33 @@ def test_a_known_error_is_a_message_a_hint_and_its_code(capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "error: config.toml:1: \\x1b[31mbad\nhint: mend it\n"
+
+
+def test_programs_get_a_failure_as_the_last_record(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        sys.stdout.write('{"type":"run"}\n')
+        raise ConfigError("config.toml:1: \x1b[31mbad", hint="mend it")
+
+    assert run_guarded(fail, {}, json_lines=True) == 2
+    captured = capsys.readouterr()
+    last = captured.out.splitlines()[-1]
+    assert "\x1b" not in last
+    assert json.loads(last) == {
+        "type": "error",
+        "message": "config.toml:1: \x1b[31mbad",
+        "hint": "mend it",
+        "exit_code": 2,
+    }
+    assert captured.err.startswith("error: config.toml:1")
+
+
+@pytest.mark.parametrize("words", [("status", "--json", "no-such-run"), ("status", "--json", "--no-such-flag")])
+def test_a_command_that_does_not_come_to_its_work_ends_with_a_record_too(words: tuple[str, ...]) -> None:
+    done = _codexteam(*words)
+    [line] = done.stdout.splitlines()
+    record = json.loads(line)
+    assert (record["type"], record["exit_code"]) == ("error", done.returncode)
+    assert done.returncode == 2
 
 
 def test_an_interrupt_is_130(capsys: pytest.CaptureFixture[str]) -> None:
