@@ -115,3 +115,13 @@ class InternalError(CodexteamError):
 
 class InvalidTransitionError(InternalError):
     """An event that the state it met does not allow."""
+
+
+def note_told(error: Exception) -> None:
+    """Note of an error that programs know of it: their lines have the record that ends them."""
+    vars(error)["told"] = True
+
+
+def is_told(error: BaseException | None) -> bool:
+    """Say whether programs know of an error, or of one that it came after, as when a full disk lets nothing be closed."""
+    return error is not None and (getattr(error, "told", False) is True or is_told(error.__context__))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import typer
 
 from codexteam.core.text import clean
-from codexteam.errors import CodexteamError, SurroundingsError
+from codexteam.errors import CodexteamError, SurroundingsError, is_told
 
 #: What a shell reports for a process that SIGINT ended.
 INTERRUPTED = 130
@@ -46,8 +46,10 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
     Args:
         action: The command; an integer it returns is the exit code, anything else means 0.
         environment: `CODEXTEAM_DEBUG` set to anything shows tracebacks of unexpected errors.
-        json_lines: Whether standard output is for programs: then a failure is its last record too.
+        json_lines: Whether standard output is for programs: then a failure is its last record too, unless the command
+            has ended its lines with one of its own.
     """
+    told = False
     try:
         result = action()
         sys.stdout.flush()  # not at the interpreter's end, where a closed pipe could only be complained of
@@ -58,7 +60,7 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
             return _reader_gone()
         raise
     except CodexteamError as error:
-        failure = _Failure(str(error), error.hint, error.exit_code)
+        failure, told = _Failure(str(error), error.hint, error.exit_code), is_told(error)
     except (KeyboardInterrupt, typer.Abort):
         failure = _Failure("interrupted", "", INTERRUPTED, "interrupted\n")
     except typer.exceptions.TyperException as error:
@@ -73,14 +75,14 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
         else:
             failure = _Failure(error.format_message(), "", error.exit_code)
     except OSError as error:
-        failure = _disk(error) if error.errno in _DISK else _unexpected(error, environment)
+        failure, told = _disk(error) if error.errno in _DISK else _unexpected(error, environment), is_told(error)
     except RecursionError as error:
-        failure = _unexpected(error, environment)
+        failure, told = _unexpected(error, environment), is_told(error)
     except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
-        failure = _unexpected(error, environment)
+        failure, told = _unexpected(error, environment), is_told(error)
     else:
         return result if isinstance(result, int) else 0
-    return failure.tell(json_lines=json_lines)
+    return failure.tell(json_lines=json_lines and not told)
 
 
 def _disk(error: OSError) -> _Failure:

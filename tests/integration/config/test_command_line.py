@@ -10,7 +10,7 @@ import typer
 
 from codexteam.cli.errors import run_guarded
 from codexteam.cli.options import ColorChoice, GlobalOptions, global_options, share_with_commands
-from codexteam.errors import ConfigError
+from codexteam.errors import ConfigError, note_told
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,6 +105,28 @@ def test_programs_get_a_failure_as_the_last_record(capsys: pytest.CaptureFixture
         "exit_code": 2,
     }
     assert captured.err.startswith("error: config.toml:1")
+
+
+@pytest.mark.parametrize("error", [ConfigError("bad", hint="mend it"), OSError(28, "full"), ZeroDivisionError()])
+def test_a_failure_that_programs_know_of_is_told_to_people_alone(
+    capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    note_told(error)
+
+    def fail() -> None:
+        raise error
+
+    def fail_after_it() -> None:
+        try:
+            fail()
+        finally:
+            raise OSError(28, "full")
+
+    for action in (fail, fail_after_it):
+        run_guarded(action, {}, json_lines=True)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
 
 
 @pytest.mark.parametrize("words", [("status", "--json", "no-such-run"), ("status", "--json", "--no-such-flag")])
