@@ -19,7 +19,7 @@ from codexteam.core.people import DECLINED
 from codexteam.core.replies import Choice, read_reply
 from codexteam.core.state import RunState, TaskPhase
 from codexteam.core.text import clean_line
-from codexteam.errors import InvalidTransitionError, UsageError
+from codexteam.errors import InvalidTransitionError, StoreError, UsageError
 from codexteam.ports.store import RunRecord, Store
 
 #: How often the run's answer is looked for, in seconds between the looks; then the run takes the request when it can.
@@ -107,9 +107,15 @@ async def _find_item(ground: Ground, name: str, run: str | None) -> tuple[Item, 
         live = live_run(ground)
         waiting: list[Item] = []
         for record in records:
-            if record.state not in OVER:
+            if record.state in OVER:
+                continue
+            try:
                 state = await state_of(store, record)
-                waiting += [Item(record, state, item) for item in state.holds]
+            except StoreError:
+                if run:
+                    raise
+                continue  # it must not keep the others from being answered; `inbox` says why it cannot be read
+            waiting += [Item(record, state, item) for item in state.holds]
     exact = [item for item in waiting if item.name == name]
     found = exact or [item for item in waiting if item.name.startswith(name)]
     if len(found) == 1:

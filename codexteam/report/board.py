@@ -85,8 +85,8 @@ class Board:
     phase: str = "starting"
     started_at_seconds: float = 0.0
     now_seconds: float = 0.0
-    idle_seconds: float = 0.0
-    """Between sittings, when nobody worked on it."""
+    at_work_seconds: float = 0.0
+    """Until the newest event, sitting by sitting; a clock that is put back takes none of it away."""
     budget: str = ""
     """The run's limits in words; empty without any."""
     agents: dict[str, AgentRow] = field(default_factory=dict)
@@ -134,8 +134,8 @@ class Board:
 
     def take(self, event: RunEvent) -> None:
         """Follow one event."""
-        if event.kind == "run.opened" and self.started_at_seconds:  # each sitting begins with it
-            self.idle_seconds += max(0.0, event.at_seconds - self.now_seconds)
+        if event.kind != "run.opened":  # with which each sitting begins: before it nobody worked
+            self.at_work_seconds = self.worked_seconds(event.at_seconds)
         self.now_seconds = event.at_seconds
         self.started_at_seconds = self.started_at_seconds or event.at_seconds
         area, _, _ = event.kind.partition(".")
@@ -156,7 +156,7 @@ class Board:
 
     def worked_seconds(self, at_seconds: float) -> float:
         """Give how long it was worked on until then, sitting by sitting."""
-        return at_seconds - self.started_at_seconds - self.idle_seconds if self.started_at_seconds else 0.0
+        return self.at_work_seconds + max(0.0, at_seconds - self.now_seconds) if self.started_at_seconds else 0.0
 
     def begin_again(self) -> None:
         """Forget how the sitting before ended; whoever was at work then is not, until it is started again."""

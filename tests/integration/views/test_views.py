@@ -119,6 +119,8 @@ def test_a_waiting_run_of_a_newer_version_hides_no_other_question(two_runs: Proj
     assert done.code == 0
     assert "question.T1.1" in done.out
     assert f"run {third} cannot be read" in done.err
+    assert cli("answer", "question.T1.1", "In words", "--run", third).code == 6
+    assert cli("answer", "question.T1.1", "In words").code == 0
 
 
 @pytest.mark.parametrize("name", ["runs", "inbox"])

@@ -144,6 +144,18 @@ def test_the_time_between_sittings_is_no_time_at_work(board: Board) -> None:
     assert board.tail[-1] == (15.0, "run goes on")
 
 
+def test_a_clock_that_is_put_back_takes_no_time_at_work_away(board: Board) -> None:
+    board.take(RunEvent("run.opened", 1_794_900_000.0, {"run": "20261118-1106-aaaa", "goal": "Add CSV import"}))
+    board.take(RunEvent("run.continued", 1_794_900_003.0, {}))
+    assert board.worked_seconds(board.now_seconds) == 12 + 3
+
+    board.take(RunEvent("run.paused", 1_794_800_000.0, {}))
+    board.take(RunEvent("run.continued", 1_794_800_004.0, {}))
+
+    assert board.worked_seconds(board.now_seconds) == 12 + 3 + 4
+    assert board.tail[-1] == (19.0, "run goes on")
+
+
 def test_no_foreign_text_reaches_the_terminal_live(board: Board) -> None:
     text = shown(board, width=200)
     out = io.StringIO()
