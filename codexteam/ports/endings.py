@@ -41,13 +41,20 @@ async def wait_out(task: "asyncio.Future[Any]") -> None:
 
 async def together(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:
     """Do several things at once. The first error stops the others, and is raised when they have ended."""
+    if not works:
+        return []
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        return await asyncio.gather(*tasks)
+        # not `gather`, which forgets that it was cancelled where an error comes in the same moment
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         for task in tasks:
             task.cancel()
         await wait_out(asyncio.gather(*tasks, return_exceptions=True))
+    for task in tasks:
+        if task in done:  # what the others ended with is of no interest where one of these failed
+            task.result()
+    return [task.result() for task in tasks]
 
 
 def _note_failure(task: "asyncio.Future[Any]") -> None:

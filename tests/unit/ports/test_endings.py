@@ -69,3 +69,35 @@ async def test_of_several_the_first_error_is_raised_when_the_others_have_ended()
     with pytest.raises(ValueError, match="no"):
         await together(last(), fail(), last())
     assert at_work == 0
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+async def test_works_that_are_stopped_together_are_stopped_also_where_one_fails_in_that_moment(twice: bool) -> None:
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    async def tidy() -> None:
+        begun.append("one")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            ended.append("one")
+
+    async def all_ended(where: str) -> None:
+        assert ended == begun, where
+
+    async def work() -> None:
+        await together(fail(), tidy())
+
+    with pytest.raises(ValueError, match="no"):
+        await stop_at_each_step(work, all_ended, twice=twice)
+
+
+async def test_nothing_is_done_together_at_once() -> None:
+    assert await together() == []
