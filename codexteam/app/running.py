@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.access import check_access
-from codexteam.app.command_lines import keep_line, lines_of, said, with_lines
+from codexteam.app.command_lines import keep_line, lines_of, load_with_lines, said
 from codexteam.app.looking import Where, state_of
 from codexteam.app.open_files import allow_open_files
 from codexteam.app.signals import Signals, run_guarded_by_signals
@@ -152,8 +152,8 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
             record = await pick_run(store, name)
             refuse_cleaned(record)
             lock.name_run(record.run_id)
-            load = with_lines(options.load, await lines_of(store, record))
-            settings = load_settings(load)
+            load = options.load
+            settings = load_with_lines(load, await lines_of(store, record))
             check_access(settings, load.environment)
             await state_of(store, record)  # one that cannot be read is refused before anything is changed
             where = Where(load.cwd, load.environment, options.state_dir)
@@ -347,7 +347,6 @@ async def _inspect(ground: Ground, settings: Settings, environment: Mapping[str,
 def remembered(options: RunOptions, ground: Ground) -> JSONObject:
     """Give what `resume` needs to find the same settings again."""
     return {
-        "cwd": str(options.load.cwd),
         **said(options.load),
         "document": options.document,
         "release": options.release,
