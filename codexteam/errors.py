@@ -115,3 +115,13 @@ class InternalError(CodexteamError):
 
 class InvalidTransitionError(InternalError):
     """An event that the state it met does not allow."""
+
+
+def mark_told(error: Exception) -> None:
+    """Note that programs read of an error already, as the last record of their JSON Lines."""
+    error.codexteam_told = True  # type: ignore[attr-defined]  # of any exception, also of those that are a bug
+
+
+def was_told(error: BaseException | None) -> bool:
+    """Say whether programs read of an error already, or of the one that it was made from."""
+    return error is not None and (getattr(error, "codexteam_told", False) or was_told(error.__cause__))

@@ -25,7 +25,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan
 from codexteam.core.redaction import Redactor
-from codexteam.errors import CodexteamError, StoreError, UsageError
+from codexteam.errors import CodexteamError, StoreError, UsageError, mark_told
 from codexteam.ports.reporter import Reporter, RunEvent
 from codexteam.ports.store import RunRecord, Store, StoredSitting
 from codexteam.report.board import Board
@@ -69,7 +69,7 @@ def run(goal: str | None, options: RunOptions) -> int:
     Raises:
         CodexteamError: it cannot begin, or cannot go on.
     """
-    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=False))
+    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=False), _programs(options))
 
 
 def plan(goal: str, options: RunOptions) -> int:
@@ -78,7 +78,7 @@ def plan(goal: str, options: RunOptions) -> int:
     Raises:
         CodexteamError: there can be no plan.
     """
-    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=True))
+    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=True), _programs(options))
 
 
 def resume(name: str | None, options: RunOptions) -> int:
@@ -87,7 +87,11 @@ def resume(name: str | None, options: RunOptions) -> int:
     Raises:
         CodexteamError: there is no such run, or it cannot go on.
     """
-    return run_guarded_by_signals(lambda signals: _go_on(name, options, signals))
+    return run_guarded_by_signals(lambda signals: _go_on(name, options, signals), _programs(options))
+
+
+def _programs(options: RunOptions) -> TextIO | None:
+    return options.view.out if options.view.json_lines else None
 
 
 async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, plan_only: bool) -> int:
@@ -236,6 +240,8 @@ async def _noted_sitting(
                 with contextlib.suppress(OSError):  # it may be what the error is about
                     for each in told_to:
                         each.report(RunEvent("run.broken_off", clock.wall_seconds(), fields))
+                    if len(told_to) > 1:
+                        mark_told(error)
                 raise
             ending = f"{ended.finish.result.value}: {_redacted(sitting, ended.finish.reason)}".rstrip(": ")
         return ended, board, console

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import typer
 
 from codexteam.core.text import clean
-from codexteam.errors import CodexteamError, SurroundingsError
+from codexteam.errors import CodexteamError, SurroundingsError, was_told
 
 #: What a shell reports for a process that SIGINT ended.
 INTERRUPTED = 130
@@ -22,17 +22,21 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How a command failed; `shown` is what is told in place of message and hint."""
+    """How a command failed; `shown` is what is told in place of message and hint.
+
+    `told` says that a run's own last line told programs already: JSON Lines end once.
+    """
 
     message: str
     hint: str
     code: int
     shown: str = ""
+    told: bool = False
 
     def tell(self, *, json_lines: bool) -> int:
         """Tell people, and programs that asked for JSON Lines; give the exit code."""
         _tell(self.shown or f"error: {clean(self.message)}\n" + (f"hint: {clean(self.hint)}\n" if self.hint else ""))
-        if json_lines:
+        if json_lines and not self.told:
             record = {"type": "error", "message": self.message, "hint": self.hint, "exit_code": self.code}
             with suppress(OSError, ValueError):  # a reader that has gone, a stream that is closed
                 sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
@@ -58,7 +62,7 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
             return _reader_gone()
         raise
     except CodexteamError as error:
-        failure = _Failure(str(error), error.hint, error.exit_code)
+        failure = _Failure(str(error), error.hint, error.exit_code, told=was_told(error))
     except (KeyboardInterrupt, typer.Abort):
         failure = _Failure("interrupted", "", INTERRUPTED, "interrupted\n")
     except typer.exceptions.TyperException as error:
@@ -87,7 +91,7 @@ def _disk(error: OSError) -> _Failure:
     """Say what the disk did not take; wherever it was, the state file has all that was acted on."""
     where = f"{error.filename}: " if error.filename else ""
     hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on with a run"
-    return _Failure(f"{where}{error.strerror}", hint, SurroundingsError.exit_code)
+    return _Failure(f"{where}{error.strerror}", hint, SurroundingsError.exit_code, told=was_told(error))
 
 
 def _reader_gone() -> int:
@@ -111,10 +115,11 @@ def _unexpected(error: BaseException, environment: Mapping[str, str]) -> _Failur
     report = "".join(traceback.format_exception(error))
     if environment.get("CODEXTEAM_DEBUG"):
         _tell(clean(report))
-        return _Failure(line, "this is a bug in codexteam; please report it with the traceback above", 1)
+        hint = "this is a bug in codexteam; please report it with the traceback above"
+        return _Failure(line, hint, 1, told=was_told(error))
     kept = _keep(report)
     hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"
-    return _Failure(line, hint, 1)
+    return _Failure(line, hint, 1, told=was_told(error))
 
 
 def _keep(report: str) -> str:

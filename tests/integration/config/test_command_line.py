@@ -10,7 +10,7 @@ import typer
 
 from codexteam.cli.errors import run_guarded
 from codexteam.cli.options import ColorChoice, GlobalOptions, global_options, share_with_commands
-from codexteam.errors import ConfigError
+from codexteam.errors import ConfigError, mark_told
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,6 +105,20 @@ def test_programs_get_a_failure_as_the_last_record(capsys: pytest.CaptureFixture
         "exit_code": 2,
     }
     assert captured.err.startswith("error: config.toml:1")
+
+
+def test_programs_that_were_told_of_a_failure_are_not_told_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        try:
+            error = ValueError("why")
+            mark_told(error)
+            raise error
+        except ValueError as cause:
+            raise ConfigError("in other words") from cause
+
+    assert run_guarded(fail, {}, json_lines=True) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "error: in other words\n")
 
 
 @pytest.mark.parametrize("words", [("status", "--json", "no-such-run"), ("status", "--json", "--no-such-flag")])
