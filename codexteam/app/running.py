@@ -230,7 +230,7 @@ async def _noted_sitting(
                 for event in await catch_up(sitting, store, events):
                     board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
                 board.begin_again()
-                shown = _reporter(view, board, console, clock, run_id)
+                shown = _reporter(view, board, console, clock, run_id, told=events.told)
                 views.callback(shown.close)
                 told_to += [shown] if view.json_lines else []
                 ended = await Table(sitting, store, clock, (events, shown), signals).sit()
@@ -270,13 +270,15 @@ async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int
     return await store.begin_sitting(sitting)
 
 
-def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
+def _reporter(
+    view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId, *, told: int
+) -> Reporter:
     from codexteam.adapters.terminal.live import LiveView
     from codexteam.adapters.terminal.plain import PlainLines, Quiet
     from codexteam.adapters.terminal.steady import Steady, tethered
 
     if view.json_lines:
-        return _Both(Steady(JsonLines(tethered(view.out), run_id), view.out), Quiet(board))
+        return _Both(Steady(JsonLines(tethered(view.out), run_id, told=told), view.out), Quiet(board))
     if view.quiet:
         return Quiet(board)
     if console.is_terminal and not console.is_dumb_terminal:
