@@ -44,6 +44,11 @@ class EventsFile:
         self._out.flush()
         reach("events.line.after")
 
+    @property
+    def told(self) -> int:
+        """Give the number of the last line."""
+        return self._sequence
+
     def close(self) -> None:
         """Close the file."""
         self._out.close()
@@ -52,11 +57,11 @@ class EventsFile:
 class JsonLines:
     """The Reporter of `--json`: the same lines, on standard output."""
 
-    def __init__(self, out: TextIO, run_id: str) -> None:
-        """Write to `out`, which stays open."""
+    def __init__(self, out: TextIO, run_id: str, *, told: int) -> None:
+        """Write to `out`, which stays open; `told` is how many lines the history has already."""
         self._out = out
         self._run_id = run_id
-        self._sequence = 0
+        self._sequence = told
 
     def report(self, event: RunEvent) -> None:
         """Write one line."""

@@ -6,10 +6,14 @@ anything follows from it, and once it is known that it can be used.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
+from codexteam.config.settings import Settings
 from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.errors import ConfigError
 from codexteam.ports.store import RunRecord, Store
 
 
@@ -17,6 +21,7 @@ def said(load: LoadRequest) -> JSONObject:
     """Give what a command line says, as it is kept: flags, never values of the environment."""
     flags: dict[str, JSONValue] = dict(load.flags)
     return {
+        "cwd": str(load.cwd),
         "profile": load.profile,
         "overrides": list(load.overrides),
         "model": load.model,
@@ -53,6 +58,7 @@ def with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> LoadRequest:
         earlier.append(
             replace(
                 load,
+                cwd=_folder(line, load.cwd),
                 overrides=_strings(line.get("overrides")),
                 model=_text(line.get("model")),
                 enable=_strings(line.get("enable")),
@@ -68,6 +74,33 @@ def with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> LoadRequest:
         strict=load.strict or any(line.get("strict") is True for line in lines),
         earlier=tuple(reversed(earlier)),
     )
+
+
+def load_with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> Settings:
+    """Load the settings of a run that goes on.
+
+    Raises:
+        ConfigError: something cannot be used; where an earlier command line said it, the hint says how to say it anew.
+    """
+    try:
+        return load_settings(with_lines(load, lines))
+    except ConfigError as error:
+        try:
+            load_settings(load)
+        except ConfigError:
+            raise error from None  # what is said now, or configured, is at fault too
+        raise ConfigError(str(error), hint="; ".join(filter(None, (error.hint, _SAID_BEFORE)))) from error
+
+
+_SAID_BEFORE = (
+    "an earlier command line of this run said it; what is given now counts over it: codexteam resume -c KEY=VALUE"
+)
+
+
+def _folder(line: JSONObject, now: Path) -> Path:
+    """Give where a command line was given, which its relative paths start from; a folder that is gone is now's."""
+    told = _text(line.get("cwd"))
+    return Path(told) if told and Path(told).is_dir() else now
 
 
 def _space(run_id: RunId) -> str:

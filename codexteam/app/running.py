@@ -12,7 +12,7 @@ from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.access import check_access
 from codexteam.app.breaking_off import tell_broken_off
-from codexteam.app.command_lines import keep_line, lines_of, said, with_lines
+from codexteam.app.command_lines import keep_line, lines_of, load_with_lines, said
 from codexteam.app.looking import Where, state_of
 from codexteam.app.open_files import allow_open_files
 from codexteam.app.signals import Signals, run_guarded_by_signals
@@ -70,7 +70,7 @@ def run(goal: str | None, options: RunOptions) -> int:
     Raises:
         CodexteamError: it cannot begin, or cannot go on.
     """
-    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=False))
+    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=False), _programs(options))
 
 
 def plan(goal: str, options: RunOptions) -> int:
@@ -79,7 +79,7 @@ def plan(goal: str, options: RunOptions) -> int:
     Raises:
         CodexteamError: there can be no plan.
     """
-    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=True))
+    return run_guarded_by_signals(lambda signals: _begin(goal, options, signals, plan_only=True), _programs(options))
 
 
 def resume(name: str | None, options: RunOptions) -> int:
@@ -88,7 +88,11 @@ def resume(name: str | None, options: RunOptions) -> int:
     Raises:
         CodexteamError: there is no such run, or it cannot go on.
     """
-    return run_guarded_by_signals(lambda signals: _go_on(name, options, signals))
+    return run_guarded_by_signals(lambda signals: _go_on(name, options, signals), _programs(options))
+
+
+def _programs(options: RunOptions) -> TextIO | None:
+    return options.view.out if options.view.json_lines else None
 
 
 async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, plan_only: bool) -> int:
@@ -153,8 +157,8 @@ async def _go_on(name: str | None, options: RunOptions, signals: Signals) -> int
             record = await pick_run(store, name)
             refuse_cleaned(record)
             lock.name_run(record.run_id)
-            load = with_lines(options.load, await lines_of(store, record))
-            settings = load_settings(load)
+            load = options.load
+            settings = load_with_lines(load, await lines_of(store, record))
             check_access(settings, load.environment)
             await state_of(store, record)  # one that cannot be read is refused before anything is changed
             where = Where(load.cwd, load.environment, options.state_dir)
@@ -224,7 +228,7 @@ async def _noted_sitting(
                 for event in await catch_up(sitting, store, events):
                     board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
                 board.begin_again()
-                shown = _reporter(view, board, console, clock, run_id)
+                shown = _reporter(view, board, console, clock, run_id, told=events.told)
                 views.callback(shown.close)
                 programs += [shown] if view.json_lines else []
                 ended = await Table(sitting, store, clock, (events, shown), signals).sit()
@@ -264,13 +268,15 @@ async def _begin_sitting(store: Store, run_id: RunId, clock: SystemClock) -> int
     return await store.begin_sitting(sitting)
 
 
-def _reporter(view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId) -> Reporter:
+def _reporter(
+    view: View, board: Board, console: "Console", clock: SystemClock, run_id: RunId, *, told: int
+) -> Reporter:
     from codexteam.adapters.terminal.live import LiveView
     from codexteam.adapters.terminal.plain import PlainLines, Quiet
     from codexteam.adapters.terminal.steady import Steady, tethered
 
     if view.json_lines:
-        return _Both(Steady(JsonLines(tethered(view.out), run_id), view.out), Quiet(board))
+        return _Both(Steady(JsonLines(tethered(view.out), run_id, told=told), view.out), Quiet(board))
     if view.quiet:
         return Quiet(board)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -347,7 +353,6 @@ async def _inspect(ground: Ground, settings: Settings, environment: Mapping[str,
 def remembered(options: RunOptions, ground: Ground) -> JSONObject:
     """Give what `resume` needs to find the same settings again."""
     return {
-        "cwd": str(options.load.cwd),
         **said(options.load),
         "document": options.document,
         "release": options.release,

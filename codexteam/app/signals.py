@@ -1,12 +1,14 @@
 """Signals from a command's first moment to its last: nothing that it opened is left behind by one."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
+from typing import TextIO
 
 #: From this one on nothing is waited for: the store is good at any moment.
 _LAST = 3
@@ -28,9 +30,10 @@ class Signals:
     changes nothing. The third one ends the process wherever it is.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take a running loop; nothing is installed yet."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, programs: TextIO | None = None) -> None:
+        """Take a running loop, and where programs read JSON Lines; nothing is installed yet."""
         self._loop = loop
+        self._programs = programs
         self._stage = _Stage.OPENING
         self._times = 0
         self._cancelled_by: int | None = None
@@ -51,10 +54,19 @@ class Signals:
                 raise
             with suppress(OSError):  # the terminal that was closed
                 sys.stderr.write("interrupted\n")
-            return 128 + self._cancelled_by
+            return self._told(128 + self._cancelled_by)
         finally:
             for number in heeded:
                 self._loop.remove_signal_handler(number)
+
+    def _told(self, code: int) -> int:
+        """End the JSON Lines of a command that was cancelled: it came to no end of its own that says how."""
+        if self._programs is not None:
+            record = {"type": "error", "message": "interrupted", "hint": "", "exit_code": code}
+            with suppress(OSError, ValueError):  # a reader that has gone
+                self._programs.write(json.dumps(record, separators=(",", ":")) + "\n")
+                self._programs.flush()
+        return code
 
     @contextmanager
     def driving(self, stop: Callable[[int, int], None], look: Callable[[], None]) -> Iterator[None]:
@@ -82,11 +94,11 @@ class Signals:
             self._work.cancel()
 
 
-def run_guarded_by_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
-    """Run a command in a loop of its own, and give its exit code."""
+def run_guarded_by_signals(command: Callable[[Signals], Awaitable[int]], programs: TextIO | None = None) -> int:
+    """Run a command in a loop of its own, and give its exit code; `programs` is where they read JSON Lines."""
 
     async def guarded() -> int:
-        signals = Signals(asyncio.get_running_loop())
+        signals = Signals(asyncio.get_running_loop(), programs)
         return await signals.guard(command(signals))
 
     return asyncio.run(guarded())

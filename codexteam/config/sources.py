@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codexteam.config.codex_features import FLAGS, TABLES
@@ -70,8 +70,9 @@ def read_sources(request: LoadRequest) -> Sources:
     root = project_root(request.cwd, markers)
     trusted = trust_level(user.table("projects"), request.cwd, root)
     layers += _project(request, home, root, trusted=trusted, notices=notices)
-    for said in (*request.earlier, request):
-        layers += _command_line(said, merge(layers))
+    for said in request.earlier:
+        layers += _command_line(_without_gone_features(said, notices), merge(layers))
+    layers += _command_line(request, merge(layers))
     managed = _file_layer(LayerKind.MANAGED, request.system_folder / "managed_config.toml")
     layers += [managed] if managed else []
     return Sources(
@@ -187,6 +188,22 @@ def _command_line(request: LoadRequest, below: Merged) -> Iterator[Layer]:
         flag_values: JSONObject = {}
         set_dotted(flag_values, dotted_key.split("."), value)
         yield Layer(LayerKind.FLAG, "command line", request.cwd, flag_values)
+
+
+def _without_gone_features(said: LoadRequest, notices: list[str]) -> LoadRequest:
+    """Take features out that are none any more: nothing that is said now could take them back."""
+    known = FLAGS | TABLES
+    for names, flag in ((said.enable, "--enable"), (said.disable, "--disable")):
+        notices += [
+            f"{flag} {name}, which an earlier command line of this run said: there is no such feature any more; ignored"
+            for name in names
+            if name not in known
+        ]
+    return replace(
+        said,
+        enable=tuple(name for name in said.enable if name in known),
+        disable=tuple(name for name in said.disable if name in known),
+    )
 
 
 def _parse_override(override: str) -> tuple[str, JSONObject]:

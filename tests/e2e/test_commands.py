@@ -137,6 +137,7 @@ def test_a_budget_that_one_resume_was_given_holds_at_the_next(make: MakeWorld) -
         ended = world.run("resume", "--json", *words)
         assert ended.code == 4, ended.err
         assert [line["budget"] for line in ended.lines if line["kind"] == "run.opened"] == ["7 tokens"]
+        assert ended.lines == world.events()[-len(ended.lines) :], "the same lines, numbered over all sittings"
     assert api.requests == []
 
 

@@ -1,6 +1,7 @@
 """SIGTERM, SIGINT and SIGHUP at every stage of a command: nothing is left behind, and the run can be resumed."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -143,14 +144,14 @@ def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
 
 
 @contextmanager
-def _guarded(command: str) -> Iterator["subprocess.Popen[str]"]:
+def _guarded(command: str, programs: str = "None") -> Iterator["subprocess.Popen[str]"]:
     """A process whose command is guarded from signals, once it has said that it is ready."""
     code = (
         "import asyncio, signal, sys, time\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from codexteam.app.signals import leave, run_guarded_by_signals\n"
         f"{command}"
-        "sys.exit(leave(run_guarded_by_signals(command)))\n"
+        f"sys.exit(leave(run_guarded_by_signals(command, {programs})))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -211,6 +212,15 @@ def test_what_nohup_or_a_background_has_a_command_ignore_stays_ignored() -> None
         assert _line(process) == "done\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
+
+
+def test_programs_are_told_how_a_command_ended_that_had_not_begun() -> None:
+    command = "async def command(signals):\n    print('ready', flush=True)\n    await asyncio.sleep(300)\n"
+    with _guarded(command, "sys.stdout") as process:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (143, "interrupted\n")
+        assert json.loads(out) == {"type": "error", "message": "interrupted", "hint": "", "exit_code": 143}
 
 
 def test_a_thread_that_goes_on_does_not_hold_a_command_that_was_ended() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.app.command_lines import keep_line, lines_of, with_lines
+from codexteam.app.command_lines import keep_line, lines_of, load_with_lines, said, with_lines
 from codexteam.app.running import RunOptions, View, remembered
 from codexteam.app.start import find_ground
 from codexteam.config.load import load_layers, load_settings
@@ -13,6 +13,7 @@ from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject
+from codexteam.errors import ConfigError
 from codexteam.ports.store import RunRecord, Store
 from tests.fakes.memory_store import MemoryStore
 from tests.support_git import git
@@ -34,8 +35,8 @@ def now(tmp_path: Path) -> LoadRequest:
     return LoadRequest(cwd=tmp_path / "project", environment=environment, system_folder=tmp_path / "system")
 
 
-def resumed(now: LoadRequest, *then: JSONObject, **said: object) -> Settings:
-    return load_settings(with_lines(replace(now, **said), then))  # type: ignore[arg-type]  # fields by their names
+def resumed(now: LoadRequest, *then: JSONObject, **words: object) -> Settings:
+    return load_with_lines(replace(now, **words), then)  # type: ignore[arg-type]  # fields by their names
 
 
 def test_no_flag_needs_repeating(now: LoadRequest) -> None:
@@ -71,9 +72,9 @@ def test_a_flag_of_now_counts_over_a_key_and_a_flag_of_then(now: LoadRequest) ->
 def test_a_feature_is_what_was_said_of_it_last(now: LoadRequest) -> None:
     then: JSONObject = {"enable": ["apps"], "disable": ["goals"]}
 
-    said = with_lines(replace(now, enable=("goals",), overrides=("features.apps=false",)), [then])
+    load = with_lines(replace(now, enable=("goals",), overrides=("features.apps=false",)), [then])
 
-    assert load_layers(said).merged.table("features") == {"apps": False, "goals": True}
+    assert load_layers(load).merged.table("features") == {"apps": False, "goals": True}
 
 
 def test_a_local_model_of_then_gives_way_to_a_model_and_a_provider_of_now(now: LoadRequest) -> None:
@@ -100,6 +101,37 @@ def test_a_command_line_comes_back_from_the_store_as_it_was(now: LoadRequest, tm
     assert settings.team == load_settings(begun).team
 
 
+def test_a_relative_path_of_then_starts_from_where_it_was_said(now: LoadRequest) -> None:
+    inner = now.cwd / "inner"
+    inner.mkdir()
+    (inner / "compact.md").write_text("Keep the names.")
+    then = said(replace(now, cwd=inner, overrides=("experimental_compact_prompt_file=compact.md",)))
+
+    assert resumed(now, then).compact_prompt == "Keep the names."
+    elsewhere = {**then, "cwd": str(now.cwd / "gone")}
+    assert resumed(replace(now, cwd=inner), elsewhere).compact_prompt == "Keep the names.", "as a project that moved"
+
+
+def test_a_value_of_then_that_is_none_any_more_says_how_to_say_it_anew(now: LoadRequest) -> None:
+    then: JSONObject = {"flags": {"codexteam.approve": ["apply"]}}
+    with pytest.raises(ConfigError, match="approve") as caught:
+        resumed(now, then)
+    assert "resume -c KEY=VALUE" in caught.value.hint
+
+    assert resumed(now, then, overrides=("codexteam.approve=['merge']",)).team.approve == ("merge",)
+    with pytest.raises(ConfigError) as caught:
+        resumed(now, THEN, overrides=("codexteam.approve=['apply']",))
+    assert "earlier" not in caught.value.hint, "it is said now"
+
+
+def test_a_feature_of_then_that_is_gone_is_told_and_left_out(now: LoadRequest) -> None:
+    settings = resumed(now, {"enable": ["gone_since", "apps"], "disable": ["gone_too"]})
+
+    assert [notice.split(",")[0] for notice in settings.notices] == ["--enable gone_since", "--disable gone_too"]
+    with pytest.raises(ConfigError, match="no such feature"):
+        resumed(now, enable=("gone_since",))
+
+
 RUN = RunId("20261121-0231-7f3a")
 
 
@@ -107,7 +139,7 @@ async def goes_on(store: Store, now: LoadRequest, **said: object) -> Settings:
     """Go on with a run as `resume` does."""
     load = replace(now, **said)  # type: ignore[arg-type]  # fields by their names
     record = RunRecord(RUN, "goal", "base", "running", 1.0, THEN)
-    settings = load_settings(with_lines(load, await lines_of(store, record)))
+    settings = load_with_lines(load, await lines_of(store, record))
     await keep_line(store, RUN, load)
     return settings
 

@@ -122,7 +122,13 @@ def test_a_failure_that_programs_know_of_is_told_to_people_alone(
         finally:
             raise OSError(28, "full")
 
-    for action in (fail, fail_after_it):
+    def fail_in_other_words() -> None:
+        try:
+            fail()
+        except Exception as cause:
+            raise ConfigError("in other words") from cause
+
+    for action in (fail, fail_after_it, fail_in_other_words):
         run_guarded(action, {}, json_lines=True)
         captured = capsys.readouterr()
         assert captured.out == ""

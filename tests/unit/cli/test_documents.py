@@ -2,6 +2,7 @@
 
 import ast
 import re
+import signal
 import tomllib
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def test_the_readme_s_exit_codes_are_the_program_s() -> None:
 
     for result in Result:
         assert f"\n| {result.exit_code}" in table
+    [interrupted] = [line for line in table.splitlines() if "interrupted" in line]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        assert str(128 + number) in interrupted
 
 
 SAFETY = README.split("## Safety\n")[1].split("\n## ")[0]
