@@ -160,7 +160,8 @@ class Driver:
                 outside.taken.set_result(None)
         if self._failure is not None:
             raise self._failure
-        if self._halted is not None:
+        ended = any(isinstance(effect, Finish) for effect in effects)
+        if self._halted is not None and not ended:  # what has ended is not interrupted any more
             return Finish(Result.INTERRUPTED, self._halted.reason, self._halted.exit_code)
         finish = None
         for effect in effects:

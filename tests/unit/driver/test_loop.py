@@ -192,6 +192,31 @@ async def test_a_halt_cancels_what_is_in_flight_and_resume_hands_it_out_again() 
     assert "work.T1.1" in again.performed
 
 
+class StoppedAfter(ScriptedPerformer):
+    """Has the sitting stopped in the moment in which an effect of a kind is done."""
+
+    driver: Driver
+    kind = ""
+
+    async def perform(self, effect: Awaited, state: RunState) -> Event:
+        event = await super().perform(effect, state)
+        if type(effect).__name__ == self.kind:
+            self.driver.halt(StopRequested("SIGTERM", 143))
+        return event
+
+
+@pytest.mark.parametrize(("kind", "result"), [("Land", Result.GREEN), ("Integrate", Result.INTERRUPTED)])
+async def test_a_halt_that_comes_with_the_last_event_leaves_the_run_ended_as_it_did(kind: str, result: Result) -> None:
+    store = MemoryStore()
+    performer = StoppedAfter(World(PLAN, RULES))
+    state = await load_state(store, RUN, goal="goal", rules=RULES)
+    performer.driver = Driver(RUN, store=store, performer=performer, clock=FakeClock(), state=state)
+    performer.kind = kind
+    assert (await performer.driver.drive(RunStarted())).result is result
+    again = await load_state(store, RUN, goal="goal", rules=RULES)
+    assert (again.result is Result.GREEN) == (result is Result.GREEN)
+
+
 async def test_what_an_effect_raises_ends_the_sitting_and_leaves_a_run_that_goes_on() -> None:
     def refuse(effect: Awaited) -> None:
         if effect.key == "work.T2.1":
