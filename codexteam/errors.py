@@ -117,11 +117,11 @@ class InvalidTransitionError(InternalError):
     """An event that the state it met does not allow."""
 
 
-def mark_told(error: Exception) -> None:
-    """Note that programs read of an error already, as the last record of their JSON Lines."""
-    error.codexteam_told = True  # type: ignore[attr-defined]  # of any exception, also of those that are a bug
+def note_told(error: Exception) -> None:
+    """Note of an error that programs know of it: their lines have the record that ends them."""
+    vars(error)["told"] = True
 
 
-def was_told(error: BaseException | None) -> bool:
-    """Say whether programs read of an error already, or of the one that it was made from."""
-    return error is not None and (getattr(error, "codexteam_told", False) or was_told(error.__cause__))
+def is_told(error: BaseException | None) -> bool:
+    """Say whether programs know of an error, or of one that it came after, as when a full disk lets nothing be closed."""
+    return error is not None and (getattr(error, "told", False) is True or is_told(error.__context__))

@@ -15,6 +15,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Usage
 from codexteam.errors import ModelAccessError
 from codexteam.ports.answer_codec import decode_answer
+from codexteam.ports.endings import to_its_end
 from codexteam.ports.fault_points import reach
 from codexteam.ports.model import (
     Answered,
@@ -225,11 +226,8 @@ class Caller:
                     self._keep_billed(call)
                 in_all = usage if usage is None or call.billed is None else usage + call.billed
                 stored = with_record(end, self._record(call, call.held().amount))
-                await self._store.record_answer(StoredAnswer(call.key, question.request_hash, stored, in_all))
-                call.billed = None
-                reservation = call.settled()
-                self._gate.settle(reservation, usage)
-                self._tell(TurnAnswered(question.turn, in_all, reservation.amount if usage is None else None))
+                # an agent that is stopped while its answer is written would count it twice: as lost, and as stored
+                await to_its_end(self._keep_answer(call, stored, usage, in_all))
                 return Given(end, in_all, question.hand_over)
             case ContextExceeded(usage=usage, may_be_billed=may_be_billed):
                 self._try_failed(call, usage, may_be_billed=may_be_billed)
@@ -240,6 +238,14 @@ class Caller:
                 self._try_failed(call, usage, may_be_billed=may_be_billed)
                 await self._note(call)
         return Given(end, None, question.hand_over)
+
+    async def _keep_answer(self, call: "_Call", stored: JSONObject, usage: Usage | None, in_all: Usage | None) -> None:
+        """Store an answer and settle its call; `in_all` is with the bills of tries that failed before it."""
+        await self._store.record_answer(StoredAnswer(call.key, call.question.request_hash, stored, in_all))
+        call.billed = None
+        reservation = call.settled()
+        self._gate.settle(reservation, usage)
+        self._tell(TurnAnswered(call.question.turn, in_all, reservation.amount if usage is None else None))
 
     def _record(self, call: "_Call", counted: Amount) -> CallRecord:
         lost = self._gate.ledger.lost(call.key)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from codexteam.adapters.clock import SystemClock
 from codexteam.adapters.events_file import EventsFile, JsonLines
 from codexteam.app.access import check_access
+from codexteam.app.breaking_off import tell_broken_off
 from codexteam.app.command_lines import keep_line, lines_of, load_with_lines, said
 from codexteam.app.looking import Where, state_of
 from codexteam.app.open_files import allow_open_files
@@ -25,7 +26,7 @@ from codexteam.core.json_types import JSONObject
 from codexteam.core.people import plan_waits
 from codexteam.core.plan import Plan
 from codexteam.core.redaction import Redactor
-from codexteam.errors import CodexteamError, StoreError, UsageError, mark_told
+from codexteam.errors import CodexteamError, StoreError, UsageError
 from codexteam.ports.reporter import Reporter, RunEvent
 from codexteam.ports.store import RunRecord, Store, StoredSitting
 from codexteam.report.board import Board
@@ -218,30 +219,27 @@ async def _noted_sitting(
     console = make_console(view)
     path = sitting.ground.run_folder(run_id) / "events.jsonl"
     ending = "interrupted while it was being opened"
-    told_to: list[
-        Reporter
-    ] = []  # who must hear of an error: history and programs; people are told at the command's end
+    programs: list[Reporter] = []
     try:
         with contextlib.ExitStack() as views:
             events = EventsFile(path, run_id)
             views.callback(events.close)
-            told_to.append(events)
             try:
                 for event in await catch_up(sitting, store, events):
                     board.take(event)  # what earlier sittings reported, so that a resumed run shows all that it cost
                 board.begin_again()
                 shown = _reporter(view, board, console, clock, run_id, told=events.told)
                 views.callback(shown.close)
-                told_to += [shown] if view.json_lines else []
+                programs += [shown] if view.json_lines else []
                 ended = await Table(sitting, store, clock, (events, shown), signals).sit()
             except Exception as error:
-                code = error.exit_code if isinstance(error, CodexteamError) else 1
-                fields: JSONObject = {"reason": _in_words(sitting, error), "exit_code": code}
-                with contextlib.suppress(OSError):  # it may be what the error is about
-                    for each in told_to:
-                        each.report(RunEvent("run.broken_off", clock.wall_seconds(), fields))
-                    if len(told_to) > 1:
-                        mark_told(error)
+                tell_broken_off(
+                    error,
+                    _in_words(sitting, error),
+                    at_seconds=clock.wall_seconds(),
+                    history=events,
+                    programs=programs,
+                )
                 raise
             ending = f"{ended.finish.result.value}: {_redacted(sitting, ended.finish.reason)}".rstrip(": ")
         return ended, board, console

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import typer
 
 from codexteam.core.text import clean
-from codexteam.errors import CodexteamError, SurroundingsError, was_told
+from codexteam.errors import CodexteamError, SurroundingsError, is_told
 
 #: What a shell reports for a process that SIGINT ended.
 INTERRUPTED = 130
@@ -22,21 +22,17 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How a command failed; `shown` is what is told in place of message and hint.
-
-    `told` says that a run's own last line told programs already: JSON Lines end once.
-    """
+    """How a command failed; `shown` is what is told in place of message and hint."""
 
     message: str
     hint: str
     code: int
     shown: str = ""
-    told: bool = False
 
     def tell(self, *, json_lines: bool) -> int:
         """Tell people, and programs that asked for JSON Lines; give the exit code."""
         _tell(self.shown or f"error: {clean(self.message)}\n" + (f"hint: {clean(self.hint)}\n" if self.hint else ""))
-        if json_lines and not self.told:
+        if json_lines:
             record = {"type": "error", "message": self.message, "hint": self.hint, "exit_code": self.code}
             with suppress(OSError, ValueError):  # a reader that has gone, a stream that is closed
                 sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
@@ -50,8 +46,10 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
     Args:
         action: The command; an integer it returns is the exit code, anything else means 0.
         environment: `CODEXTEAM_DEBUG` set to anything shows tracebacks of unexpected errors.
-        json_lines: Whether standard output is for programs: then a failure is its last record too.
+        json_lines: Whether standard output is for programs: then a failure is its last record too, unless the command
+            has ended its lines with one of its own.
     """
+    told = False
     try:
         result = action()
         sys.stdout.flush()  # not at the interpreter's end, where a closed pipe could only be complained of
@@ -62,7 +60,7 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
             return _reader_gone()
         raise
     except CodexteamError as error:
-        failure = _Failure(str(error), error.hint, error.exit_code, told=was_told(error))
+        failure, told = _Failure(str(error), error.hint, error.exit_code), is_told(error)
     except (KeyboardInterrupt, typer.Abort):
         failure = _Failure("interrupted", "", INTERRUPTED, "interrupted\n")
     except typer.exceptions.TyperException as error:
@@ -77,21 +75,21 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
         else:
             failure = _Failure(error.format_message(), "", error.exit_code)
     except OSError as error:
-        failure = _disk(error) if error.errno in _DISK else _unexpected(error, environment)
+        failure, told = _disk(error) if error.errno in _DISK else _unexpected(error, environment), is_told(error)
     except RecursionError as error:
-        failure = _unexpected(error, environment)
+        failure, told = _unexpected(error, environment), is_told(error)
     except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
-        failure = _unexpected(error, environment)
+        failure, told = _unexpected(error, environment), is_told(error)
     else:
         return result if isinstance(result, int) else 0
-    return failure.tell(json_lines=json_lines)
+    return failure.tell(json_lines=json_lines and not told)
 
 
 def _disk(error: OSError) -> _Failure:
     """Say what the disk did not take; wherever it was, the state file has all that was acted on."""
     where = f"{error.filename}: " if error.filename else ""
     hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on with a run"
-    return _Failure(f"{where}{error.strerror}", hint, SurroundingsError.exit_code, told=was_told(error))
+    return _Failure(f"{where}{error.strerror}", hint, SurroundingsError.exit_code)
 
 
 def _reader_gone() -> int:
@@ -115,11 +113,10 @@ def _unexpected(error: BaseException, environment: Mapping[str, str]) -> _Failur
     report = "".join(traceback.format_exception(error))
     if environment.get("CODEXTEAM_DEBUG"):
         _tell(clean(report))
-        hint = "this is a bug in codexteam; please report it with the traceback above"
-        return _Failure(line, hint, 1, told=was_told(error))
+        return _Failure(line, "this is a bug in codexteam; please report it with the traceback above", 1)
     kept = _keep(report)
     hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"
-    return _Failure(line, hint, 1, told=was_told(error))
+    return _Failure(line, hint, 1)
 
 
 def _keep(report: str) -> str:

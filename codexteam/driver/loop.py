@@ -82,6 +82,8 @@ class Driver:
         self._answered: set[str] = set()
         """Keys of effects whose events wait in the inbox."""
         self._failure: BaseException | None = None
+        self._sequence = 0
+        """The last event that is in the state, once this sitting has stored one."""
         self._since_checkpoint = 0
         self._halted: StopRequested | None = None
         self._sent: set[asyncio.Future[None]] = set()
@@ -141,11 +143,13 @@ class Driver:
         arrived = [await self._inbox.get()]
         while not self._inbox.empty():  # what came together is one transaction
             arrived.append(self._inbox.get_nowait())
-        effects, stored = self._decide(arrived)
+        state, effects, stored = self._decide(arrived)
         now = self._clock.wall_seconds()
         if stored:
             rows = [(now, *encode_event(seen.event)) for seen in stored]
             last = await self._store.append(self._run_id, rows)
+            # not before: what the store refuses must be in no checkpoint
+            self._state, self._sequence = state, last
             self._since_checkpoint += len(rows)
             for number, seen in enumerate(stored, start=last - len(rows) + 1):
                 self._performer.saw(replace(seen, number=number))
@@ -169,24 +173,25 @@ class Driver:
             await self._finish_notes()
         return finish
 
-    def _decide(self, arrived: Sequence[_Outside]) -> tuple[list[Effect], list[Seen]]:
+    def _decide(self, arrived: Sequence[_Outside]) -> tuple[RunState, list[Effect], list[Seen]]:
+        state = self._state
         effects: list[Effect] = []
         stored: list[Seen] = []
         for outside in arrived:
             if outside.event is None:
                 continue
             self._answered.discard(outside.answers)
-            before = self._state
+            before = state
             try:
-                self._state, more = step(before, outside.event)
+                state, more = step(before, outside.event)
             except (InternalError, PlanError) as error:
                 if outside.taken is None:
                     raise
                 outside.taken.set_exception(error)  # a person's event that came too late, or does not hold
                 continue
             effects += more
-            stored.append(Seen(outside.event, before, self._state, more))
-        return effects, stored
+            stored.append(Seen(outside.event, before, state, more))
+        return state, effects, stored
 
     def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:
         key = effect.key
@@ -245,8 +250,7 @@ class Driver:
     async def _save(self) -> None:
         if self._since_checkpoint:
             self._since_checkpoint = 0
-            sequence = await self._store.append(self._run_id, [])
-            await self._store.save_checkpoint(self._run_id, sequence, encode_state(self._state))
+            await self._store.save_checkpoint(self._run_id, self._sequence, encode_state(self._state))
 
 
 def _in_words(error: Exception) -> Exception:

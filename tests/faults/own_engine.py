@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,13 +25,15 @@ class OwnEngine:
 
     folder: Path
     data: Path
+    sockets: Path
+    """A folder with a short path: a socket's may have 107 bytes."""
     process: subprocess.Popen[bytes] | None = field(default=None)
     _one_at_a_time: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def host(self) -> str:
         """What `DOCKER_HOST` is set to."""
-        return f"unix://{self.folder}/docker.sock"
+        return f"unix://{self.sockets}/docker.sock"
 
     def start(self) -> None:
         """Start it and wait until it answers; nothing happens when it runs."""
@@ -40,7 +43,7 @@ class OwnEngine:
     def _start(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
-        options = {"data-root": self.data, "exec-root": self.folder / "exec", "pidfile": self.folder / "docker.pid"}
+        options = {"data-root": self.data, "exec-root": self.sockets / "exec", "pidfile": self.folder / "docker.pid"}
         flags = [f"--{name}={value}" for name, value in options.items()]
         flags += ["--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={self.host}"]
         with (self.folder / "log").open("ab") as log:
@@ -56,7 +59,7 @@ class OwnEngine:
         # by hand: the client leaves its socket open where nobody listens
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
             asking.settimeout(10)
-            asking.connect(f"{self.folder}/docker.sock")
+            asking.connect(f"{self.sockets}/docker.sock")
             asking.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             return b" 200 " in asking.recv(64)
         return False
@@ -114,7 +117,8 @@ def problem() -> str:
 def own_engine(folder: Path, data: Path | None = None) -> Iterator[OwnEngine]:
     """Start an engine that has the sandbox image, and remove all of it in the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    engine = OwnEngine(folder, data or folder / "data")
+    sockets = Path(tempfile.mkdtemp(prefix="engine-"))
+    engine = OwnEngine(folder, data or folder / "data", sockets)
     try:
         engine.start()
         engine.load()
@@ -122,9 +126,10 @@ def own_engine(folder: Path, data: Path | None = None) -> Iterator[OwnEngine]:
     finally:
         engine.stop()
         mounts = [line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in sorted((name for name in mounts if name.startswith(f"{folder}/")), reverse=True):
+        for mount in sorted((name for name in mounts if name.startswith((f"{folder}/", f"{sockets}/"))), reverse=True):
             if mount != str(engine.data):
                 subprocess.run(["umount", "-l", mount], check=False)
+        shutil.rmtree(sockets)
 
 
 def left_on(client: docker.DockerClient, state: Path) -> list[str]:

@@ -166,7 +166,7 @@ def _kill_containerd(engine: OwnEngine) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-_NAMES = tuple(_engine_faults(OwnEngine(Path(), Path())))
+_NAMES = tuple(_engine_faults(OwnEngine(Path(), Path(), Path())))
 
 
 @pytest.mark.docker

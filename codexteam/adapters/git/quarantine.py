@@ -5,13 +5,16 @@ import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryFile, mkdtemp
 from types import TracebackType
 
 from codexteam.adapters.git.hub import Hub, write_bare_repository
 from codexteam.adapters.git.objects import ObjectReader
 from codexteam.adapters.git.runner import Call, Deadline, GitResult, ResourceLimits
 from codexteam.errors import RepoError
+
+#: What git writes beside the objects of a pack, and more.
+_ROOM_BYTES = 1 << 20
 
 
 class PackRefusal(Exception):  # noqa: N818 - an outcome that the intake turns into a violation
@@ -52,6 +55,7 @@ class Quarantine:
 
         Raises:
             PackRefusal: it is too large, no pack, holds what git calls broken or dangerous, or lacks objects.
+            RepoError: our own disk does not take it.
             GitTimeout: it took too long.
         """
         try:
@@ -74,6 +78,7 @@ class Quarantine:
             call = Call(args, self.path, stdin=file, deadline=self._deadline, limits=limits, output_bytes=1 << 20)
             result = self._hub.runner.run(call)
         if not result.ok:
+            self._demand_room(2 * found.st_size)
             raise PackRefusal(f"git refuses the pack: {result.err or f'index-pack ended with {result.code}'}")
 
     def run(self, *args: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> GitResult:
@@ -94,11 +99,25 @@ class Quarantine:
 
         Raises:
             PackRefusal: it failed: the objects are not what they should be.
+            RepoError: our own disk is full.
         """
         result = self.run(*args, stdin=stdin, environment=environment)
         if not result.ok:
+            self._demand_room(0)
             raise PackRefusal(f"git {args[0]} fails on it: {result.err or result.code}")
         return result.out
+
+    def _demand_room(self, needed_bytes: int) -> None:
+        """Where git failed, see that it was not for want of room: that is no fault of the work.
+
+        What git says is no evidence, since the pack has a say in it.
+        """
+        try:
+            with TemporaryFile(dir=self.path) as probe:
+                os.posix_fallocate(probe.fileno(), 0, needed_bytes + _ROOM_BYTES)
+        except OSError as error:
+            hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on"
+            raise RepoError(f"{self._folder}: {error.strerror}", hint=hint) from error
 
     def migrate(self, object_ids: Sequence[str]) -> None:
         """Write the named objects, and no others, as one pack into the hub.

@@ -1,6 +1,7 @@
 """The Store port over SQLite. One thread owns the connection; what waits for it is written in one transaction."""
 
 import asyncio
+import contextlib
 import json
 import queue
 import sqlite3
@@ -257,12 +258,13 @@ class SqliteStore:
             self._db.execute("COMMIT")
             _reach_each(writes, "after")
         except Exception as error:  # noqa: BLE001 - those who wait for the jobs are told; without the thread they would wait for ever
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # a disk that broke: the next group meets it at its beginning
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
             for job in group:
                 job.error = job.error or error
         for job in group:
-            if not job.loop.is_closed():  # its tasks are gone; the write is done all the same
+            with contextlib.suppress(RuntimeError):  # a loop that is closed: its tasks are gone, the write is done
                 job.loop.call_soon_threadsafe(_settle, job, self._path)
 
     def _run_job(self, job: _Job[object]) -> None:

@@ -1,7 +1,7 @@
 """What failed tries of a call may cost: counted while the run goes on, and just the same after a resume."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from codexteam.adapters.responses.model import ResponsesModel
 from codexteam.agent.agent_events import AgentEvent, TryUnanswered, TurnAnswered
 from codexteam.agent.budget_gate import BudgetGate, restored_ledger
-from codexteam.agent.outcome import ModelGaveUp, OutOfBudget, Submitted
+from codexteam.agent.outcome import AgentOutcome, ModelGaveUp, OutOfBudget, Submitted
 from codexteam.agent.telling import fields_of, turn_fields, unanswered_fields
 from codexteam.app.catching_up import untold
 from codexteam.config.settings import ModelSettings
@@ -17,11 +17,15 @@ from codexteam.core.budget import BudgetLimits, Ledger
 from codexteam.core.json_types import JSONObject
 from codexteam.core.usage import Price, Usage
 from codexteam.errors import ModelAccessError
+from codexteam.ports.model import Answered, ModelEvent, ModelRequest
 from codexteam.ports.reporter import RunEvent
-from codexteam.ports.store import RunRecord
+from codexteam.ports.store import RunRecord, StoredAnswer
 from codexteam.report.board import Board
+from tests.fakes.fake_sandbox import FakeEngine, ended
 from tests.fakes.fast_clock import FastClock
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_calls import KEY, provider
+from tests.fakes.scripted_model import USAGE
 from tests.scripted_api import (
     Call,
     Drop,
@@ -36,7 +40,8 @@ from tests.scripted_api import (
     message,
 )
 from tests.scripted_api.wire import event
-from tests.unit.agent.agent_world import REPORT, RUN, AgentWorld, agent_key
+from tests.support_cancelling import stop_at_each_step
+from tests.unit.agent.agent_world import REPORT, RUN, AgentWorld, agent_key, run_line, said
 
 PRICE = Price(input_usd=1.0, output_usd=10.0)
 #: What every try that says its usage is billed for input, less than any request here can have.
@@ -318,3 +323,55 @@ async def test_tries_that_were_cut_off_add_up_over_resumes(bills: Bills) -> None
     assert isinstance(await world.work(), Submitted)
     assert bills.spent()[0] > 3 * 4_000
     assert await bills.resume() == bills.spent()
+
+
+class LateStore(MemoryStore):
+    """Writes an answer a few steps later, also when who asked for it is stopped meanwhile, as the real one does."""
+
+    async def record_answer(self, answer: StoredAnswer) -> None:
+        await asyncio.shield(asyncio.ensure_future(self._later(super().record_answer(answer))))
+
+    async def _later(self, write: Coroutine[object, object, None]) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await write
+
+
+class PlainModel:
+    """Answers twice, each time with a usage."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        await asyncio.sleep(0)
+        yield Answered((run_line("ls") if request.key.turn == 1 else said(REPORT),), USAGE)
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+async def test_an_answer_that_is_stored_while_its_agent_is_stopped_is_counted_once(tmp_path: Path, twice: bool) -> None:
+    made: list[AgentWorld] = []
+
+    async def work() -> AgentOutcome:
+        made.append(
+            AgentWorld(
+                tmp_path,
+                PlainModel(),
+                FakeEngine(otherwise=ended()),
+                store=LateStore(),
+                settings=ModelSettings("local", "test-model", max_output_tokens=4_000),
+                prices={"test-model": PRICE},
+            )
+        )
+        return await made[-1].work()
+
+    async def all_say_the_same(where: str) -> None:
+        for _ in range(10):  # what was asked for is written
+            await asyncio.sleep(0)
+        for world in made[-1:]:
+            told = [event for each in world.events if (event := _as_told(each)) is not None]
+            record = RunRecord(RUN, "goal", "base", "running", 1.0, {})
+            told += await untold(world.store, record, told, world.prices)
+            again = await restored_ledger(world.store, RUN, BudgetLimits(), world.prices)
+            assert _shown(told) == _spent(again) == _spent(world.gate.ledger), where
+
+    assert isinstance(await stop_at_each_step(work, all_say_the_same, twice=twice), Submitted)

@@ -10,7 +10,7 @@ import typer
 
 from codexteam.cli.errors import run_guarded
 from codexteam.cli.options import ColorChoice, GlobalOptions, global_options, share_with_commands
-from codexteam.errors import ConfigError, mark_told
+from codexteam.errors import ConfigError, note_told
 
 ROOT = Path(__file__).parents[3]
 
@@ -107,18 +107,26 @@ def test_programs_get_a_failure_as_the_last_record(capsys: pytest.CaptureFixture
     assert captured.err.startswith("error: config.toml:1")
 
 
-def test_programs_that_were_told_of_a_failure_are_not_told_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    def fail() -> None:
-        try:
-            error = ValueError("why")
-            mark_told(error)
-            raise error
-        except ValueError as cause:
-            raise ConfigError("in other words") from cause
+@pytest.mark.parametrize("error", [ConfigError("bad", hint="mend it"), OSError(28, "full"), ZeroDivisionError()])
+def test_a_failure_that_programs_know_of_is_told_to_people_alone(
+    capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    note_told(error)
 
-    assert run_guarded(fail, {}, json_lines=True) == 2
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "error: in other words\n")
+    def fail() -> None:
+        raise error
+
+    def fail_after_it() -> None:
+        try:
+            fail()
+        finally:
+            raise OSError(28, "full")
+
+    for action in (fail, fail_after_it):
+        run_guarded(action, {}, json_lines=True)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
 
 
 @pytest.mark.parametrize("words", [("status", "--json", "no-such-run"), ("status", "--json", "--no-such-flag")])

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from codexteam.core.codec import decode_event
 from codexteam.core.effects import AskPerson, Awaited, Result, Work, WritePlan
 from codexteam.core.events import Answered, Continued, Event, RunStarted, StopRequested
 from codexteam.core.findings import GateName
 from codexteam.core.ids import RunId
 from codexteam.core.json_types import JSONObject
 from codexteam.core.state import Rules, RunState
+from codexteam.core.step import step
 from codexteam.driver.loop import Driver, Seen, load_state
-from codexteam.errors import InvalidTransitionError, ModelAccessError
+from codexteam.errors import InvalidTransitionError, ModelAccessError, StoreError
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
 from tests.unit.core.run_world import World, tasks
@@ -135,6 +137,29 @@ def test_a_crash_at_every_commit_then_resume_gives_the_same_end(after: bool) -> 
     assert count > 10
     for at in range(1, count + 1):
         assert set(asyncio.run(crash_and_resume(at)).values()) == {"merged"}
+
+
+class RefusingStore(DyingStore):
+    """Refuses its n-th append, as when the disk is full, and takes the next; or fails when it has taken it."""
+
+    async def append(self, run_id: RunId, events: Sequence[tuple[float, str, JSONObject]]) -> int:
+        try:
+            return await super().append(run_id, events)
+        except KeyboardInterrupt:
+            raise StoreError("database or disk is full") from None
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-commit", "after-commit"])
+async def test_a_checkpoint_has_what_the_store_took_and_nothing_else(after: bool) -> None:
+    for at in range(1, await appends_of_a_run() + 1):
+        store = RefusingStore(at, after=after)
+        with pytest.raises(StoreError, match="full"):
+            await sit(store, ScriptedPerformer(World(PLAN, RULES)))
+        kept = await load_state(store, RUN, goal="goal", rules=RULES)
+        replayed = RunState(RUN, "goal", RULES)
+        for event in await store.events(RUN):
+            replayed, _ = step(replayed, decode_event(event.kind, event.payload))
+        assert kept == replayed, at
 
 
 async def test_effects_are_handed_out_only_after_their_event_is_stored() -> None:
