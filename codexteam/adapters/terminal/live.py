@@ -10,7 +10,8 @@ from rich.text import Text
 from codexteam.adapters.terminal.layout import GLUE, wrapped
 from codexteam.adapters.terminal.words import answers_to, cost, elapsed, foreign, share, token_span
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.board import AgentRow, Board, TaskRow, retry_words
+from codexteam.report.board import Board, retry_words
+from codexteam.report.rows import AgentRow, TaskRow
 
 #: How often the view is drawn anew at most; ages move, so it is also drawn when nothing happens.
 DRAWS_PER_SECOND = 4

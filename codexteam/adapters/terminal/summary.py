@@ -17,7 +17,8 @@ from codexteam.adapters.terminal.words import (
     usage_words,
 )
 from codexteam.core.usage import Usage
-from codexteam.report.board import AgentRow, Board
+from codexteam.report.board import Board
+from codexteam.report.rows import AgentRow
 from codexteam.report.unknown_bills import Bound
 
 _COLOURS = {"green": "green", "not_green": "red", "limit": "yellow", "waiting": "yellow", "interrupted": "yellow"}
