@@ -17,6 +17,7 @@ from codexteam.core.state import Rules, TaskPhase
 from codexteam.core.text import count_of
 from codexteam.core.usage import Price, Usage
 from codexteam.driver.loop import load_state
+from codexteam.errors import StoreError
 from codexteam.ports.store import Store
 from codexteam.report.board import Board
 
@@ -43,9 +44,9 @@ async def show_plan(
         view.out.write(
             json.dumps({"kind": "plan", "run": ended.state.run_id, **plan_json(tasks, seen, settings)}) + "\n"
         )
-        return 0
-    _print(console, tasks, seen, settings)
-    _print_end(console, board)
+    else:
+        _print(console, tasks, seen, settings)
+        _print_end(console, board)
     return 0 if ended.finish.result in {Result.WAITING, Result.GREEN} else ended.finish.exit_code
 
 
@@ -56,12 +57,16 @@ def prices_by_role(settings: Settings) -> Mapping[str, Price]:
 
 
 async def past_tasks(store: Store) -> list[PastTask]:
-    """Give what the merged tasks of the newest runs took."""
+    """Give what the merged tasks of the newest runs took, but for runs that cannot be read."""
     found: list[PastTask] = []
     for record in (await store.runs())[:_RUNS]:
-        state = await load_state(store, record.run_id, goal=record.goal, rules=Rules())
+        try:
+            state = await load_state(store, record.run_id, goal=record.goal, rules=Rules())
+            answers = await store.answers(record.run_id)
+        except StoreError:
+            continue  # of a newer codexteam, say; `codexteam runs` names it
         usage: dict[str, Usage] = {}
-        for answer in await store.answers(record.run_id):
+        for answer in answers:
             name = answer.key.agent.task_id
             usage[name] = usage.get(name, Usage()) + (answer.usage or Usage())
         found += [
