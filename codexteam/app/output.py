@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -79,7 +79,7 @@ class Output:
         return self.out.isatty() and self.environment.get("TERM", "") != "dumb"
 
 
-def to_its_end(command: Callable[[], int], output: Output) -> int:
+def run_printing(command: Callable[[], int], output: Output) -> int:
     """Run a command that prints; a reader that goes away early is no error."""
     try:
         code = command()
@@ -87,6 +87,14 @@ def to_its_end(command: Callable[[], int], output: Output) -> int:
     except BrokenPipeError:
         return reader_gone(output.out)
     return code
+
+
+def end_in_failure(out: TextIO, message: str, hint: str, exit_code: int) -> None:
+    """End the JSON Lines of a command that failed, where it had not ended them itself."""
+    record = {"type": "error", "message": message, "hint": hint, "exit_code": exit_code}
+    with suppress(OSError, ValueError):  # a reader that has gone, a stream that is closed
+        out.write(json.dumps(record, separators=(",", ":")) + "\n")
+        out.flush()
 
 
 def reader_gone(out: TextIO) -> int:

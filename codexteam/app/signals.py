@@ -1,7 +1,6 @@
 """Signals from a command's first moment to its last: nothing that it opened is left behind by one."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -9,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TextIO
+
+from codexteam.app.output import end_in_failure
 
 #: From this one on nothing is waited for: the store is good at any moment.
 _LAST = 3
@@ -54,19 +55,13 @@ class Signals:
                 raise
             with suppress(OSError):  # the terminal that was closed
                 sys.stderr.write("interrupted\n")
-            return self._told(128 + self._cancelled_by)
+            code = 128 + self._cancelled_by
+            if self._programs is not None:  # it came to no end of its own that says how
+                end_in_failure(self._programs, "interrupted", "", code)
+            return code
         finally:
             for number in heeded:
                 self._loop.remove_signal_handler(number)
-
-    def _told(self, code: int) -> int:
-        """End the JSON Lines of a command that was cancelled: it came to no end of its own that says how."""
-        if self._programs is not None:
-            record = {"type": "error", "message": "interrupted", "hint": "", "exit_code": code}
-            with suppress(OSError, ValueError):  # a reader that has gone
-                self._programs.write(json.dumps(record, separators=(",", ":")) + "\n")
-                self._programs.flush()
-        return code
 
     @contextmanager
     def driving(self, stop: Callable[[int, int], None], look: Callable[[], None]) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 import errno
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -33,10 +32,9 @@ class _Failure:
         """Tell people, and programs that asked for JSON Lines; give the exit code."""
         _tell(self.shown or f"error: {clean(self.message)}\n" + (f"hint: {clean(self.hint)}\n" if self.hint else ""))
         if json_lines:
-            record = {"type": "error", "message": self.message, "hint": self.hint, "exit_code": self.code}
-            with suppress(OSError, ValueError):  # a reader that has gone, a stream that is closed
-                sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
-                sys.stdout.flush()
+            from codexteam.app.output import end_in_failure
+
+            end_in_failure(sys.stdout, self.message, self.hint, self.code)
         return self.code
 
 

@@ -193,9 +193,9 @@ def output(ctx: typer.Context, *, as_json: bool) -> "Output":
 
 def printed(command: Callable[[], int], found: "Output") -> int:
     """Run what prints; a reader that goes away early is no error."""
-    from codexteam.app.output import to_its_end
+    from codexteam.app.output import run_printing
 
-    return to_its_end(command, found)
+    return run_printing(command, found)
 
 
 def _from_store(ctx: typer.Context, names: "Callable[[RunState | None, list[str]], list[str]]") -> list[str]:

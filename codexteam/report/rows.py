@@ -33,11 +33,6 @@ class AgentRow:
     """When the call is given up, in words."""
     done: bool = False
 
-    @property
-    def unknown_calls(self) -> int:
-        """Give how many calls there were whose usage the service did not say."""
-        return self.unknown.bound.calls
-
 
 @dataclass(slots=True)
 class TaskRow:

@@ -88,6 +88,7 @@ _AT_MOST = "at most more"
 _COSTS = ("role", "model", "agents", "input", "cached", "output", _AT_MOST, "cost")
 #: Left out one after the other where all have no room; a number that is cut would be a wrong one.
 _SPARED = ("agents", "cached", "model")
+_INDENT = 8
 
 
 def _costs(board: Board, width: int | None) -> list[Text]:
@@ -114,9 +115,6 @@ def _costs(board: Board, width: int | None) -> list[Text]:
         if width is None or not left or width_of(lines) + _INDENT <= width:
             return [Text(" " * _INDENT).append_text(line) for line in lines]
         names.remove(left.pop(0))
-
-
-_INDENT = 8
 
 
 def next_commands(board: Board) -> list[str]:

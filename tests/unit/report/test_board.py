@@ -85,7 +85,7 @@ def test_a_cost_that_is_unknown_is_not_0(board: Board) -> None:
     board.take(RunEvent("agent.turn", 1.0, {**agent(), "turn": 3, "usage": None, "usd": None}))
 
     assert board.usd is None
-    assert board.agents["implementer T1.1"].unknown_calls == 1
+    assert board.agents["implementer T1.1"].unknown.bound.calls == 1
 
 
 def test_an_agent_that_goes_on_after_a_resume_keeps_what_it_cost(board: Board) -> None:
