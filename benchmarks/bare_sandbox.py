@@ -17,14 +17,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from codexteam.adapters import sandbox_server
-from codexteam.adapters.sandbox_channel import Channel
-from codexteam.adapters.sandbox_channel_sandbox import ChannelSession
+from codexteam.adapters.sandbox.channel import Channel
+from codexteam.adapters.sandbox.channel_sandbox import ChannelSession
+from codexteam.adapters.sandbox.program import PROGRAM_NAME, server_program, start_command
 from codexteam.config.settings import NetworkPolicy, SandboxMode
 from codexteam.ports.sandbox import (
     WORKSPACE,
     Command,
     CommandResult,
+    Remark,
     SandboxFacts,
     Session,
     SessionOutput,
@@ -104,10 +105,10 @@ async def bare_starter() -> AsyncIterator[BareStarter]:
     """Give a starter that lasts as long as the block."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"workspace": folder, "private": f"{folder}/private", "base_git": None, "alone": False}
+        program = Path(folder, PROGRAM_NAME)
+        await asyncio.to_thread(program.write_bytes, server_program())
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            sandbox_server.__file__,
-            json.dumps(settings),
+            *start_command(sys.executable, str(program), json.dumps(settings)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -129,6 +130,7 @@ class BareSandbox:
         self.folder = folder
         self._starter = starter
         self._sessions: list[BareSession] = []
+        self.remarks: tuple[Remark, ...] = ()
 
     @property
     def facts(self) -> SandboxFacts:
@@ -147,7 +149,9 @@ class BareSandbox:
             result.exit_code, result.signal, False, seen.output, result.output_bytes, result.wall_seconds
         )
 
-    async def open(self, command: Command) -> Session:
+    async def open(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> Session:
+        if on_output is not None:
+            raise NotImplementedError("no benchmark listens to a session")
         if self._starter is not None:
             return self._starter.open(replace(command, cwd=str(self._path(command.cwd))))
         process = await asyncio.create_subprocess_exec(

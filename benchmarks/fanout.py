@@ -6,7 +6,8 @@
                                                                    output each, prompt cache counted
     python -m benchmarks.fanout --against openai-agents            the same script through another library
     python -m benchmarks.fanout --against client-alone             ... with the `openai` client and nothing around it
-    python -m benchmarks.fanout --against codex --codex BINARY     ... and through the Codex CLI's own sub-agents
+    python -m benchmarks.fanout --against codex --codex BINARY     ... through the Codex CLI's own sub-agents
+    python -m benchmarks.fanout --against codex-exec --codex BINARY    ... and through a `codex exec` for each agent
 
 The model is a server in a process of its own that takes a fixed time for every answer. Everything else is real: the
 client, the loop, the ledger, the store on disk, the program that starts commands. Reported: wall time over the
@@ -18,6 +19,7 @@ turn, peak memory per agent, and the bytes that are the same in every request of
 import argparse
 import asyncio
 import gc
+import json
 import random
 import resource
 import subprocess
@@ -32,23 +34,23 @@ from pathlib import Path
 
 from benchmarks.bare_sandbox import BareSandbox, BareStarter, bare_starter
 from benchmarks.fixed_model import FixedModel
-from codexteam.adapters.clock import SystemClock
+from codexteam.adapters.machine.clock import SystemClock
 from codexteam.adapters.responses.model import ModelOptions, ResponsesModel
 from codexteam.adapters.store.sqlite_store import SqliteStore
-from codexteam.agent.budget_gate import BudgetGate
+from codexteam.agent.agent_kinds import instructions
+from codexteam.agent.deps import AgentDeps, AgentSpec
 from codexteam.agent.loop import run_agent
 from codexteam.agent.outcome import AgentOutcome, Submitted
 from codexteam.agent.prefix import Prompt, environment_fact, fixed_bytes
-from codexteam.agent.spec import AgentSpec, Means
+from codexteam.agent.reservations import Reservations
 from codexteam.agent.tools.files import ApplyPatch, ViewImage
 from codexteam.agent.tools.shell import ExecCommand, Sessions, WriteStdin
 from codexteam.agent.tools.tool import Tool
-from codexteam.agent.tools.workplace import Workplace
+from codexteam.agent.tools.tool_context import ToolContext
 from codexteam.config.settings import ModelSettings, NetworkPolicy, ProviderSettings, SandboxMode
 from codexteam.core.budget import BudgetLimits, Ledger
-from codexteam.core.ids import AgentKey, Purpose, RunId
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import AgentKey, JSONObject, Purpose, RunId
 from codexteam.ports.sandbox import Sandbox
 from tests.scripted_api import Call, Played, ScriptedApi, function_call, message
 
@@ -105,9 +107,12 @@ def main() -> None:
     parser.add_argument("--turn-seconds", type=float, default=0.5)
     parser.add_argument("--cached", action="store_true", help="count cached input over 32 implementers")
     parser.add_argument(
-        "--against", choices=["openai-agents", "client-alone", "codex"], help="run the script through this instead"
+        "--against",
+        choices=["openai-agents", "client-alone", "codex", "codex-exec"],
+        help="run the script through this instead",
     )
-    parser.add_argument("--codex", default="codex", help="the native binary, for --against codex")
+    parser.add_argument("--codex", default="codex", help="the native binary, for --against codex and codex-exec")
+    parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON")
     parser.add_argument("--folder", help="where the store is written; the disk's sync time counts three times a turn")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bar is missed")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -119,21 +124,26 @@ def main() -> None:
     if arguments.serve:
         asyncio.run(_serve(load))
         return
-    if arguments.against == "codex":
-        from benchmarks.fanout_codex import measure as measure_codex
-
-        _print(load, measure_codex(arguments.codex, load), arguments.against)
+    show = _print_json if arguments.json else _print
+    if arguments.against in {"codex", "codex-exec"}:
+        if arguments.against == "codex":
+            from benchmarks.fanout_codex import measure as measure_codex
+        else:
+            from benchmarks.fanout_codex_exec import measure as measure_codex
+        show(load, measure_codex(arguments.codex, load), arguments.against)
         return
-    with _server(load) as base_url:
+    with model_server(load) as base_url:
         if arguments.against:
             if arguments.against == "client-alone":
                 from benchmarks.fanout_client_alone import measure as measure_other
             else:
                 from benchmarks.fanout_openai_agents import measure as measure_other
-            _print(load, measure_other(base_url, load, Instrument()), arguments.against)
+            show(load, measure_other(base_url, load, Instrument()), arguments.against)
             return
-        measured = asyncio.run(_measure(base_url, load, warm_first=arguments.cached))
-    _print(load, measured, "codexteam")
+        measured = measure(base_url, load, warm_first=arguments.cached)
+    show(load, measured, "codexteam")
+    if arguments.json:
+        return
     missed = _missed(load, measured, cached=arguments.cached)
     print("\n".join(missed) or "all bars held")
     if arguments.check and missed:
@@ -158,6 +168,18 @@ def _print(load: Load, measured: Measured, name: str) -> None:
     print(f"  fixed    {_fixed_bytes():8,} bytes of each request")
 
 
+def _print_json(load: Load, measured: Measured, name: str) -> None:
+    """Print what `benchmarks.peers` reads."""
+    turns = load.agents * (load.turns + 1)
+    figures = {
+        "name": name,
+        "wall_ratio": measured.wall_seconds / load.critical_seconds,
+        "cpu_ms_a_turn": measured.cpu_seconds / turns * 1000,
+        "mb_an_agent": measured.memory_bytes / load.agents / 2**20,
+    }
+    print(json.dumps(figures))
+
+
 def _missed(load: Load, measured: Measured, *, cached: bool) -> list[str]:
     turns = load.agents * (load.turns + 1)
     crowd = load.agents > 100
@@ -175,15 +197,18 @@ def _missed(load: Load, measured: Measured, *, cached: bool) -> list[str]:
 
 @cache
 def _instructions() -> str:
-    return str(tomllib.loads(_ROLE.read_text(encoding="utf-8"))["developer_instructions"])
+    role = str(tomllib.loads(_ROLE.read_text(encoding="utf-8"))["developer_instructions"])
+    return instructions(Purpose.IMPLEMENT, role)
 
 
-def _tools(place: Workplace, sessions: Sessions) -> list[Tool]:
+def _tools(place: ToolContext, sessions: Sessions) -> list[Tool]:
     return [ExecCommand(place, sessions), WriteStdin(place, sessions), ApplyPatch(place), ViewImage(place)]
 
 
 def _fixed_bytes() -> int:
-    place = Workplace(asyncio.Future(loop=asyncio.new_event_loop()), SandboxMode.WORKSPACE_WRITE, Path(), SystemClock())
+    place = ToolContext(
+        asyncio.Future(loop=asyncio.new_event_loop()), SandboxMode.WORKSPACE_WRITE, Path(), SystemClock()
+    )
     return fixed_bytes(_instructions(), [tool.definition for tool in _tools(place, Sessions())])
 
 
@@ -214,7 +239,8 @@ def _command_call(load: Load, step: int) -> JSONObject:
 
 
 @contextmanager
-def _server(load: Load) -> Iterator[str]:
+def model_server(load: Load) -> Iterator[str]:
+    """Have a process serve the model; give its base URL."""
     argv = [sys.executable, "-m", "benchmarks.fanout", "--serve", "--turns", str(load.turns)]
     argv += ["--turn-seconds", str(load.turn_seconds), *(["--cached"] if load.cached else [])]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
@@ -229,13 +255,18 @@ def _server(load: Load) -> Iterator[str]:
 # this program
 
 
+def measure(base_url: str, load: Load, *, warm_first: bool = False) -> Measured:
+    """Run the script with this program's own loop, ledger and store."""
+    return asyncio.run(_measure(base_url, load, warm_first=warm_first))
+
+
 async def _measure(base_url: str, load: Load, *, warm_first: bool) -> Measured:
     clock = SystemClock()
     provider = ProviderSettings("bench", "Bench", base_url)
     model = ResponsesModel({"bench": provider}, {}, clock, random.random, ModelOptions(warm_first=warm_first))
     with tempfile.TemporaryDirectory(dir=load.folder) as name:
         store = SqliteStore(Path(name) / "state.sqlite")
-        gate = BudgetGate(Ledger(BudgetLimits(run_tokens=10**12)), {})
+        gate = Reservations(Ledger(BudgetLimits(run_tokens=10**12)), {})
         try:
             async with bare_starter() as starter:
                 return await _measure_team(_Team(Path(name), model, store, gate, starter), load)
@@ -272,7 +303,7 @@ class _Team:
     folder: Path
     model: ResponsesModel
     store: SqliteStore
-    gate: BudgetGate
+    gate: Reservations
     starter: BareStarter
 
     async def one(self, key: AgentKey) -> AgentOutcome:
@@ -281,16 +312,16 @@ class _Team:
         sandbox = BareSandbox(work, self.starter)
         starting: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
         starting.set_result(sandbox)
-        place = Workplace(starting, SandboxMode.WORKSPACE_WRITE, self.folder, SystemClock())
+        place = ToolContext(starting, SandboxMode.WORKSPACE_WRITE, self.folder, SystemClock())
         sessions = Sessions()
         facts = (_DOCS, environment_fact(SandboxMode.WORKSPACE_WRITE, NetworkPolicy()))
         prompt = Prompt(_instructions(), facts, f"Do task {key.task_id}: make it work.")
         spec = AgentSpec(key, ModelSettings("bench", "bench-model"), prompt)
-        means = Means(
+        deps = AgentDeps(
             self.model, self.store, SystemClock(), self.gate, _tools(place, sessions), place=place, sessions=sessions
         )
         try:
-            return await run_agent(spec, means)
+            return await run_agent(spec, deps)
         finally:
             await sandbox.close()
 

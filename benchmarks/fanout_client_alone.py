@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 from benchmarks.bare_sandbox import BareStarter, bare_starter
 from benchmarks.fanout_openai_agents import Instrument
-from codexteam.core.json_types import JSONObject, JSONValue
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.ports.sandbox import Command
 
 if TYPE_CHECKING:

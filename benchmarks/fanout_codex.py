@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import JSONObject
 from tests.scripted_api import Call, Played, Reply, function_call, message
 from tests.scripted_api.server import serve_in_thread
 
@@ -66,15 +66,20 @@ def measure(binary: str, load: "Load") -> "Measured":
 
 
 def _argv(binary: str, base_url: str, load: "Load") -> list[str]:
+    threads = ("-c", f"agents.max_threads={load.agents + 1}")
+    pairs = [*settings_of(base_url), *threads]
+    return [binary, "exec", "--skip-git-repo-check", "-m", "bench-model", *pairs, "Spawn the team."]
+
+
+def settings_of(base_url: str) -> list[str]:
+    """Give the options that have `codex` ask this server, and run commands as they are."""
     settings = {
         "model_provider": '"bench"',
         "model_providers.bench": f'{{name="bench",base_url="{base_url}"}}',
-        "agents.max_threads": str(load.agents + 1),
         "sandbox_mode": '"danger-full-access"',
         "approval_policy": '"never"',
     }
-    pairs = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    return [binary, "exec", "--skip-git-repo-check", "-m", "bench-model", *pairs, "Spawn the team."]
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
 @dataclass
@@ -117,19 +122,20 @@ class _Script:
     def _child(self, call: Call) -> Played:
         if self.began_at is None:
             self.began_at = time.monotonic()
-            self.cpu_at_start, self.memory_at_start = _taken(self.pid)
+            self.cpu_at_start, self.memory_at_start = taken(self.pid)
         turn = len(call.outputs)
         if turn < self.load.turns:
-            asked = _exec(call, f"{self.load.line} # step {turn}")
+            asked = exec_call(call, f"{self.load.line} # step {turn}")
             return Reply([asked], latency_seconds=self.load.turn_seconds)
         self.done += 1
         if self.done == self.load.agents:
             self.ended_at = time.monotonic() + self.load.turn_seconds
-            self.cpu_at_end, self.memory_at_end = _taken(self.pid)
+            self.cpu_at_end, self.memory_at_end = taken(self.pid)
         return Reply([message({"status": "done"})], latency_seconds=self.load.turn_seconds)
 
 
-def _exec(call: Call, line: str) -> JSONObject:
+def exec_call(call: Call, line: str) -> JSONObject:
+    """Ask for a command by the tool that this version has."""
     tools = call.body.get("tools")
     names = {tool.get("name") for tool in tools if isinstance(tool, dict)} if isinstance(tools, list) else set()
     if "exec_command" in names:
@@ -149,7 +155,7 @@ def _parsed(item: JSONObject) -> JSONObject:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _taken(pid: int) -> tuple[float, int]:
+def taken(pid: int) -> tuple[float, int]:
     """Give the processor time and the resident memory of a process; its children not counted."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND, int(fields[21]) * _PAGE_BYTES

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.bare_sandbox import BareSandbox
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage
 from codexteam.ports.sandbox import Command
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ listens, so that what is measured is who asks.
 
 import asyncio
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.scripted_api.prompt_cache import Prompt
 from tests.scripted_api.script import Reply
 from tests.scripted_api.wire import head_events, last_event

@@ -20,10 +20,10 @@ import time
 from collections.abc import Awaitable
 from pathlib import Path
 
+from codexteam.adapters.git.content import SecretScanner
 from codexteam.adapters.git.repo import GitRepo, locate_repository
-from codexteam.adapters.secret_scan import SecretScanner
-from codexteam.core.guarded import GUARDED_PATHS
 from codexteam.core.ids import CommitId, RunId
+from codexteam.core.paths import GUARDED_PATHS
 from codexteam.ports.repo import Accepted, Identity, IntakePolicy, Merged
 from codexteam.ports.sandbox import Snapshot
 

@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode, SandboxSettings
 from codexteam.core.ids import AgentKey, Purpose, RunId
-from codexteam.ports.sandbox import BaseSource, Command, Sandbox, SandboxEngine, SandboxSpec
+from codexteam.ports.sandbox import BaseSource, Command, Sandbox, SandboxSpec
+from codexteam.ports.sandbox_engine import SandboxEngine
 from tests.support_base_source import base_source, make_repository
 
 RUN = RunId(f"benchmark-{os.getpid()}")
@@ -87,10 +88,10 @@ def make_base(folder: Path, files: int) -> BaseSource:
 def make_engine(name: str, image: str, folder: Path) -> SandboxEngine:
     """Give the real engine of that name."""
     if name == "docker":
-        from codexteam.adapters.docker.engine import DockerEngine
+        from codexteam.adapters.sandbox.docker.engine import DockerEngine
 
-        return DockerEngine(SandboxSettings(image=image), environment=os.environ, owner=str(folder))
-    from codexteam.adapters.bubblewrap.engine import BubblewrapEngine
+        return DockerEngine(SandboxSettings(image=image), environment=os.environ, owner=str(folder), state_dir=folder)
+    from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
 
     return BubblewrapEngine(folder / "bubblewrap")
 

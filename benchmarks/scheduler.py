@@ -12,20 +12,20 @@ import statistics
 import sys
 import time
 
-from codexteam.core.effects import Integrate, Prepare, RunGate, Work
+from codexteam.core.effects import AdvanceBranch, Prepare, RunGate, StackCandidate, Work
 from codexteam.core.events import (
     AttemptSucceeded,
+    BranchMoved,
+    CandidateStacked,
     Event,
     GateFinished,
-    Integrated,
     Planned,
     RunPrepared,
     RunStarted,
     Verdict,
 )
-from codexteam.core.findings import GateName
-from codexteam.core.ids import CommitId, RunId, TaskId
-from codexteam.core.plan import Plan, Task
+from codexteam.core.ids import CommitId, GateName, RunId, TaskId
+from codexteam.core.plan_graph import Plan, Task
 from codexteam.core.state import Rules, RunState
 from codexteam.core.step import step
 
@@ -84,8 +84,10 @@ def main() -> int:
                 decide(RunPrepared(commit))
             case Work():
                 decide(AttemptSucceeded(effect.task_id, effect.attempt, commit, "done"))
-            case Integrate():
-                decide(Integrated(effect.task_id, effect.attempt, commit))
+            case StackCandidate():
+                decide(CandidateStacked(effect.task_id, effect.attempt, effect.number, commit))
+            case AdvanceBranch():
+                decide(BranchMoved(effect.commit, effect.merges))
             case RunGate():
                 decide(GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP))
             case _:

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from codexteam.adapters.responses.model import ResponsesModel
 from codexteam.config.settings import ModelSettings, ProviderSettings
-from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
-from codexteam.core.json_types import JSONObject
-from codexteam.ports.model import Answered, ModelRequest
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, RunId
+from codexteam.ports.model import ModelAnswer, ModelRequest
 
 LATENCY_SECONDS = 0.5
 
@@ -55,7 +54,7 @@ async def _ours(base_url: str, streams: int, items: int) -> None:
         last = None
         async for event in model.stream(request):
             last = event
-        if not isinstance(last, Answered):
+        if not isinstance(last, ModelAnswer):
             raise TypeError(f"no answer: {last}")
 
     await asyncio.gather(*(one(number) for number in range(streams)))

@@ -1,6 +1,6 @@
 """What makes codexteam stop, and the exit code each of it ends with.
 
-    CodexteamError                 1  cannot go on; the message is for the user, `hint` says what to do next
+    CodexteamError                 1  cannot continue; the message is for the user, `hint` says what to do next
     ├─ UsageError                  2  a wrong flag or argument that the parser cannot see
     ├─ ConfigError                 2  config.toml, a role file, a flag: file, line, key, found, allowed
     ├─ PlanError                   2  plan.md: line and task
@@ -9,11 +9,11 @@
     │  ├─ SandboxUnavailable          no engine answers, no image
     │  ├─ SandboxLost                 the sandbox went away under its agent
     │  ├─ ModelAccessError            401, 403, unknown model, quota gone
+    │  │  └─ UsageLimitError       4  what an account's plan includes is used up for a while
     │  ├─ RepoError                   not a repository, no commits, git too old
     │  ├─ StoreError                  the state file cannot be read or written
     │  │  └─ StoreVersionError        written by a newer codexteam
     │  └─ RepositoryBusyError         another run works on this repository
-    ├─ BudgetExceededError         4  a limit is reached before anything could start
     ├─ LandingError                7  merge, push or pull request failed
     └─ InternalError               1  a bug: names the events that led to it
        └─ InvalidTransitionError
@@ -23,7 +23,7 @@ Expected outcomes (a conflict, red tests, a spent budget, a refusal, a timeout) 
 
 
 class CodexteamError(Exception):
-    """Cannot go on. `str()` is the message for the user; `hint` is what to do next, or empty."""
+    """Cannot continue. `str()` is the message for the user; `hint` is what to do next, or empty."""
 
     exit_code = 1
 
@@ -68,6 +68,10 @@ class SandboxUnavailable(SurroundingsError):  # noqa: N818 - reads as what it is
     """No sandbox can be started: no engine answers, no image, no bubblewrap."""
 
 
+class ProgramsUnavailable(SandboxUnavailable):
+    """An engine is on a machine without the programs that a sandbox is to show."""
+
+
 class SandboxLost(SurroundingsError):  # noqa: N818
     """The sandbox went away under its agent; its last snapshot is what is left."""
 
@@ -79,6 +83,21 @@ class ModelAccessError(SurroundingsError):
         """`may_be_billed`: it was said in a stream that had opened, and the service may want money for that."""
         super().__init__(message, hint=hint)
         self.may_be_billed = may_be_billed
+
+
+class UsageLimitError(ModelAccessError):
+    """What an account's plan includes is used up for a while; `resets_at_seconds` (since 1970) where it is known."""
+
+    exit_code = 4
+
+    def __init__(
+        self, message: str, *, hint: str = "", may_be_billed: bool = False, resets_at_seconds: float | None = None
+    ) -> None:
+        """Take also when the limit resets, in seconds since 1970."""
+        super().__init__(message, hint=hint, may_be_billed=may_be_billed)
+        self.resets_at_seconds = resets_at_seconds
+        self.run_id = ""
+        """The run that it stopped, where one was begun."""
 
 
 class RepoError(SurroundingsError):
@@ -97,16 +116,18 @@ class RepositoryBusyError(SurroundingsError):
     """Another codexteam process works on this repository."""
 
 
-class BudgetExceededError(CodexteamError):
-    """A limit is reached before anything could start."""
-
-    exit_code = 4
-
-
 class LandingError(CodexteamError):
     """The result could not be merged, pushed or proposed."""
 
     exit_code = 7
+
+
+class Interrupted(CodexteamError):  # noqa: N818 - reads as what it is
+    """A signal ended the command before it came to an end of its own."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("interrupted")
+        self.exit_code = 128 + signal_number
 
 
 class InternalError(CodexteamError):
@@ -117,11 +138,11 @@ class InvalidTransitionError(InternalError):
     """An event that the state it met does not allow."""
 
 
-def note_told(error: Exception) -> None:
-    """Note of an error that programs know of it: their lines have the record that ends them."""
-    vars(error)["told"] = True
+def mark_reported(error: Exception) -> None:
+    """Mark an error whose terminal record is in the JSON lines already."""
+    vars(error)["reported"] = True
 
 
-def is_told(error: BaseException | None) -> bool:
-    """Say whether programs know of an error, or of one that it came after, as when a full disk lets nothing be closed."""
-    return error is not None and (getattr(error, "told", False) is True or is_told(error.__context__))
+def is_reported(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it came after, is in the JSON lines already."""
+    return error is not None and (getattr(error, "reported", False) is True or is_reported(error.__context__))

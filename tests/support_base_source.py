@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from codexteam.adapters.git.base import LEFT_BEHIND
 from codexteam.core.ids import CommitId
 from codexteam.ports.sandbox import BaseSource
 
@@ -56,7 +57,9 @@ def base_source(
     git(bare, "-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "-q", "--depth=1", "--keep", url, root_id)
     archive = into / f"{root_id}.tar"
     with tarfile.open(archive, "w") as tar:
-        for name in ("HEAD", "objects", "refs", "shallow"):
+        (bare / "info").mkdir(exist_ok=True)
+        (bare / "info/exclude").write_text("".join(f"{pattern}\n" for pattern in LEFT_BEHIND))
+        for name in ("HEAD", "objects", "refs", "shallow", "info/exclude"):
             if (bare / name).exists():
                 tar.add(bare / name, f".git/{name}")
     delta = None

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from codexteam.adapters.git.content import SecretScanner
+from codexteam.adapters.git.history_view import RunCommits
 from codexteam.adapters.git.repo import GitRepo, locate_repository
-from codexteam.adapters.secret_scan import SecretScanner
-from codexteam.core.guarded import GUARDED_PATHS
+from codexteam.adapters.git.saved_snapshots import Kept
 from codexteam.core.ids import CommitId, RunId
+from codexteam.core.paths import GUARDED_PATHS
 from codexteam.ports.repo import Accepted, Identity, Intake, IntakePolicy
 from codexteam.ports.sandbox import Snapshot
 from tests.support_packs import Edit, snapshot_of
@@ -52,6 +54,14 @@ class Desk:
     @property
     def hub(self) -> Path:
         return self.state / "hub.git"
+
+    def export(self, work: Kept, to: Path) -> None:
+        """Write kept work as a patch, as `salvage` does."""
+        commits = RunCommits(self.repo.places, self.state, os.environ)
+        try:
+            commits.write_snapshot(work, to)
+        finally:
+            commits.close()
 
     def snapshot(self, edits: Mapping[bytes, Edit], base: CommitId | None = None) -> Snapshot:
         return snapshot_of(self.folder / "packs", self.hub, base or self.base, edits)

@@ -1,4 +1,4 @@
-"""Tool servers over the official `mcp` package: child processes on stdio, and streamable HTTP.
+"""Tool servers over the official `mcp` package: in sandboxes, as processes outside, and behind urls.
 
 A server is entered and left by one task of its own, as the client's cancel scopes demand; agents call through it. The
 package takes two seconds to import, so that happens in a thread, and only where a role uses a server.
@@ -8,15 +8,18 @@ import asyncio
 import importlib
 import json
 import logging
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Self, TextIO
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from codexteam.config.settings import McpServerSettings
-from codexteam.core.json_types import JSONObject
+from codexteam.adapters.mcp_transport import HostProcess, InSandbox, ServerMessages, ServerTransport, Url
+from codexteam.config.settings import McpPlace, McpServerSettings
+from codexteam.core.ids import JSONObject
 from codexteam.core.text import clean_line
 from codexteam.errors import SurroundingsError
+from codexteam.ports.sandbox import Sandbox
 from codexteam.ports.tool_servers import (
     ContentPart,
     ImagePart,
@@ -32,17 +35,20 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp.types import CallToolResult, ContentBlock
 
-#: What a server process gets of the environment besides its own `env` and `env_vars`, as in Codex. No secret is here.
-_INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
-
 #: Larger images are left out with a note.
 _MAX_IMAGE_CHARACTERS = 8 << 20
 
-#: How much of what a server said on standard error is told when it fails.
-_STDERR_TAIL_BYTES = 2000
+#: More pages of tools than this are an endless list.
+_MAX_PAGES = 100
+
+#: What a server says of itself goes into prompts: more of it is cut.
+_MAX_INSTRUCTIONS_CHARACTERS = 4000
 
 #: How long servers have to end by themselves; the package's own steps take six seconds at most.
 _CLOSE_SECONDS = 10.0
+
+#: How long a server has to show that it is there still.
+_PING_SECONDS = 5.0
 
 _MISSING_PACKAGE = (
     "the package mcp is not installed, which MCP servers need; install it with: pip install 'codexteam[mcp]'"
@@ -50,48 +56,135 @@ _MISSING_PACKAGE = (
 
 
 class McpServers:
-    """`ToolServers` for the servers of one configuration."""
+    """`ToolServers` for the servers of one configuration: those outside; `inside` adds those of one sandbox."""
 
-    def __init__(self, settings: Mapping[str, McpServerSettings], environment: Mapping[str, str]) -> None:
-        self._servers = {id_: _Server(server, environment) for id_, server in settings.items()}
+    def __init__(
+        self, settings: Mapping[str, McpServerSettings], environment: Mapping[str, str], *, root: Path | None = None
+    ) -> None:
+        """Start nothing yet; `root` is the user's checkout, which no server gets to work in."""
+        # a role may have one of its own, whose key distinguishes it from another of the same name
+        self._settings = {id_: replace(server, id=id_) for id_, server in settings.items()}
+        self._root = None if root is None else root.resolve()
+        self._lists: dict[str, _Offer] = {}
+        """What servers in sandboxes offered where one was started first: the same in every other."""
+        self._servers: dict[str, _Server] = {}
+        for id_, server in self._settings.items():
+            if server.url is not None:
+                self._servers[id_] = _Server(server, Url(server, environment))
+            elif server.place is McpPlace.HOST:
+                self._servers[id_] = _Server(server, HostProcess(server, environment, self._root))
+
+    def inside(self, sandbox: Callable[[], Awaitable[Sandbox]]) -> "_Inside":
+        """As the port says."""
+        own = {
+            id_: _Server(server, InSandbox(server, sandbox, self._root), self._lists)
+            for id_, server in self._settings.items()
+            if id_ not in self._servers
+        }
+        return _Inside(self, own, self._lists)
 
     async def start(self, server_ids: Sequence[str]) -> StartedServers:
         """As the port says."""
-        servers = [self._servers[id_] for id_ in dict.fromkeys(server_ids) if id_ in self._servers]
-        servers = [server for server in servers if server.settings.enabled]
-        if servers:
-            await asyncio.gather(*(server.started() for server in servers))
-        failures = [ServerFailure(server.settings.id, server.problem) for server in servers if server.problem]
-        required = [failure for failure in failures if self._servers[failure.server_id].settings.required]
+        return await self.start_of(self._servers, server_ids)
+
+    async def start_of(self, servers: "Mapping[str, _Server]", server_ids: Sequence[str]) -> StartedServers:
+        """Start some of the servers that one may use, and give what all of those asked for offer."""
+        wanted = [servers[id_] for id_ in dict.fromkeys(server_ids) if id_ in servers]
+        wanted = [server for server in wanted if server.settings.enabled]
+        if wanted:
+            await asyncio.gather(*(server.started() for server in wanted))
+        failures = [ServerFailure(server.settings.id, server.problem) for server in wanted if server.problem]
+        required = [failure for failure in failures if servers[failure.server_id].settings.required]
         if required:
-            told = "; ".join(f"{failure.server_id}: {failure.message}" for failure in required)
+            reasons = "; ".join(f"{failure.server_id}: {failure.message}" for failure in required)
             raise SurroundingsError(
-                f"required MCP servers could not be started: {told}",
+                f"required MCP servers could not be started: {reasons}",
                 hint="mend [mcp_servers.<id>] in config.toml, or set `required = false` to run without it",
             )
-        unknown = [
-            ServerFailure(id_, "there is no [mcp_servers] entry") for id_ in server_ids if id_ not in self._servers
+        missing = [
+            ServerFailure(
+                id_, "it runs inside a sandbox" if id_ in self._settings else "there is no [mcp_servers] entry"
+            )
+            for id_ in server_ids
+            if id_ not in servers
         ]
-        return StartedServers(tuple(tool for server in servers for tool in server.tools), (*failures, *unknown))
+        return StartedServers(
+            tuple(tool for server in wanted for tool in server.offer.tools),
+            (*failures, *missing),
+            {server.settings.id: server.offer.instructions for server in wanted if server.offer.instructions},
+        )
 
     async def call(self, server_id: str, tool: str, arguments: JSONObject) -> ServerAnswer | NoServerAnswer:
         """As the port says."""
-        server = self._servers.get(server_id)
-        if server is None or all(tool != known.name for known in server.tools):
-            return NoServerAnswer(f"there is no tool {tool} on the server {server_id}")
-        return await server.call(tool, arguments)
+        return await _call(self._servers, server_id, tool, arguments)
 
     async def close(self) -> None:
         """As the port says."""
         await asyncio.gather(*(server.close() for server in self._servers.values()))
 
+    @property
+    def outside(self) -> "Mapping[str, _Server]":
+        """The servers that all agents share."""
+        return self._servers
+
+
+class _Inside:
+    """The servers as one agent has them: some in its sandbox, the others shared."""
+
+    def __init__(self, shared: McpServers, own: "Mapping[str, _Server]", lists: "dict[str, _Offer]") -> None:
+        self._shared = shared
+        self._own = own
+        self._all = {**shared.outside, **own}
+        self._lists = lists
+
+    def inside(self, sandbox: Callable[[], Awaitable[Sandbox]]) -> "_Inside":
+        """As the port says."""
+        return self._shared.inside(sandbox)
+
+    async def start(self, server_ids: Sequence[str]) -> StartedServers:
+        """As the port says."""
+        started = await self._shared.start_of(self._all, server_ids)
+        for id_ in server_ids:
+            if id_ in self._own and not self._own[id_].problem:
+                self._lists.setdefault(id_, self._own[id_].offer)
+        return started
+
+    async def call(self, server_id: str, tool: str, arguments: JSONObject) -> ServerAnswer | NoServerAnswer:
+        """As the port says."""
+        return await _call(self._all, server_id, tool, arguments)
+
+    async def close(self) -> None:
+        """As the port says."""
+        await asyncio.gather(*(server.close() for server in self._own.values()))
+
+
+async def _call(
+    servers: "Mapping[str, _Server]", server_id: str, tool: str, arguments: JSONObject
+) -> ServerAnswer | NoServerAnswer:
+    server = servers.get(server_id)
+    if server is None or all(tool != known.name for known in server.offer.tools):
+        return NoServerAnswer(f"there is no tool {tool} on the server {server_id}")
+    return await server.call(tool, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a server says it can do."""
+
+    tools: tuple[ServerTool, ...] = ()
+    instructions: str = ""
+
 
 class _Server:
-    def __init__(self, settings: McpServerSettings, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: McpServerSettings, way: ServerTransport, known: "Mapping[str, _Offer] | None" = None
+    ) -> None:
+        """Start nothing yet; one whose offer is `known` by then is started when it is called."""
         self.settings = settings
-        self.tools: tuple[ServerTool, ...] = ()
+        self.offer = _Offer()
         self.problem = ""
-        self._environment = environment
+        self._way = way
+        self._known = {} if known is None else known
         self._starting: asyncio.Task[None] | None = None
         self._connection: _Connection | None = None
         self._lock = asyncio.Lock()
@@ -100,30 +193,39 @@ class _Server:
     async def started(self) -> None:
         """Start, or wait for the start that is under way; `problem` says how it went."""
         if self._starting is None:
+            known = self._known.get(self.settings.id)
+            if known is not None:
+                self.offer = known
+                return
             self._starting = asyncio.create_task(self._start(), name=f"start MCP server {self.settings.id}")
         # an agent that stops waiting must not take the start away from the others
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
-        connection = _Connection(self.settings, self._environment)
+        connection = _Connection(self.settings, self._way)
         self.problem = await connection.open()
         if not self.problem:
             self._connection = connection
-            self.tools = connection.tools
+            self.offer = connection.offer
 
     async def call(self, tool: str, arguments: JSONObject) -> ServerAnswer | NoServerAnswer:
-        connection = await self._living()
+        connection, problem = await self._living()
         if connection is None:
-            return NoServerAnswer(f"the server {self.settings.id} has gone away and could not be started again")
+            return NoServerAnswer(f"the server {self.settings.id} is not there and could not be started: {problem}")
         return await connection.call(tool, arguments)
 
-    async def _living(self) -> "_Connection | None":
+    async def _living(self) -> "tuple[_Connection | None, str]":
         async with self._lock:
-            if self._connection is not None and self._connection.lost and not self._closed:
-                await self._connection.close()
-                again = _Connection(self.settings, self._environment)
-                self._connection = None if await again.open() else again
-            return self._connection
+            if self._closed:
+                return None, "the run ends"
+            if self._connection is None or self._connection.lost:
+                if self._connection is not None:
+                    await self._connection.close()
+                again = _Connection(self.settings, self._way)
+                problem = await again.open()
+                self._connection = None if problem else again
+                return self._connection, problem
+            return self._connection, ""
 
     async def close(self) -> None:
         self._closed = True
@@ -137,15 +239,24 @@ class _Server:
 class _Connection:
     """One client from its start to its end, inside a task of its own."""
 
-    def __init__(self, settings: McpServerSettings, environment: Mapping[str, str]) -> None:
-        self.tools: tuple[ServerTool, ...] = ()
-        self.lost = False
+    def __init__(self, settings: McpServerSettings, way: ServerTransport) -> None:
+        self.offer = _Offer()
         self._settings = settings
-        self._environment = environment
+        self._way = way
+        self._heard: ServerMessages | None = None
         self._client: Client | None = None
+        self._over = False
         self._serves = False
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody answers any more."""
+        return self._is_lost()
+
+    def _is_lost(self) -> bool:
+        return self._over or (self._heard is not None and self._heard.ended)
 
     async def open(self) -> str:
         """Start; give what went wrong, or the empty string."""
@@ -177,28 +288,36 @@ class _Connection:
             await asyncio.wait([task], timeout=_CLOSE_SECONDS)
 
     async def _serve(self, ready: "asyncio.Future[str]") -> None:
-        with _ErrorTail() as errors:
-            try:
-                async with AsyncExitStack() as stack:
-                    async with asyncio.timeout(self._settings.startup_timeout_seconds):
-                        self._client = await stack.enter_async_context(
-                            _client(self._settings, self._environment, errors.file)
-                        )
-                        self.tools = _wanted(await _all_tools(self._client, self._settings.id), self._settings)
-                    self._serves = True
-                    _tell(ready, "")
-                    await self._stop.wait()
-            except TimeoutError:
-                seconds = self._settings.startup_timeout_seconds
-                _tell(ready, f"it did not answer within {seconds:g} s (startup_timeout_sec){errors.told()}")
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it does is this one server's failure
-                _tell(ready, f"{_words(error)}{errors.told()}")
-            finally:
-                self.lost = True
-                _tell(ready, "its start was given up")
+        problem = "its start was given up"
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self._settings.startup_timeout_seconds):
+                    from mcp import Client
+
+                    # "legacy" is the handshake that every server knows
+                    client = Client(self._listened(), mode="legacy", cache=None)
+                    self._client = await stack.enter_async_context(client)
+                    self.offer = await _offer(self._client, self._settings)
+                self._serves = True
+                _resolve(ready, "")
+                await self._stop.wait()
+        except TimeoutError:
+            seconds = self._settings.startup_timeout_seconds
+            problem = f"it did not answer within {seconds:g} s (startup_timeout_sec)"
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it does is this one server's failure
+            problem = _words(error)
+        finally:
+            self._over = True
+            if not ready.done():
+                _resolve(ready, problem + await self._way.stderr_text())
+
+    @asynccontextmanager
+    async def _listened(self) -> AsyncIterator[Any]:
+        async with self._way.streams() as (reads, writes):
+            self._heard = ServerMessages(reads)
+            yield self._heard, writes
 
     async def call(self, tool: str, arguments: JSONObject) -> ServerAnswer | NoServerAnswer:
-        """Call a tool."""
         from mcp.shared.exceptions import MCPError
         from mcp.types import CONNECTION_CLOSED
 
@@ -214,89 +333,56 @@ class _Connection:
                 f"{tool} did not answer within {seconds:g} s (tool_timeout_sec); it may still be at work"
             )
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
+            # servers use the same number for errors of their own
+            if error.code == CONNECTION_CLOSED and not await self._answers(client):
                 return self._gone()
             return NoServerAnswer(f"the server {self._settings.id} refused the call: {clean_line(str(error))}")
         except Exception as error:  # noqa: BLE001 - a broken stream shows as many kinds, each means the same
             return self._gone(f": {_words(error)}")
         return _answer(result)
 
+    async def _answers(self, client: "Client") -> bool:
+        """Return whether the server is there still."""
+        from mcp.shared.exceptions import MCPError
+        from mcp.types import CONNECTION_CLOSED, EmptyResult, PingRequest
+
+        if self._is_lost():
+            return False
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await client.session.send_request(PingRequest(), EmptyResult)
+        except TimeoutError:
+            return not self._is_lost()
+        except MCPError as error:
+            # of a process it is known whether it has ended; a url that cannot be reached answers nothing else
+            return not self._is_lost() and (error.code != CONNECTION_CLOSED or self._settings.url is None)
+        except Exception:  # noqa: BLE001 - as in a call
+            return False
+        return True
+
     def _gone(self, why: str = "") -> NoServerAnswer:
-        self.lost = True
+        self._over = True
         return NoServerAnswer(
             f"the server {self._settings.id} went away during the call{why}. The call may have had an effect; "
             "the next one starts the server again"
         )
 
 
-def _tell(ready: "asyncio.Future[str]", problem: str) -> None:
+def _resolve(ready: "asyncio.Future[str]", problem: str) -> None:
     if not ready.done():
         ready.set_result(problem)
 
 
-@asynccontextmanager
-async def _client(
-    settings: McpServerSettings, environment: Mapping[str, str], errors: TextIO
-) -> AsyncIterator["Client"]:
-    from mcp import Client, StdioServerParameters
-    from mcp.client.stdio import stdio_client
-
-    # "legacy" is the handshake that every server knows
-    if settings.command is not None:
-        parameters = StdioServerParameters(
-            command=settings.command,
-            args=list(settings.args),
-            env=server_environment(settings, environment),
-            cwd=settings.cwd,
-            encoding_error_handler="replace",
-        )
-        transport = stdio_client(parameters, errlog=errors)
-        async with Client(transport, mode="legacy", cache=None) as client:
-            yield client
-        return
-    from httpx2 import AsyncClient, Timeout
-    from mcp.client.streamable_http import streamable_http_client
-
-    # a stream may be silent for as long as a tool works; the calls have their own limits
-    timeout = Timeout(settings.startup_timeout_seconds, read=max(settings.tool_timeout_seconds, 300.0) + 5.0)
-    async with (
-        AsyncClient(headers=_http_headers(settings, environment), timeout=timeout) as http,
-        Client(streamable_http_client(settings.url or "", http_client=http), mode="legacy", cache=None) as client,
-    ):
-        yield client
-
-
-def server_environment(settings: McpServerSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    """Give what a server's process gets of the environment: a fixed few, what `env_vars` names, and its own `env`."""
-    names = (*_INHERITED, *settings.env_vars)
-    return {name: environment[name] for name in names if name in environment} | dict(settings.env)
-
-
-def _http_headers(settings: McpServerSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    headers = dict(settings.http_headers)
-    headers |= {
-        name: environment[variable] for name, variable in settings.env_http_headers.items() if variable in environment
-    }
-    if settings.bearer_token_env_var:
-        token = environment.get(settings.bearer_token_env_var, "")
-        if not token:
-            raise ValueError(
-                f"the environment variable {settings.bearer_token_env_var} is not set (bearer_token_env_var)"
-            )
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
-
-
-async def _all_tools(client: "Client", server_id: str) -> list[ServerTool]:
+async def _offer(client: "Client", settings: McpServerSettings) -> _Offer:
     tools: list[ServerTool] = []
     cursor: str | None = None
-    while True:
+    for _ in range(_MAX_PAGES):
         page = await client.list_tools(cursor=cursor)
         for tool in page.tools:
             hints = tool.annotations
             tools.append(
                 ServerTool(
-                    server_id=server_id,
+                    server_id=settings.id,
                     name=tool.name,
                     description=tool.description or "",
                     input_schema=tool.input_schema,
@@ -305,7 +391,8 @@ async def _all_tools(client: "Client", server_id: str) -> list[ServerTool]:
             )
         cursor = page.next_cursor
         if cursor is None:
-            return tools
+            break
+    return _Offer(_wanted(tools, settings), (client.instructions or "").strip()[:_MAX_INSTRUCTIONS_CHARACTERS])
 
 
 def _wanted(tools: Sequence[ServerTool], settings: McpServerSettings) -> tuple[ServerTool, ...]:
@@ -348,34 +435,3 @@ def _words(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return clean_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)[:500]
-
-
-class _ErrorTail:
-    """What a server says on standard error: a pipe, of which the last bytes are kept."""
-
-    def __init__(self) -> None:
-        self._kept = b""
-        self._read_end, write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
-        self.file = os.fdopen(write_end, "w", encoding="utf-8")
-
-    def __enter__(self) -> Self:
-        asyncio.get_running_loop().add_reader(self._read_end, self._take)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._read_end)
-        self.file.close()
-        os.close(self._read_end)
-
-    def _take(self) -> None:
-        try:
-            self._kept = (self._kept + os.read(self._read_end, 1 << 16))[-_STDERR_TAIL_BYTES:]
-        except BlockingIOError:
-            return
-
-    def told(self) -> str:
-        """Give it as the end of a message; empty when it said nothing."""
-        self._take()
-        text = clean_line(self._kept.decode(errors="replace").strip())
-        return f"; it said: {text}" if text else ""

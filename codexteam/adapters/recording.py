@@ -9,47 +9,68 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
-from codexteam.core.ids import CallKey
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.codec import StoredForm, decode, encode, encode_object, stored
+from codexteam.core.ids import CallKey, JSONObject, JSONValue, Purpose
 from codexteam.errors import ConfigError, StoreError, SurroundingsError
-from codexteam.ports.answer_codec import decode_answer, encode_answer
 from codexteam.ports.clock import Clock
-from codexteam.ports.endings import stopped
 from codexteam.ports.model import (
-    Answered,
     CallEnd,
     CallFailed,
+    CallFailureKind,
     ContextExceeded,
     CutShort,
-    FailureKind,
     ItemDone,
     Model,
+    ModelAnswer,
     ModelEvent,
     ModelRequest,
+    Sending,
     TextDelta,
 )
+from codexteam.system.cancellation import stopped
 
 #: Of a recording's form. A reader takes its own version and older ones.
 RECORDING_VERSION = 1
 _HEADER = "codexteam_recording"
 
 
-def call_name(key: CallKey) -> JSONObject:
-    """Give what names a call in every run that takes the same decisions."""
-    name: JSONObject = {
-        "role": key.agent.role,
-        "purpose": key.purpose.value,
-        "task_id": key.agent.task_id,
-        "attempt": key.agent.attempt,
-        "turn": key.turn,
-    }
-    if key.purpose is not key.agent.purpose:
-        # two agents of one role may both compact
-        name["agent_purpose"] = key.agent.purpose.value
-    return name
+@stored(StoredForm(tag="", optional=("agent_purpose",)))
+@dataclass(frozen=True, slots=True)
+class CallName:
+    """What names a call in every run that takes the same decisions."""
+
+    role: str
+    purpose: Purpose
+    task_id: str
+    attempt: int
+    turn: int
+    agent_purpose: Purpose | None = None
+    """Set where it is not the call's: two agents of one role may both compact."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in encode_object(self).items())
+
+
+@stored(StoredForm(tag=""))
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One line of a recording."""
+
+    call: CallName
+    model: str
+    seconds: float
+    answer: CallEnd
+
+
+def call_name(key: CallKey) -> CallName:
+    """Return a call's name."""
+    agent = key.agent
+    other = agent.purpose if key.purpose is not agent.purpose else None
+    return CallName(agent.role, key.purpose, agent.task_id, agent.attempt, key.turn, other)
 
 
 class RecordingModel:
@@ -76,7 +97,7 @@ class RecordingModel:
         inner = cast("AsyncGenerator[ModelEvent, None]", self._inner.stream(request))
         async with aclosing(inner) as events:
             async for event in events:
-                if isinstance(event, Answered | CutShort | ContextExceeded | CallFailed):
+                if isinstance(event, ModelAnswer | CutShort | ContextExceeded | CallFailed):
                     self._write(request, event, self._clock.monotonic_seconds() - began_at)
                 yield event
 
@@ -88,17 +109,8 @@ class RecordingModel:
         await self._inner.close()
 
     def _write(self, request: ModelRequest, end: CallEnd, seconds: float) -> None:
-        answer = encode_answer(end)
-        answer.pop("response_id", None)
-        if "items" in answer:
-            answer["items"] = [_without_encrypted(item) for item in cast("list[JSONObject]", answer["items"])]
-        line: JSONObject = {
-            "call": call_name(request.key),
-            "model": request.settings.model,
-            "seconds": round(seconds, 3),
-            "answer": answer,
-        }
-        text = json.dumps(line, ensure_ascii=True, separators=(",", ":"))
+        line = RecordedCall(call_name(request.key), request.settings.model, round(seconds, 3), _kept(end))
+        text = json.dumps(encode(line), ensure_ascii=True, separators=(",", ":"))
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         try:
@@ -141,28 +153,28 @@ class ReplayModel:
         self._file = file
         self._clock = clock
         self._speed = speed
-        self._reading: asyncio.Future[dict[str, JSONObject]] | None = None
+        self._reading: asyncio.Future[dict[CallName, RecordedCall]] | None = None
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Answer; see `Model.stream`.
 
         Raises:
-            ConfigError: the file is no recording.
+            ConfigError: the file is not a recording.
         """
         if self._reading is None:
             self._reading = asyncio.ensure_future(asyncio.to_thread(read_recording, self._file))
         lines = await asyncio.shield(self._reading)
         name = call_name(request.key)
-        line = lines.get(_index(name))
+        line = lines.get(name)
         if line is None:
-            wanted = ", ".join(f"{field}={value}" for field, value in name.items())
-            message = f"{self._file} has no answer for the call {wanted}"
-            yield CallFailed(FailureKind.REJECTED, message)
+            message = f"{self._file} has no answer for the call {name}"
+            yield CallFailed(CallFailureKind.REJECTED, message)
             return
+        yield Sending()
         if self._speed is not None:
-            await self._clock.sleep(_seconds(line) / self._speed)
-        end = decode_answer({"response_id": "", **cast("JSONObject", line["answer"])})
-        if isinstance(end, Answered):
+            await self._clock.sleep(line.seconds / self._speed)
+        end = line.answer
+        if isinstance(end, ModelAnswer):
             for item in end.items:
                 for text in _texts(item):
                     yield TextDelta(text)
@@ -176,7 +188,7 @@ class ReplayModel:
             await stopped(reading)
 
 
-def read_recording(file: Path) -> dict[str, JSONObject]:
+def read_recording(file: Path) -> dict[CallName, RecordedCall]:
     """Read a recording; of several lines for one call the last one counts.
 
     Raises:
@@ -188,13 +200,12 @@ def read_recording(file: Path) -> dict[str, JSONObject]:
         raise ConfigError(f"{file}: the recording cannot be read: {error}", hint="check the path") from error
     rows = text.splitlines()
     _check_header(file, rows[0] if rows else "")
-    lines: dict[str, JSONObject] = {}
+    lines: dict[CallName, RecordedCall] = {}
     for number, row in enumerate(rows[1:], start=2):
         try:
-            line = cast("JSONObject", json.loads(row))
-            decode_answer({"response_id": "", **cast("JSONObject", line["answer"])})
-            lines[_index(cast("JSONObject", line["call"]))] = line
-        except (ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
+            line = decode(RecordedCall, json.loads(row), "a call")
+            lines[line.call] = line
+        except (ValueError, StoreError) as error:
             if number == len(rows) and not text.endswith("\n"):
                 break  # the writer was killed in this line
             raise ConfigError(
@@ -221,17 +232,19 @@ def _check_header(file: Path, row: str) -> None:
         )
 
 
-def _without_encrypted(item: JSONObject) -> JSONObject:
-    return {name: value for name, value in item.items() if name != "encrypted_content"}
+def _kept(end: CallEnd) -> CallEnd:
+    """Return what a recording keeps of an end: no id of the service's, and nothing that only one account can read."""
+    match end:
+        case ModelAnswer(items=items):
+            return replace(end, items=_without_encrypted(items), response_id="")
+        case CutShort(items=items):
+            return replace(end, items=_without_encrypted(items))
+        case ContextExceeded() | CallFailed():
+            return end
 
 
-def _index(name: JSONObject) -> str:
-    return json.dumps(name, sort_keys=True)
-
-
-def _seconds(line: JSONObject) -> float:
-    seconds = line.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+def _without_encrypted(items: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
+    return tuple({name: value for name, value in item.items() if name != "encrypted_content"} for item in items)
 
 
 def _texts(item: JSONObject) -> list[str]:

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from codexteam.agent.file_source import FileSource
 from codexteam.agent.project_docs import folder_chain, load_project_docs
-from codexteam.agent.skills import Skill, find_skills, mentioned_skills, render_skill_body, render_skill_list
+from codexteam.agent.skills import (
+    FileSource,
+    Skill,
+    find_skills,
+    mentioned_skills,
+    render_skill_body,
+    render_skill_list,
+)
 from codexteam.config.settings import RoleSettings, Settings
 from codexteam.ports.sandbox import WORKSPACE
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class InstructionSources:
     """Where instructions are read from."""
 
     project: FileSource
@@ -21,6 +27,8 @@ class Sources:
     user_home: FileSource
     folder: str = ""
     """The folder that the command was started in, relative to the repository's root."""
+    repositories: tuple[str, ...] = ()
+    """Folders that are repositories of their own: the documents of each count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +37,12 @@ class RunInstructions:
 
     docs: str
     docs_sources: tuple[str, ...]
-    sources: Sources
+    sources: InstructionSources
     folders: tuple[str, ...]
     notices: tuple[str, ...]
 
     async def skills_of(self, role: RoleSettings, settings: Settings) -> tuple[Skill, ...]:
-        """Give the skills that a role's agents may use."""
+        """Return the skills that a role's agents may use."""
         found = await find_skills(
             role.skills,
             project=self.sources.project,
@@ -46,18 +54,26 @@ class RunInstructions:
         return found.skills
 
 
-async def load_instructions(settings: Settings, sources: Sources) -> RunInstructions:
+async def load_instructions(settings: Settings, sources: InstructionSources) -> RunInstructions:
     """Read what counts, once for a run."""
     paths = frozenset(await sources.project.paths(""))
     folders_there = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
     chain = folder_chain(
         sources.folder, settings.project_doc.root_markers, lambda path: path in paths or path in folders_there
     )
+
+    async def read(path: str) -> bytes | None:
+        data = await sources.project.read(path)
+        name = path.split("/", maxsplit=1)[0]
+        if not data or name not in sources.repositories:
+            return data
+        return f"In {name}/:\n\n".encode() + data
+
     docs = await load_project_docs(
         settings.project_doc,
-        folders=chain,
+        folders=(*sources.repositories, *chain),
         trusted=settings.trusted,
-        read_project=sources.project.read,
+        read_project=read,
         read_home=sources.codex_home.read,
         workspace=WORKSPACE,
     )
@@ -65,7 +81,7 @@ async def load_instructions(settings: Settings, sources: Sources) -> RunInstruct
 
 
 async def skill_facts(role: RoleSettings, skills: Sequence[Skill], task: str) -> tuple[str, ...]:
-    """Give what is said of skills: their list, and the bodies of those that the task names with `$`."""
+    """Return the facts about skills: their list, and the bodies of those that the task names with `$`."""
     listed = render_skill_list(skills) if role.skills.include_instructions else ""
     bodies = [await render_skill_body(skill) for skill in mentioned_skills(task, skills)]
     return tuple(text for text in (listed, *bodies) if text)

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
-from codexteam.ports.sandbox import Snapshot
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.budget_scope import BudgetScope
+from codexteam.core.ids import JSONObject
+from codexteam.ports.sandbox import Remark, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class AgentStats:
     """What an agent took, over all its resumes, and what it leaves."""
 
     turns: int = 0
@@ -19,6 +20,8 @@ class Effort:
     unknown_usage_calls: int = 0
     snapshot: Snapshot | None = None
     """The workspace as it is; None when nothing differs from the base."""
+    remarks: tuple[Remark, ...] = ()
+    """What the workspace has and its snapshot has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,15 @@ class Submitted:
 
     answer: JSONObject
     text: str
-    effort: Effort
+    effort: AgentStats
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ModelRefused:
     """The model refused."""
 
     text: str
-    effort: Effort
+    effort: AgentStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class OutOfTurns:
     """It used all its turns."""
 
     limit: int
-    effort: Effort
+    effort: AgentStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class OutOfTime:
     """It used all its time."""
 
     limit_seconds: float
-    effort: Effort
+    effort: AgentStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,10 @@ class OutOfBudget:
     """The next call did not fit a budget."""
 
     reason: str
-    kind: str
-    """Whose budget: `run`, `role`, `task`, or `agent` for the share that it was given."""
+    budget_scope: BudgetScope
     handed_over: JSONObject | None
     """Its last answer, when the share kept back allowed one and it fits the contract."""
-    effort: Effort
+    effort: AgentStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Stuck:
     """It turned in circles."""
 
     reason: str
-    effort: Effort
+    effort: AgentStats
 
 
 class GaveUp(StrEnum):
@@ -90,11 +92,13 @@ class GaveUp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelGaveUp:
-    """No answer to go on with."""
+    """No usable answer."""
 
     kind: GaveUp
     message: str
-    effort: Effort
+    effort: AgentStats
+    lasting: bool = False
+    """Whether the same request would end the same way: the service refuses what the agent is asked, not what it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class BadAnswer:
 
     reason: str
     text: str
-    effort: Effort
+    effort: AgentStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,9 @@ class Unsaved:
     """Its work could not be taken out of the sandbox; `effort.snapshot` is an older state."""
 
     reason: str
-    effort: Effort
+    effort: AgentStats
 
 
 AgentOutcome: TypeAlias = (
-    Submitted | Refused | OutOfTurns | OutOfTime | OutOfBudget | Stuck | ModelGaveUp | BadAnswer | Unsaved
+    Submitted | ModelRefused | OutOfTurns | OutOfTime | OutOfBudget | Stuck | ModelGaveUp | BadAnswer | Unsaved
 )

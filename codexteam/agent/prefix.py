@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from codexteam.agent.transcript import as_bytes, user_item
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
-from codexteam.core.ids import AgentKey
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import AgentKey, JSONObject
 from codexteam.ports.sandbox import WORKSPACE
 
 
@@ -19,18 +18,18 @@ class Prompt:
     """What an agent starts from."""
 
     instructions: str
-    """The role's. Never anything that came from a repository, a command or another agent."""
+    """The base text and the role's. Never anything that came from a repository, a command or another agent."""
     facts: tuple[str, ...]
     """AGENTS.md, the list of skills, the environment: a message each, equal for all tasks of a batch."""
     task: str
 
     def items(self) -> tuple[JSONObject, ...]:
-        """Give the first items of the transcript."""
+        """Return the first items of the transcript."""
         return tuple(user_item(text) for text in (*self.facts, self.task) if text)
 
 
 def cache_key(agent: AgentKey) -> str:
-    """Give the `prompt_cache_key`: the same for all agents of a role in a run."""
+    """Return the `prompt_cache_key`: the same for all agents of a role in a run."""
     return f"{agent.run_id}-{agent.role}"
 
 
@@ -51,10 +50,9 @@ def environment_fact(mode: SandboxMode, network: NetworkPolicy) -> str:
 
 
 def facts_of(*texts: str | None) -> tuple[str, ...]:
-    """Give the facts that are there."""
     return tuple(text for text in texts if text)
 
 
 def fixed_bytes(instructions: str, tools: Sequence[JSONObject]) -> int:
-    """Give how many bytes of every request are the same for all agents of a role, whatever the repository."""
+    """Return how many bytes of every request are the same for all agents of a role, whatever the repository."""
     return len(as_bytes(instructions)) + len(as_bytes(list(tools)))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from codexteam.config.settings import ProjectDocSettings
-from codexteam.core.white_space import WHITE_SPACE
+from codexteam.core.text import WHITE_SPACE
 
 _NAMES = ("AGENTS.override.md", "AGENTS.md")
 _SEPARATOR = "\n\n--- project-doc ---\n\n"
@@ -29,11 +29,11 @@ class ProjectDocs:
     sources: tuple[str, ...] = ()
     """The files it is made of, for the receipt: `$CODEX_HOME/AGENTS.md`, `AGENTS.md`, `lib/AGENTS.md`."""
     notices: tuple[str, ...] = ()
-    """What the user is told: what was cut or left out."""
+    """What was cut or left out, for the user."""
 
 
 def folder_chain(folder: str, markers: Sequence[str], exists: Callable[[str], bool]) -> tuple[str, ...]:
-    """Give the folders whose documents count for `folder`, the project's root first; `""` is the repository's root.
+    """Return the folders whose documents count for `folder`, the project's root first; `""` is the repository's root.
 
     Args:
         folder: The working directory, relative to the repository's root.

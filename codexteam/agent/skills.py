@@ -1,4 +1,4 @@
-"""Skills: folders with a `SKILL.md` that tell how to do one kind of thing. Which there are, as Codex 0.169 finds them.
+"""Skills: folders whose `SKILL.md` explains how to do one kind of thing. They are found as Codex 0.169 finds them.
 
 Looked for in `.agents/skills` of each folder from the project's root to the working directory, in the project's
 `.codex/skills`, in `~/.agents/skills`, in `$CODEX_HOME/skills` and in its `.system`, where Codex puts its own. The agents
@@ -11,11 +11,75 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol
 
-from codexteam.agent.file_source import FileSource
+from codexteam.agent.front_matter import BadFrontMatter, parse_table, split_front_matter
 from codexteam.config.settings import SkillOverride, SkillSettings
-from codexteam.core.front_matter import BadFrontMatter, parse_table, split_front_matter
+from codexteam.core.ids import CommitId
 from codexteam.core.text import clean_line
+from codexteam.ports.repo import Repo
+
+#: Instructions longer than this are not instructions.
+_LIMIT_BYTES = 4 << 20
+
+
+class FileSource(Protocol):
+    """Files below one folder; paths are relative to it, with `/`."""
+
+    @property
+    def root(self) -> str:
+        """Where people find that folder."""
+        ...
+
+    async def paths(self, folder: str) -> Sequence[str]:
+        """Return every regular file below a folder, at any depth, sorted; nothing when there is no such folder."""
+        ...
+
+    async def read(self, path: str) -> bytes | None:
+        """Return a file's bytes; None when there is no such regular file, or it is far too large for instructions."""
+        ...
+
+
+class SkillFiles:
+    """The files of one commit, which no agent can change."""
+
+    def __init__(self, repo: Repo, commit: CommitId, *, root: str) -> None:
+        self._repo = repo
+        self._commit = commit
+        self._root = root
+        self._paths: tuple[str, ...] | None = None
+
+    @property
+    def root(self) -> str:
+        """The repository's path."""
+        return self._root
+
+    async def paths(self, folder: str) -> Sequence[str]:
+        """As the protocol says; names that are not UTF-8 and links are left out."""
+        if self._paths is None:
+            files = await self._repo.list_files(self._commit)
+            self._paths = tuple(sorted(_text_paths(files)))
+        prefix = f"{folder}/" if folder else ""
+        return [path for path in self._paths if path.startswith(prefix)]
+
+    async def read(self, path: str) -> bytes | None:
+        """As the protocol says."""
+        if path not in await self.paths(""):
+            return None
+        return await self._repo.read_blob(self._commit, path.encode(), limit_bytes=_LIMIT_BYTES)
+
+
+def _text_paths(files: Sequence[tuple[bytes, str, str]]) -> list[str]:
+    paths = []
+    for raw, mode, _ in files:
+        try:
+            path = raw.decode()
+        except UnicodeDecodeError:
+            continue
+        if mode in ("100644", "100755"):
+            paths.append(path)
+    return paths
+
 
 _FILE = "SKILL.md"
 _POLICY_FILE = "agents/openai.yaml"
@@ -27,11 +91,11 @@ _MAX_LIST_CHARACTERS = 8000
 _MENTION = re.compile(r"\$([A-Za-z0-9_:-]+)")
 
 _HEAD = """## Skills
-A skill is a folder with instructions for one kind of work. When a task asks for a skill by name (`$name`) or fits its \
-description, open its SKILL.md first, whole, and follow it; open the files it refers to only as it asks for them. Paths \
-in it are relative to its folder. If it can't be read or followed, say so briefly and go on without it."""
+A skill is a folder with instructions for one kind of work. When a task names a skill (`$name`) or fits its \
+description, first read its whole SKILL.md and follow it; open the files it refers to only when it asks for them. Paths \
+in it are relative to its folder. If it can't be read or followed, say so briefly and continue without it."""
 _TOOL_NOTE = (
-    "\nSkills with `read_skill` are not in the workspace: read them, and the files they refer to, with that tool."
+    "\nSkills marked `read_skill` are not in the workspace: read them, and the files they refer to, with that tool."
 )
 
 
@@ -57,7 +121,7 @@ class Skill:
     """Relative to the source's root; empty is the root itself."""
     source: FileSource
     listed: bool = True
-    """Whether agents are told of it unasked."""
+    """Whether it is listed for agents."""
 
     @property
     def path(self) -> str:
@@ -72,7 +136,7 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class Skills:
-    """The skills of a role, and what the user is told of those that can't be used."""
+    """The skills of a role, and notices about those that can't be used."""
 
     skills: tuple[Skill, ...] = ()
     notices: tuple[str, ...] = ()
@@ -124,7 +188,7 @@ async def find_skills(
 
 
 def render_skill_list(skills: Iterable[Skill]) -> str:
-    """Give the instructions with names and descriptions; empty when none is listed. The same for the same skills."""
+    """Return the instructions with names and descriptions; empty when none is listed. The same for the same skills."""
     listed = [skill for skill in skills if skill.listed]
     if not listed:
         return ""
@@ -144,7 +208,7 @@ def render_skill_list(skills: Iterable[Skill]) -> str:
 
 
 def mentioned_skills(text: str, skills: Sequence[Skill]) -> tuple[Skill, ...]:
-    """Give the skills that a text asks for with `$name`; a name that several have asks for none of them."""
+    """Return the skills that a text asks for with `$name`; a name that several have asks for none of them."""
     names = set(_MENTION.findall(text)) | {name.rstrip(":-") for name in _MENTION.findall(text)}
     return tuple(
         skill for skill in skills if skill.name in names and sum(other.name == skill.name for other in skills) == 1
@@ -152,7 +216,7 @@ def mentioned_skills(text: str, skills: Sequence[Skill]) -> tuple[Skill, ...]:
 
 
 async def render_skill_body(skill: Skill) -> str:
-    """Give a skill that was asked for, whole, as a message; empty when it is gone."""
+    """Return a skill that was asked for, whole, as a message; empty when it is gone."""
     data = await skill.source.read(skill.path)
     if data is None:
         return ""

@@ -5,11 +5,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from codexteam.core.budget_amounts import most_input_tokens
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage, most_input_tokens
+from codexteam.core.ids import JSONObject
 
-#: What a picture counts for where only bytes are compared: its data is no text.
+#: What a picture counts for where only bytes are compared: its data is not text.
 _IMAGE_BYTES = 4_096
 
 
@@ -43,17 +42,17 @@ def size_of(item: JSONObject, written: bytes | None = None) -> Size:
 
 
 def as_bytes(value: object) -> bytes:
-    """Give the bytes that a request has for a value, or more: escapes make them longer, never shorter."""
+    """Return the bytes that a request has for a value, or more: escapes make them longer, never shorter."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def user_item(text: str) -> JSONObject:
-    """Give a message of the user's side."""
+    """Return a message of the user's side."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
 def text_of(items: Sequence[JSONObject]) -> str:
-    """Give the text of the last message of an answer, without refusals."""
+    """Return the text of the last message of an answer, without refusals."""
     for item in reversed(items):
         if item.get("type") == "message":
             content = item.get("content")
@@ -91,7 +90,7 @@ class Transcript:
         self._recount()
 
     def input(self) -> tuple[JSONObject, ...]:
-        """Give all items, oldest first."""
+        """Return all items, oldest first."""
         return (*self.prompt, *(item for block in self.blocks for item in block.items))
 
     @property
@@ -105,11 +104,11 @@ class Transcript:
         return self._digest.copy().hexdigest()
 
     def most_input_tokens(self) -> int:
-        """Give a bound on the input tokens of the next request."""
+        """Return a bound on the input tokens of the next request."""
         return most_input_tokens(self._since.text_bytes, self._since.images, known_tokens=self._known_tokens)
 
     def likely_tokens(self) -> int:
-        """Give about how full the context is: what the service counted, and four bytes a token for what is new."""
+        """Return about how full the context is: what the service counted, and four bytes a token for what is new."""
         return self._known_tokens + self._since.weight_bytes // 4
 
     def begin(self, items: Iterable[JSONObject], usage: Usage | None = None) -> None:
@@ -132,6 +131,17 @@ class Transcript:
         block = self.blocks[-1]
         block.items.extend(more)
         block.size += added
+
+    def fix_anew(self, fixed: tuple[object, ...]) -> None:
+        """Put other things beside the items of each request: more tools."""
+        size = Size(sum(len(as_bytes(part)) for part in fixed))
+        # what a service counted holds, for what it counted
+        more = Size(max(0, size.text_bytes - self._fixed_size.text_bytes))
+        self.fixed, self._fixed_size = fixed, size
+        self._size += more
+        self._since += more
+        for part in fixed:
+            self._digest.update(as_bytes(part))
 
     def replace(self, blocks: Sequence[Block]) -> None:
         """Put other turns in place of all of them; nothing that a service counted holds any more."""

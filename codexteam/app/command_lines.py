@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from codexteam.app.project import Project
+from codexteam.app.requests import StoredValue
+from codexteam.app.secret_values import secret_values
 from codexteam.config.load import load_settings
-from codexteam.config.request import LoadRequest
+from codexteam.config.request import BUDGET_FLAGS, LoadRequest
 from codexteam.config.settings import Settings
-from codexteam.core.ids import RunId
-from codexteam.core.json_types import JSONObject, JSONValue
-from codexteam.errors import ConfigError
+from codexteam.core.ids import JSONObject, JSONValue, RunId
+from codexteam.core.redaction import Redactor
+from codexteam.core.steering_events import RunBudgetSet
+from codexteam.errors import CodexteamError, ConfigError
 from codexteam.ports.store import RunRecord, Store
 
 
 def said(load: LoadRequest) -> JSONObject:
-    """Give what a command line says, as it is kept: flags, never values of the environment."""
+    """Return what a command line says, as it is kept: flags, never values of the environment."""
     flags: dict[str, JSONValue] = dict(load.flags)
     return {
         "cwd": str(load.cwd),
@@ -34,7 +38,7 @@ def said(load: LoadRequest) -> JSONObject:
 
 
 async def lines_of(store: Store, record: RunRecord) -> tuple[JSONObject, ...]:
-    """Give what each command line of a run said, oldest first: `run` or `plan`, then every `resume` that said anything."""
+    """Return what each command line of a run said, oldest first: `run` or `plan`, then every `resume` that said anything."""
     return (record.settings, *[line for _, line in await store.list(_space(record.run_id))])
 
 
@@ -47,12 +51,29 @@ async def keep_line(store: Store, run_id: RunId, load: LoadRequest) -> None:
         await store.put(_space(run_id), f"{len(kept) + 1:06}", line)
 
 
+async def copied_lines(store: Store, source: RunId, run_id: RunId) -> list[StoredValue]:
+    """Return what gives a run the command lines of another one, beside the line that is in its record."""
+    return [(_space(run_id), key, line) for key, line in await store.list(_space(source))]
+
+
+async def budget_line(store: Store, record: RunRecord, event: RunBudgetSet) -> StoredValue:
+    """Return what keeps limits that a person set as the command line `--budget` would; others of the run stay."""
+    lines = await lines_of(store, record)
+    before = with_lines(LoadRequest(Path("/"), {}), lines).flags
+    kept = {name: value for name, value in before.items() if name in BUDGET_FLAGS}
+    said_now = {"usd": event.usd, "credits": event.credits, "tokens": event.tokens}
+    changed = {f"codexteam.budget.run_{unit}": limit for unit, limit in said_now.items() if limit is not None}
+    return _space(record.run_id), f"{len(lines):06}", {"flags": {**kept, **changed}}
+
+
 def with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> LoadRequest:
-    """Give the load request of a run that goes on: what its command lines said, and over it what is said now."""
+    """Return the load request of a run that continues: what its command lines said, overridden by what is given now."""
     earlier: list[LoadRequest] = []
     later = dict(load.flags)
     for line in reversed(lines):
         flags = line.get("flags")
+        if isinstance(flags, dict) and any(name in later for name in BUDGET_FLAGS):
+            flags = {name: value for name, value in flags.items() if name not in BUDGET_FLAGS}
         # those of later lines again, as an `--oss` of then means the local provider that is named since
         later = {**(flags if isinstance(flags, dict) else {}), **later}
         earlier.append(
@@ -77,7 +98,7 @@ def with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> LoadRequest:
 
 
 def load_with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> Settings:
-    """Load the settings of a run that goes on.
+    """Load the settings of a run that continues.
 
     Raises:
         ConfigError: something cannot be used; where an earlier command line said it, the hint says how to say it anew.
@@ -92,15 +113,26 @@ def load_with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> Settings:
         raise ConfigError(str(error), hint="; ".join(filter(None, (error.hint, _SAID_BEFORE)))) from error
 
 
+def run_redactor(project: Project, lines: Sequence[JSONObject]) -> Redactor:
+    """Return what takes a run's secrets out of text; `lines` are its command lines."""
+    load = with_lines(LoadRequest(cwd=project.cwd, environment=project.environment), lines)
+    try:
+        return Redactor(secret_values(load_settings(load), project.environment))
+    except CodexteamError:
+        # a configuration that does not load is said at `resume`; what it names as secret cannot be known here, what
+        # looks like one is taken out all the same
+        return Redactor()
+
+
 _SAID_BEFORE = (
     "an earlier command line of this run said it; what is given now counts over it: codexteam resume -c KEY=VALUE"
 )
 
 
 def _folder(line: JSONObject, now: Path) -> Path:
-    """Give where a command line was given, which its relative paths start from; a folder that is gone is now's."""
-    told = _text(line.get("cwd"))
-    return Path(told) if told and Path(told).is_dir() else now
+    """Return where a command line was given, which its relative paths start from; a folder that is gone is now's."""
+    folder = _text(line.get("cwd"))
+    return Path(folder) if folder and Path(folder).is_dir() else now
 
 
 def _space(run_id: RunId) -> str:

@@ -1,16 +1,180 @@
 """`codexteam doctor`: whether a run could start here, and what to do where it could not."""
 
-from collections.abc import Mapping
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from codexteam.adapters import doctor as probes
-from codexteam.app.checks import Check, Status
-from codexteam.app.sandbox_checks import sandbox_checks
+from codexteam.adapters.machine.checks import (
+    GIT_NEEDED,
+    file_at_head,
+    free_bytes,
+    paths_at_head,
+    probe_git,
+    read_only_problem,
+    write_problem,
+)
+from codexteam.adapters.machine.run_files import PLAN_NAME
+from codexteam.adapters.responses.clients import credentials_of
+from codexteam.app.codex_engine import installed_codex
+from codexteam.app.doctor_check import DoctorCheck, Status
+from codexteam.app.project import Project, find_project, live_run
+from codexteam.app.provider_checks import provider_checks
+from codexteam.app.scanning import scan_words
+from codexteam.config.engines import roles_on_codex
 from codexteam.config.load import load_settings
+from codexteam.config.price_list import price_list
+from codexteam.config.priced import budget_words, models_of, price_hint, price_lines, price_problem
 from codexteam.config.request import LoadRequest
-from codexteam.config.settings import ProviderSettings, SandboxSettings, Settings
-from codexteam.errors import CodexteamError, ConfigError, SurroundingsError
+from codexteam.config.settings import EngineSettings, SandboxSettings, Settings
+from codexteam.config.team import team_roles
+from codexteam.core.budget_amounts import Unit
+from codexteam.core.command_ending import cannot_fail
+from codexteam.core.ids import GateName
+from codexteam.errors import CodexteamError, ConfigError, SandboxUnavailable, SurroundingsError
+from codexteam.ports.repo import RepositoryFacts
+
+if TYPE_CHECKING:
+    from codexteam.adapters.sandbox.docker.client import EngineClient
+
+
+_KINDS = ("docker", "bubblewrap")
+_DOCKER_ADVICE = "install and start Docker, or name an engine that runs with DOCKER_HOST or `docker context use`"
+#: An engine far away that drops packets would be waited for much longer.
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFiles:
+    """The repository's files at HEAD, for the choice of the image."""
+
+    paths: Sequence[str]
+    read: Callable[[str], bytes | None]
+    trusted: bool
+
+
+def sandbox_checks(
+    settings: SandboxSettings, environment: Mapping[str, str], files: HeadFiles | None = None
+) -> tuple[DoctorCheck, ...]:
+    """Look at both kinds, or at the one that is asked for; where one works, the other's absence is not a failure.
+
+    With a repository it is also looked for the image of its containers.
+    """
+    return asyncio.run(_look(settings, environment, files))
+
+
+async def _look(
+    settings: SandboxSettings, environment: Mapping[str, str], files: HeadFiles | None
+) -> tuple[DoctorCheck, ...]:
+    wanted = _KINDS if settings.kind == "auto" else (settings.kind,)
+    looks: list[Awaitable[DoctorCheck]] = []
+    images: list[DoctorCheck] = []
+    if "docker" in wanted:
+        engines = settings.engines or (EngineSettings(name="docker"),)
+        looks.extend(_docker(engine, settings, environment, files, images) for engine in engines)
+    if "bubblewrap" in wanted:
+        looks.append(_bubblewrap())
+    found = await asyncio.gather(*looks)
+    one_works = any(check.status is not Status.FAIL for check in found)
+    # an engine that answers is the one a run takes: without its image none can start, whatever else works
+    return (*(_softer(check) if one_works else check for check in found), *images)
+
+
+def _softer(check: DoctorCheck) -> DoctorCheck:
+    if check.status is not Status.FAIL:
+        return check
+    return DoctorCheck(check.name, Status.WARN, check.found, check.advice)
+
+
+async def _docker(
+    engine: EngineSettings,
+    settings: SandboxSettings,
+    environment: Mapping[str, str],
+    files: HeadFiles | None,
+    images: list[DoctorCheck],
+) -> DoctorCheck:
+    from codexteam.adapters.sandbox.docker.client import ENGINE_ERRORS, EngineClient, said_by
+
+    name = "docker" if engine.name == "docker" else f"docker engine {engine.name}"
+    client = EngineClient(engine, environment)
+    try:
+        async with asyncio.timeout(_SECONDS):
+            connected = await client.connect()
+            said = await client.call(connected.version)
+            connected.api.timeout = int(_SECONDS)
+            if files is not None:
+                images.append(await _image(engine, client, settings, environment, files))
+    except SandboxUnavailable as error:
+        return DoctorCheck(name, Status.FAIL, str(error), _DOCKER_ADVICE)
+    except TimeoutError:
+        return DoctorCheck(name, Status.FAIL, f"no answer within {_SECONDS:.0f} seconds", _DOCKER_ADVICE)
+    except ENGINE_ERRORS as error:
+        return DoctorCheck(name, Status.FAIL, said_by(error), _DOCKER_ADVICE)
+    finally:
+        await client.close()
+    return DoctorCheck(name, Status.OK, f"engine {said.get('Version', 'of unknown version')}")
+
+
+async def _image(
+    engine: EngineSettings,
+    client: "EngineClient",
+    settings: SandboxSettings,
+    environment: Mapping[str, str],
+    files: HeadFiles,
+) -> DoctorCheck:
+    from codexteam.adapters.sandbox.docker.image_check import look_for_image
+    from codexteam.adapters.sandbox.docker.image_selection import choose
+    from codexteam.environment.repository_view import RepositoryView
+
+    name = "image" if engine.name == "docker" else f"image on {engine.name}"
+    view = RepositoryView(files.read, files.paths)
+    seen = {name: environment[name] for name in settings.environment if name in environment}
+    try:
+        choice = choose(settings, view, trusted=files.trusted, environment=seen)
+    except ConfigError as error:
+        return DoctorCheck(name, Status.FAIL, str(error), error.hint)
+    found = await look_for_image(client, choice, view)
+    if not found.usable:
+        advice = (
+            "check name and network, `docker pull` it yourself, or set [codexteam.sandbox] image to one that is there"
+        )
+        return DoctorCheck(name, Status.FAIL, found.found, advice)
+    return DoctorCheck(name, Status.OK, found.found, "; ".join(choice.notices))
+
+
+async def _bubblewrap() -> DoctorCheck:
+    from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
+
+    with tempfile.TemporaryDirectory(prefix="codexteam-doctor-") as folder:
+        engine = BubblewrapEngine(Path(folder))
+        try:
+            report = await engine.check()
+        finally:
+            await engine.close()
+    if not report.usable:
+        return DoctorCheck("bubblewrap", Status.FAIL, report.problem)
+    if report.unlimited:
+        limits = f"{report.version}; it cannot limit here: {', '.join(report.unlimited)}"
+        return DoctorCheck("bubblewrap", Status.OK, limits)
+    return DoctorCheck("bubblewrap", Status.OK, report.version)
+
+
+def check_access(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Look for the credentials of every provider that the team's roles use, or for Codex; no service is asked.
+
+    Raises:
+        ModelAccessError: one is missing, or Codex is; without this a gate would find out after the work was paid for.
+    """
+    on_codex = roles_on_codex(settings)  # which signs in for itself
+    if on_codex:
+        installed_codex(settings, environment)
+    for provider_id in sorted({role.model.provider_id for role in team_roles(settings) if role.name not in on_codex}):
+        provider = settings.providers.get(provider_id)
+        if provider is not None:
+            credentials_of(provider, environment)
+
 
 #: Below the first a run is likely to end with a full disk, below the second it is not worth starting.
 _DISK_WARN_BYTES = 5 << 30
@@ -21,31 +185,57 @@ _DISK_FAIL_BYTES = 512 << 20
 class Examination:
     """All checks and the exit code they come to."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[DoctorCheck, ...]
     exit_code: int
 
 
 def examine(request: LoadRequest) -> Examination:
-    """Look at everything a run needs. Nothing is changed, and no credential is shown."""
+    """Look at everything a run needs. Nothing is changed or spent, and no credential is shown."""
     settings: Settings | None = None
     config_broken = False
     try:
         settings = load_settings(request)
-        configuration = Check("config", Status.OK, _found_config(settings), _notices(settings))
+        configuration = DoctorCheck("config", Status.OK, _found_config(settings), _notices(settings))
     except CodexteamError as error:
         config_broken = isinstance(error, ConfigError)
-        configuration = Check("config", Status.FAIL, str(error), error.hint)
+        configuration = DoctorCheck("config", Status.FAIL, str(error), error.hint)
     git = _git(request.environment)
+    repository = _repository(request) if git.status is Status.OK else ()
     checks = (
         configuration,
-        *(_credentials(settings, request.environment) if settings else ()),
+        *(_warnings(settings) if settings else ()),
+        *(provider_checks(settings, request.environment) if settings else ()),
+        *(_budget(settings) if settings else ()),
+        *(_gates(settings) if settings else ()),
+        *(_scan(settings) if settings else ()),
         git,
-        *(_repository(request) if git.status is Status.OK else ()),
-        *sandbox_checks(settings.team.sandbox if settings else SandboxSettings(), request.environment),
+        *repository,
+        *_sandboxes(request, settings.team.sandbox if settings else SandboxSettings(), settings),
     )
     failed = any(check.status is Status.FAIL for check in checks)
-    code = ConfigError.exit_code if config_broken else SurroundingsError.exit_code
+    unkept = settings is not None and price_problem(settings) is not None
+    code = ConfigError.exit_code if config_broken or unkept else SurroundingsError.exit_code
     return Examination(checks, code if failed else 0)
+
+
+def _sandboxes(request: LoadRequest, sandbox: SandboxSettings, settings: Settings | None) -> tuple[DoctorCheck, ...]:
+    """Look at the engines, and at what has to be there for this repository's tests."""
+    files = _head(request, trusted=settings is not None and settings.trusted is True)
+    engines = sandbox_checks(sandbox, request.environment, files)
+    if files is None:
+        return engines
+    from codexteam.app.environment_checks import environment_checks
+    from codexteam.environment.repository_view import RepositoryView
+
+    view = RepositoryView(files.read, files.paths)
+    docker = any(check.name.startswith("docker") and check.status is Status.OK for check in engines)
+    found = environment_checks(sandbox, view, request.environment, trusted=files.trusted, on_host=not docker)
+    return (*engines, *found)
+
+
+def _warnings(settings: Settings) -> tuple[DoctorCheck, ...]:
+    advice = "correct it, or leave it out; with --strict-config it is an error"
+    return tuple(DoctorCheck("config", Status.WARN, warning, advice) for warning in settings.warnings)
 
 
 def _found_config(settings: Settings) -> str:
@@ -58,60 +248,124 @@ def _notices(settings: Settings) -> str:
     return f"{count} thing{'s' if count > 1 else ''} to know: codexteam config check" if count else ""
 
 
-def _credentials(settings: Settings, environment: Mapping[str, str]) -> tuple[Check, ...]:
-    used = {settings.model.provider_id, *(role.model.provider_id for role in settings.roles.values())}
-    found = (settings.providers.get(provider_id) for provider_id in sorted(used))
-    return tuple(_credential(provider, environment) for provider in found if provider is not None)
+def _gates(settings: Settings) -> tuple[DoctorCheck, ...]:
+    """Say what will check the work: without a gate command that runs, no run is green."""
+    gates = settings.team.gates
+    name = "gate commands"
+    if GateName.CI not in gates.enabled or not gates.commands:
+        what = (
+            "ci_runner is not enabled"
+            if GateName.CI not in gates.enabled
+            else "none are set: the tests that the repository's own files or scouts name count"
+        )
+        end = "green, and said to be unchecked" if gates.allow_unchecked else "not green (exit code 3)"
+        advice = 'set commands in [codexteam.gates], such as ["pytest -q"]'
+        return (DoctorCheck(name, Status.WARN, f"{what}; a run that none of them checks ends {end}", advice),)
+    idle = [f"`{command}`: {why}" for command in gates.commands if (why := cannot_fail(command))]
+    if idle:
+        return (DoctorCheck(name, Status.WARN, "; ".join(idle), "name commands that fail when the code is wrong"),)
+    listed = ", ".join(f"`{command}`" for command in gates.commands)
+    return (DoctorCheck(name, Status.OK, f"{listed}; a run starts only if they run on its base commit"),)
 
 
-def _credential(provider: ProviderSettings, environment: Mapping[str, str]) -> Check:
-    name = f"credentials for {provider.id}"
-    variable = provider.api_key_variable
-    if variable is not None:
-        if environment.get(variable, "").strip():
-            return Check(name, Status.OK, f"{variable} is set")
-        return Check(name, Status.FAIL, f"{variable} is not set", provider.api_key_help or f"export {variable}=...")
-    if provider.bearer_token:
-        return Check(name, Status.OK, "a token is configured")
-    if provider.requires_openai_auth:
-        advice = "export CODEX_API_KEY=... or OPENAI_API_KEY=..., or codex login --with-api-key, or codexteam init --tier api"
-        return Check(name, Status.FAIL, "not logged in", advice)
-    return Check(name, Status.OK, "this provider asks for none")
+def _scan(settings: Settings) -> tuple[DoctorCheck, ...]:
+    works, what, advice = scan_words(settings.team.gates)
+    return (DoctorCheck("scan", Status.OK if works else Status.WARN, what, advice),)
 
 
-def _git(environment: Mapping[str, str]) -> Check:
-    probe = probes.probe_git(environment)
+def _budget(settings: Settings) -> tuple[DoctorCheck, ...]:
+    """Say what a run may spend, where there is a limit, and whether that can be kept."""
+    problem = price_problem(settings)
+    if problem is not None:
+        return (DoctorCheck("budget", Status.FAIL, *problem),)
+    words = budget_words(settings.team.budget)
+    unpriced = [model for model in models_of(settings) if not price_list(settings).origin(model)]
+    prices = DoctorCheck(
+        "prices",
+        Status.WARN if unpriced else Status.OK,
+        "\n".join(price_lines(settings)),
+        price_hint(settings, unpriced, Unit.USD) if unpriced else "",
+    )
+    return (*((DoctorCheck("budget", Status.OK, words),) if words else ()), prices)
+
+
+def _git(environment: Mapping[str, str]) -> DoctorCheck:
+    probe = probe_git(environment)
     if probe.usable:
-        return Check("git", Status.OK, probe.found)
-    return Check("git", Status.FAIL, probe.found, f"install git {'.'.join(map(str, probes.GIT_NEEDED))} or newer")
+        return DoctorCheck("git", Status.OK, probe.found)
+    return DoctorCheck("git", Status.FAIL, probe.found, f"install git {'.'.join(map(str, GIT_NEEDED))} or newer")
 
 
-def _repository(request: LoadRequest) -> tuple[Check, ...]:
-    common = probes.repository_common_dir(request.cwd, request.environment)
-    if isinstance(common, str):
-        advice = "a run works on a repository: change into one, or name it with -C DIR"
-        return (Check("repository", Status.WARN, f"{request.cwd}: {common}", advice), _disk(request.cwd))
-    if not probes.has_commits(request.cwd, request.environment):
-        repository = Check("repository", Status.FAIL, f"{request.cwd}: no commit yet", "make a first commit")
-    else:
-        repository = Check("repository", Status.OK, str(request.cwd))
-    state = common / "codexteam"
-    return (repository, _state(state), _disk(state))
+def _repository(request: LoadRequest) -> tuple[DoctorCheck, ...]:
+    """Look at the repository as the start of a run does."""
+    try:
+        project = find_project(request.cwd, request.environment)
+        facts = asyncio.run(_inspected(project, request.environment))
+    except CodexteamError as error:
+        advice = error.hint or "a run works on a repository: change into one, or name it with -C DIR"
+        return (DoctorCheck("repository", Status.FAIL, str(error), advice), _disk(request.cwd))
+    notes = "\n".join((str(project.places.root), *facts.notices))
+    return (
+        DoctorCheck("repository", Status.OK, notes),
+        _project(project.places.root),
+        _state(project.state_dir),
+        *_busy(project),
+        _disk(project.state_dir),
+    )
 
 
-def _state(folder: Path) -> Check:
-    problem = probes.write_problem(folder)
+async def _inspected(project: Project, environment: Mapping[str, str]) -> RepositoryFacts:
+    from codexteam.adapters.git.repo import GitRepo
+
+    repo = GitRepo(project.places, project.state_dir, environment)
+    try:
+        return await repo.inspect()
+    finally:
+        await repo.close()
+
+
+def _busy(project: Project) -> tuple[DoctorCheck, ...]:
+    run_id = live_run(project)
+    if run_id is None:
+        return ()
+    advice = "codexteam status shows it, codexteam stop ends it; one run at a time works on a repository"
+    return (DoctorCheck("other run", Status.FAIL, f"run {run_id} is at work here", advice),)
+
+
+def _project(folder: Path) -> DoctorCheck:
+    problem = read_only_problem(folder)
     if problem:
-        advice = "make it writable; a run keeps its state and its work there"
-        return Check("state folder", Status.FAIL, f"cannot be written: {problem}", advice)
-    return Check("state folder", Status.OK, str(folder))
+        advice = f"make it writable, or work on a clone; {PLAN_NAME} is written into it"
+        return DoctorCheck("project folder", Status.FAIL, f"{folder} {problem}", advice)
+    return DoctorCheck("project folder", Status.OK, "can be written")
 
 
-def _disk(folder: Path) -> Check:
-    free = probes.free_bytes(folder)
+def _head(request: LoadRequest, *, trusted: bool) -> HeadFiles | None:
+    paths = paths_at_head(request.cwd, request.environment)
+    if paths is None:
+        return None
+    there = frozenset(paths)
+
+    def read(path: str) -> bytes | None:
+        return file_at_head(request.cwd, path, request.environment) if path in there else None
+
+    return HeadFiles(paths, read, trusted)
+
+
+def _state(folder: Path) -> DoctorCheck:
+    problem = read_only_problem(folder)
+    problem = f"{folder} {problem}" if problem else write_problem(folder)
+    if problem:
+        advice = "make it writable, or name another one with --state-dir; a run keeps its state and its work there"
+        return DoctorCheck("state folder", Status.FAIL, f"cannot be written: {problem}", advice)
+    return DoctorCheck("state folder", Status.OK, str(folder))
+
+
+def _disk(folder: Path) -> DoctorCheck:
+    free = free_bytes(folder)
     shown = f"{free / (1 << 30):.1f} GiB free"
     if free < _DISK_FAIL_BYTES:
-        return Check("disk", Status.FAIL, shown, "free some space; every agent works on a copy of the repository")
+        return DoctorCheck("disk", Status.FAIL, shown, "free some space; every agent works on a copy of the repository")
     if free < _DISK_WARN_BYTES:
-        return Check("disk", Status.WARN, shown, "a large team may fill it; free some space or use fewer threads")
-    return Check("disk", Status.OK, shown)
+        return DoctorCheck("disk", Status.WARN, shown, "a large team may fill it; free some space or use fewer threads")
+    return DoctorCheck("disk", Status.OK, shown)

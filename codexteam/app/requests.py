@@ -1,29 +1,79 @@
-"""What other commands ask of a run that goes on: kept in the store, and announced by a signal; nobody polls."""
+"""What other commands ask of an active run: kept in the store, and announced by a signal; nobody polls."""
 
+import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from codexteam.core.events import Answered, Continued, Event, PauseRequested, StopRequested
-from codexteam.core.ids import RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.codec import StoredForm, decode, encode_object, stored
+from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
+from codexteam.core.ids import JSONObject, RunId
+from codexteam.core.steering_events import Steering
+from codexteam.errors import CodexteamError, StoreError
 from codexteam.ports.store import Store
+from codexteam.system.fault_points import reach
 
 
-@dataclass(frozen=True, slots=True)
-class SayTo:
-    """A message for the agent that works on a task, put in before its next turn."""
-
-    task_id: str
-    text: str
-
-
+@stored(StoredForm(tag="kind", name="stop-now"))
 @dataclass(frozen=True, slots=True)
 class StopNow:
-    """End at once; what is in flight goes on at `resume`."""
+    """End at once; `resume` continues what is in flight."""
 
 
-Asked: TypeAlias = Answered | PauseRequested | Continued | StopRequested | SayTo | StopNow
+@stored(StoredForm(tag="kind", name="stop-agent"))
+@dataclass(frozen=True, slots=True)
+class StopAgent:
+    """End one agent; its attempt fails, and what it wrote is kept."""
+
+    agent: str
+    """Its name, `implementer T1.1`."""
+
+
+@stored(StoredForm(tag="kind", name="hold-agent"))
+@dataclass(frozen=True, slots=True)
+class HoldAgent:
+    """Let the agent of an attempt begin no turn while a process lives, or until `LetAgentGo`."""
+
+    attempt: str
+    """`T1.2`."""
+    pid: int
+    mark: str
+    """Tells the process from others that get its pid."""
+
+
+@stored(StoredForm(tag="kind", name="let-agent-go"))
+@dataclass(frozen=True, slots=True)
+class LetAgentGo:
+    """Let the agent continue that a process held back."""
+
+    attempt: str
+    pid: int
+
+
+#: What is said of a request that was taken.
+TAKEN: Final = "taken"
+
+#: What is asked of one agent at work.
+AgentRequest: TypeAlias = StopAgent | HoldAgent | LetAgentGo
+
+#: Space, key and value in the store.
+StoredValue: TypeAlias = tuple[str, str, JSONObject]
+
+Asked: TypeAlias = Answered | PauseRequested | Continued | StopRequested | Steering | StopNow | AgentRequest
+
+
+@stored(StoredForm(tag="", flat=("asked",), names={"at_seconds": "at", "session": "sitting"}, optional=("result",)))
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """One request as it is kept."""
+
+    asked: Asked
+    at_seconds: float = 0.0
+    session: int = 0
+    """The run's newest when it was made; 0 in what older versions left."""
+    result: str | None = None
+    """What became of it; None while nobody has taken it."""
 
 
 def _space(run_id: RunId) -> str:
@@ -31,76 +81,104 @@ def _space(run_id: RunId) -> str:
 
 
 async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float) -> str:
-    """Put a request where the run's sitting finds it; give its key."""
+    """Put a request where the run's session finds it; give its key."""
     taken = await store.list(_space(run_id))
-    sitting = len(await store.sittings(run_id))
+    session = len(await store.sessions(run_id))
     # two commands may count the same number of requests before theirs
     key = f"{len(taken) + 1:06}.{os.getpid()}"
-    await store.put(_space(run_id), key, {"at": at_seconds, "sitting": sitting, **_encode(asked)})
+    await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session)))
     return key
 
 
-async def pending(store: Store, run_id: RunId, *, sitting: int = 0) -> list[tuple[str, Asked]]:
-    """Give the requests that nobody has taken, oldest first.
+async def pending(store: Store, run_id: RunId, *, session: int = 0) -> list[tuple[str, Asked]]:
+    """Return the requests that nobody has taken, oldest first.
 
-    Those for a sitting before this one are left out: it is over. Clocks go back, numbers do not.
+    Of those for a session before this one, which is over, only what concerns the run counts, and neither a pause nor a
+    stop. Clocks go back, numbers do not.
     """
     found = []
     for key, value in await store.list(_space(run_id)):
-        asked = _decode(value)
-        meant = value.get("sitting")
-        late = (meant if isinstance(meant, int) else 0) < sitting
-        if asked is not None and "result" not in value and not late:
-            found.append((key, asked))
+        if "result" in value:
+            continue
+        try:
+            request = decode(StoredRequest, value, f"request {key}")
+        except StoreError as error:  # a newer version left it; it must not keep the others from being taken
+            await settle(store, run_id, key, f"{error}; this run cannot do it")
+            continue
+        concerns_run = isinstance(request.asked, Answered | Steering) and request.session > 0
+        if request.session >= session or concerns_run:
+            found.append((key, request.asked))
     return found
 
 
 async def settle(store: Store, run_id: RunId, key: str, result: str) -> None:
-    """Say what became of a request: `taken`, or why not."""
+    """Say what became of a request: `TAKEN`, or why not."""
+    await store.put(*await settled(store, run_id, key, result))
+
+
+async def settled(store: Store, run_id: RunId, key: str, result: str = TAKEN) -> StoredValue:
+    """Return what says of a request what became of it, to be stored with what follows from it."""
+    # as it was left, also where it cannot be read
     value = await store.get(_space(run_id), key) or {}
-    await store.put(_space(run_id), key, {**value, "result": result})
+    return _space(run_id), key, {**value, "result": result}
 
 
 async def result_of(store: Store, run_id: RunId, key: str) -> str | None:
-    """Give what became of a request; None while it waits."""
-    result = (await store.get(_space(run_id), key) or {}).get("result")
+    """Return what became of a request; None while it waits."""
+    value = await store.get(_space(run_id), key)
+    result = value.get("result") if value else None
     return result if isinstance(result, str) else None
 
 
-def as_event(asked: Asked) -> Event | None:
-    """Give the event that a request is; None for what is no decision."""
-    return None if isinstance(asked, SayTo | StopNow) else asked
+class RequestListener:
+    """Looks for requests when told to. Owned by a session, which closes it before what requests are kept in."""
 
+    def __init__(
+        self,
+        store: Store,
+        run_id: RunId,
+        session: int,
+        *,
+        take: Callable[[Asked, StoredValue], Awaitable[None]],
+        report: Callable[[str, JSONObject], None],
+    ) -> None:
+        """Serve a session, by its number.
 
-def _encode(asked: Asked) -> JSONObject:
-    match asked:
-        case Answered(item, text, approved):
-            return {"kind": "answer", "item": item, "text": text, "approved": approved}
-        case PauseRequested():
-            return {"kind": "pause"}
-        case Continued():
-            return {"kind": "continue"}
-        case StopRequested(reason, exit_code):
-            return {"kind": "stop", "reason": reason, "exit_code": exit_code}
-        case StopNow():
-            return {"kind": "stop-now"}
-        case SayTo(task_id, text):
-            return {"kind": "say", "task": task_id, "text": text}
+        `take` does what is asked, or raises why not. What it is given beside the request says that it was taken: stored
+        in the transaction of what follows, it lets no crash come between the two.
+        """
+        self._store = store
+        self._run_id = run_id
+        self._session = session
+        self._take = take
+        self._report = report
+        self._taking = asyncio.Lock()
+        self._looks: set[asyncio.Task[None]] = set()
 
+    def look(self) -> None:
+        """Take what waits, in the background."""
+        task = asyncio.create_task(self._take_all())
+        self._looks.add(task)
+        task.add_done_callback(self._looked)
 
-def _decode(value: JSONObject) -> Asked | None:
-    match value:
-        case {"kind": "answer", "item": str(item), "text": str(text), "approved": bool(approved)}:
-            return Answered(item, text, approved)
-        case {"kind": "pause"}:
-            return PauseRequested()
-        case {"kind": "continue"}:
-            return Continued()
-        case {"kind": "stop", "reason": str(reason), "exit_code": int(exit_code)}:
-            return StopRequested(reason, exit_code)
-        case {"kind": "stop-now"}:
-            return StopNow()
-        case {"kind": "say", "task": str(task_id), "text": str(text)}:
-            return SayTo(task_id, text)
-        case _:
-            return None
+    async def close(self) -> None:
+        """Wait until what was taken is said to be."""
+        if self._looks:
+            await asyncio.wait(self._looks)
+
+    def _looked(self, task: "asyncio.Task[None]") -> None:
+        self._looks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._report("notice", {"text": f"what other commands ask of this run could not be taken: {error}"})
+
+    async def _take_all(self) -> None:
+        async with self._taking:  # signals may come faster than requests are taken
+            for key, asked in await pending(self._store, self._run_id, session=self._session):
+                reach("request.take.before")
+                try:
+                    await self._take(asked, await settled(self._store, self._run_id, key))
+                except CodexteamError as error:
+                    await settle(self._store, self._run_id, key, str(error))
+                else:
+                    reach("request.take.after")
+                    await settle(self._store, self._run_id, key, TAKEN)

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import typer
 
 from codexteam.core.text import clean
-from codexteam.errors import CodexteamError, SurroundingsError, is_told
+from codexteam.errors import CodexteamError, Interrupted, SurroundingsError, is_reported
 
 #: What a shell reports for a process that SIGINT ended.
 INTERRUPTED = 130
@@ -21,24 +22,35 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How a command failed; `shown` is what is told in place of message and hint."""
+    """How a command failed; `shown` replaces message and hint."""
 
     message: str
     hint: str
     code: int
     shown: str = ""
 
-    def tell(self, *, json_lines: bool) -> int:
+    def show(self, *, json_lines: bool, runner_reads: bool) -> int:
         """Tell people, and programs that asked for JSON Lines; give the exit code."""
-        _tell(self.shown or f"error: {clean(self.message)}\n" + (f"hint: {clean(self.hint)}\n" if self.hint else ""))
+        text = self.shown or f"error: {clean(self.message)}\n" + (f"hint: {clean(self.hint)}\n" if self.hint else "")
+        if runner_reads:
+            from codexteam.views.ci.log_commands import inert
+
+            text = inert(text)
+        _write(text)
         if json_lines:
-            from codexteam.app.output import end_in_failure
+            from codexteam.views.streams import end_in_failure
 
             end_in_failure(sys.stdout, self.message, self.hint, self.code)
         return self.code
 
 
-def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *, json_lines: bool = False) -> int:
+def run_guarded(
+    action: Callable[[], object],
+    environment: Mapping[str, str],
+    *,
+    json_lines: bool = False,
+    runner_reads: bool = False,
+) -> int:
     """Run a command and give its exit code; every way of failing ends in a message of one shape.
 
     Args:
@@ -46,8 +58,9 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
         environment: `CODEXTEAM_DEBUG` set to anything shows tracebacks of unexpected errors.
         json_lines: Whether standard output is for programs: then a failure is its last record too, unless the command
             has ended its lines with one of its own.
+        runner_reads: Whether a pipeline's runner reads what is printed, and would obey commands to it.
     """
-    told = False
+    reported = False
     try:
         result = action()
         sys.stdout.flush()  # not at the interpreter's end, where a closed pipe could only be complained of
@@ -57,10 +70,11 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
         if isinstance(stop.__context__, BrokenPipeError):  # the parser's way of taking it
             return _reader_gone()
         raise
+    except (KeyboardInterrupt, typer.Abort, Interrupted) as error:
+        code = error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
+        failure = _Failure("interrupted", "", code, "interrupted\n")
     except CodexteamError as error:
-        failure, told = _Failure(str(error), error.hint, error.exit_code), is_told(error)
-    except (KeyboardInterrupt, typer.Abort):
-        failure = _Failure("interrupted", "", INTERRUPTED, "interrupted\n")
+        failure, reported = _Failure(str(error), error.hint, error.exit_code), is_reported(error)
     except typer.exceptions.TyperException as error:
         # a wrong command line: the parser knows best how to show usage
         show = getattr(error, "show", None)
@@ -73,31 +87,47 @@ def run_guarded(action: Callable[[], object], environment: Mapping[str, str], *,
         else:
             failure = _Failure(error.format_message(), "", error.exit_code)
     except OSError as error:
-        failure, told = _disk(error) if error.errno in _DISK else _unexpected(error, environment), is_told(error)
+        failure = _full_output(error) or (_disk(error) if error.errno in _DISK else _unexpected(error, environment))
+        reported = is_reported(error)
     except RecursionError as error:
-        failure, told = _unexpected(error, environment), is_told(error)
+        failure, reported = _unexpected(error, environment), is_reported(error)
     except Exception as error:  # noqa: BLE001 - the boundary: nothing gets past it
-        failure, told = _unexpected(error, environment), is_told(error)
+        failure, reported = _unexpected(error, environment), is_reported(error)
     else:
         return result if isinstance(result, int) else 0
-    return failure.tell(json_lines=json_lines and not told)
+    return failure.show(json_lines=json_lines and not reported, runner_reads=runner_reads)
+
+
+def _full_output(error: OSError) -> _Failure | None:
+    """Say that standard output took no more; None where something else failed."""
+    if error.filename is not None or error.errno not in _DISK or sys.stdout.isatty():
+        return None
+    try:  # it says so again, if it was the one
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError as refused:
+        from codexteam.views.streams import reader_gone
+
+        reader_gone(sys.stdout)  # nor at the interpreter's end
+        hint = "what was asked for is not printed in full; nothing else is wrong"
+        return _Failure(f"standard output: {refused.strerror}", hint, SurroundingsError.exit_code)
+    return None
 
 
 def _disk(error: OSError) -> _Failure:
     """Say what the disk did not take; wherever it was, the state file has all that was acted on."""
     where = f"{error.filename}: " if error.filename else ""
-    hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on with a run"
+    hint = "make room, or give another folder with --state-dir; `codexteam resume` continues a run"
     return _Failure(f"{where}{error.strerror}", hint, SurroundingsError.exit_code)
 
 
 def _reader_gone() -> int:
-    """End quietly: whoever reads our output, such as `head`, has seen enough."""
-    from codexteam.app.output import reader_gone
+    """End quietly: the reader of our output, such as `head`, has seen enough."""
+    from codexteam.views.streams import reader_gone
 
     return reader_gone(sys.stdout)
 
 
-def _tell(text: str) -> None:
+def _write(text: str) -> None:
     """Write to standard error; where nobody can read it any more, the exit code still says how it ended."""
     with suppress(OSError):
         sys.stderr.write(text)
@@ -110,7 +140,7 @@ def _unexpected(error: BaseException, environment: Mapping[str, str]) -> _Failur
     line = f"unexpected {type(error).__name__}" + (f": {what[0]}" if what else "")
     report = "".join(traceback.format_exception(error))
     if environment.get("CODEXTEAM_DEBUG"):
-        _tell(clean(report))
+        _write(clean(report))
         return _Failure(line, "this is a bug in codexteam; please report it with the traceback above", 1)
     kept = _keep(report)
     hint = f"this is a bug in codexteam; please report it with {kept}" if kept else "set CODEXTEAM_DEBUG=1 to see where"

@@ -1,19 +1,15 @@
 """`codexteam roles`: who is on the team, and what each of them would be started with."""
 
 import difflib
-import json
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codexteam.cli.options import load_request
+from codexteam.cli.printing import Json, output, printed
 
 if TYPE_CHECKING:
     from codexteam.config.settings import RoleSettings, Settings
-    from codexteam.core.json_types import JSONObject
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _complete_role(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Give the roles whose name starts so; a shell is told nothing of a configuration that does not load."""
-    from codexteam.config.bundled import BUNDLED_ROLES
+    """Return the roles with this prefix; none, without an error, if the configuration does not load."""
     from codexteam.config.load import load_settings
+    from codexteam.config.locations import BUNDLED_ROLES
     from codexteam.errors import CodexteamError
 
     try:
@@ -43,24 +39,20 @@ def roles(
             metavar="NAME", help="Show this role's receipt.", show_default=False, autocompletion=_complete_role
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines for programs.")] = False,
-) -> None:
+    as_json: Json = False,
+) -> int:
     """List the roles, or show what one of them would be started with."""
     from codexteam.config.load import load_settings
     from codexteam.config.receipt import receipt
+    from codexteam.views.roles import print_receipt, print_roles
 
     request = load_request(ctx)
     settings = load_settings(request)
+    found = output(ctx, as_json=as_json)
     if name is None:
-        _list(settings, as_json=as_json)
-        return
-    found = receipt(_named(settings, name), settings)
-    if as_json:
-        _json_lines([{"type": "receipt", **found}], kind="roles.completed")
-    else:
-        from codexteam.cli.receipt_view import receipt_text
-
-        sys.stdout.write(receipt_text(found, Path(request.environment.get("HOME") or "/nonexistent")))
+        return printed(found, lambda out: print_roles(out, settings, request.environment))
+    shown = receipt(_named(settings, name), settings)
+    return printed(found, lambda out: print_receipt(out, shown, request.environment))
 
 
 def _named(settings: "Settings", name: str) -> "RoleSettings":
@@ -75,62 +67,3 @@ def _named(settings: "Settings", name: str) -> "RoleSettings":
     raise UsageError(
         f"there is no role {clean_line(name)!r}; there are {known}", hint=f"did you mean {near[0]}?" if near else ""
     )
-
-
-def _list(settings: "Settings", *, as_json: bool) -> None:
-    ordered = _ordered(settings)
-    if as_json:
-        records: list[JSONObject] = [
-            {
-                "type": "role",
-                "name": role.name,
-                "description": role.description,
-                "model": role.model.model,
-                "effort": role.model.effort,
-                "sandbox": role.sandbox_mode.value,
-                "source": role.source,
-            }
-            for role in ordered
-        ]
-        _json_lines(records, kind="roles.completed")
-        return
-    rows = [
-        (role.name, role.model.model, role.model.effort or "-", role.sandbox_mode.value, _layer(role, settings))
-        for role in ordered
-    ]
-    sys.stdout.write(_table(("ROLE", "MODEL", "EFFORT", "SANDBOX", "FROM"), rows))
-    sys.stdout.write("\nOne role in full: codexteam roles NAME\n")
-
-
-def _ordered(settings: "Settings") -> "list[RoleSettings]":
-    """Give the roles in the order in which a run meets them, then the user's own by name."""
-    from codexteam.config.bundled import BUNDLED_ROLES
-
-    place = {name: index for index, name in enumerate(BUNDLED_ROLES)}
-    return sorted(settings.roles.values(), key=lambda role: (place.get(role.name, len(place)), role.name))
-
-
-def _layer(role: "RoleSettings", settings: "Settings") -> str:
-    """Give in a word whose file it is; a path would not fit into 80 columns."""
-    from codexteam.config.request import SYSTEM_FOLDER
-
-    if not Path(role.source).is_absolute():
-        return role.source
-    if Path(role.source).is_relative_to(settings.codex_home):
-        return "user"
-    return "system" if Path(role.source).is_relative_to(SYSTEM_FOLDER) else "project"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from codexteam.core.text import clean_line
-
-    lines = [head, *([clean_line(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
-    )
-
-
-def _json_lines(records: "Sequence[JSONObject]", *, kind: str) -> None:
-    for record in (*records, {"type": kind, "count": len(records)}):
-        sys.stdout.write(json.dumps(record) + "\n")

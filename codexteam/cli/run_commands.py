@@ -1,212 +1,572 @@
 """`run`, `plan`, `resume` and `demo`."""
 
+import difflib
 import re
-import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codexteam.cli.options import global_options, load_request
+from codexteam.cli.ci_options import Artifacts, Ci, pipeline
+from codexteam.cli.fan_out import FanOut, Repo, configured_repositories, run_in_each
+from codexteam.cli.given_texts import Batches, IssueName, given_goal, read_constraints, writable_file
+from codexteam.cli.options import (
+    checked_text,
+    global_options,
+    goal_of,
+    load_request,
+    repositories_of,
+    working_directory,
+)
+from codexteam.cli.printing import output, printed, project_of
 
 if TYPE_CHECKING:
-    from codexteam.app.running import RunOptions, View
-    from codexteam.core.json_types import JSONValue
+    from collections.abc import Callable
 
-_BUDGET = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>usd|\$|k|m|tokens?|credits?)$", re.IGNORECASE)
+    from codexteam.app.demo import DemoOptions
+    from codexteam.app.pull_request import PullWanted
+    from codexteam.app.run import RunOptions, RunResult
+    from codexteam.core.ids import JSONValue
+    from codexteam.core.plan_windows import WindowShare
+    from codexteam.views.ci.pipeline_view import PipelineView
+    from codexteam.views.run_view import RunView
+
+
+def demo(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Create the sample repository here (default: a new directory)."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option("--speed", metavar="N", min=0, max=1000, help="Speed of the recorded model; 0 answers at once."),
+    ] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, ending with a terminal record.")] = False,  # noqa: FBT002
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the final summary.")] = False,  # noqa: FBT002
+) -> int:
+    """Try a run on a sample repository; needs no key and no network.
+
+    The model is a recording; everything else is real: git, sandboxes (bubblewrap, not Docker), tests, gates.
+    """
+    from codexteam.app.demo import DemoOptions
+    from codexteam.config.request import read_environment
+
+    place = working_directory(global_options(ctx)) / folder.expanduser() if folder is not None else None
+    shown = view(ctx, json=json, quiet=quiet)
+    return play_demo(DemoOptions(place, read_environment(), shown, speed), shown)
+
+
+def play_demo(options: "DemoOptions", shown: "RunView") -> int:
+    """Play the demo, show it, and say where to look."""
+    from codexteam.app.demo import GOAL, play, prepare
+    from codexteam.errors import Interrupted, SandboxUnavailable
+
+    folder = prepare(options)
+    shown.show_demo(folder, GOAL)
+    try:
+        code = shown.show(lambda: play(folder, options))
+    except SandboxUnavailable:
+        raise
+    except Interrupted as error:
+        shown.show_demo_end(folder, error.exit_code)
+        raise
+    except BaseException:
+        shown.show_demo_failure(folder)
+        raise
+    shown.show_demo_end(folder, code)
+    return code
+
 
 Budget = Annotated[
     list[str] | None,
     typer.Option(
-        "--budget", metavar="AMOUNT", help="The most to spend: 5usd, 2000k (tokens) or 300credits; repeatable."
+        "--budget",
+        metavar="AMOUNT",
+        help="Spending limit: 5usd, 2000k (tokens), 300credits, or with your Codex as engine a share of your plan's "
+        "window (20%weekly, 50%5h); repeatable; or none. On resume it replaces the limits given before.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines, the last one a terminal record.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the last screen.")]
+OnTaskBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--on-task-budget",
+        metavar="ask|fail|extend",
+        help="What follows when a task has used its own budget: you are asked (the default), it fails, or it gets as much "
+        "again.",
+    ),
+]
+AllowGuarded = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-guarded", metavar="GLOB", help="Let tasks write matching guarded paths without asking; repeatable."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines, ending with a terminal record.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the final summary.")]
 StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", metavar="DIR", help="Keep state here instead of in the git directory.")
+    Path | None, typer.Option("--state-dir", metavar="DIR", help="Keep state in DIR instead of the git directory.")
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="If your plan's usage limit is reached, wait until it resets, then continue.")
 ]
 Oss = Annotated[bool, typer.Option("--oss", help="Use a local model server, as Codex does.")]
-Threads = Annotated[int | None, typer.Option("--max-threads", metavar="N", help="Agents at work at the same time.")]
+PlanFile = Annotated[
+    Path | None, typer.Option("--plan", metavar="FILE", help="Work on this plan.md instead of making a plan.")
+]
+Step = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--step",
+        metavar="NAME=VALUE",
+        help="Do a step auto, always or off: scouts, analyst, documentation, release; repeatable.",
+    ),
+]
+Constraints = Annotated[
+    str | None,
+    typer.Option("--constraints", metavar="TEXT|FILE", help="What every task must keep to: a text, or a file with it."),
+]
+LastMessage = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-last-message", "-o", metavar="FILE", help="Write the final summary, or the answer, into FILE."
+    ),
+]
+NoDocs = Annotated[bool, typer.Option("--no-docs", help="Write no documentation: --step documentation=off.")]
+Rounds = Annotated[int | None, typer.Option("--max-rounds", metavar="N", help="Ask a person after N rounds of gates.")]
+Approve = Annotated[
+    str | None,
+    typer.Option("--approve", metavar="LIST", help="Wait for approval of these: plan, merge (or both: plan,merge)."),
+]
+Record = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Record the model's answers in FILE.")]
+Replay = Annotated[
+    Path | None, typer.Option("--replay", metavar="FILE", help="Use the answers recorded in FILE instead of a model.")
+]
+Pr = Annotated[
+    bool,
+    typer.Option("--pr", help="When it is green, push its branch and open its pull request, as codexteam pr does."),
+]
+Draft = Annotated[bool, typer.Option("--draft", help="With --pr: open it as a draft.")]
+Threads = Annotated[
+    int | None, typer.Option("--max-threads", metavar="N", help="Run at most N agents at the same time.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("run")(run)
-    app.command("plan")(plan)
+    app.command("demo")(demo)
+    # more words than one are taken, to say how the goal is meant
+    more = {"allow_extra_args": True}
+    app.command("run", context_settings=more)(run)
+    app.command("plan", context_settings=more)(plan)
     app.command("resume")(resume)
 
 
 def run(  # noqa: PLR0917 - the parser fills them by name
     ctx: typer.Context,
     goal: Annotated[
-        str | None, typer.Argument(metavar="GOAL", help="What is to be reached; - reads it from standard input.")
+        str | None, typer.Argument(metavar="GOAL", help="What to achieve; - reads it from standard input.")
     ] = None,
-    plan_file: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", help="Work on this plan.md instead of planning.")
-    ] = None,
+    issue: IssueName = None,
+    plan_file: PlanFile = None,
     budget: Budget = None,
+    on_task_budget: OnTaskBudget = None,
+    allow_guarded: AllowGuarded = None,
     max_threads: Threads = None,
-    max_rounds: Annotated[
-        int | None, typer.Option("--max-rounds", metavar="N", help="Rounds of gates before a person is asked.")
-    ] = None,
-    approve: Annotated[
-        str | None, typer.Option("--approve", metavar="LIST", help="Wait for a person before these: plan, merge.")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE", help="Write what the model answers into FILE.")
-    ] = None,
-    replay: Annotated[
-        Path | None, typer.Option("--replay", metavar="FILE", help="Let a recording answer instead of a model.")
-    ] = None,
-    oss: Oss = False,  # noqa: FBT002 - the parser fills it by name
+    max_rounds: Rounds = None,
+    batches: Batches = None,
+    approve: Approve = None,
+    constraints: Constraints = None,
+    step: Step = None,
+    no_docs: NoDocs = False,  # noqa: FBT002 - the parser fills it by name
+    record: Record = None,
+    replay: Replay = None,
+    oss: Oss = False,  # noqa: FBT002
+    wait: Wait = False,  # noqa: FBT002
     json: Json = False,  # noqa: FBT002
     quiet: Quiet = False,  # noqa: FBT002
+    last_message: LastMessage = None,
+    pr: Pr = False,  # noqa: FBT002
+    draft: Draft = False,  # noqa: FBT002
+    ci: Ci = False,  # noqa: FBT002
+    artifacts: Artifacts = None,
+    repo: Repo = None,
+    fan_out: FanOut = False,  # noqa: FBT002
     state_dir: StateDir = None,
 ) -> int:
-    """Plan a goal, implement, merge and gate it, until it is green."""
-    from codexteam.app import running
+    """Plan a goal, then implement, merge and gate until green."""
+    from codexteam.app.run import run_goal
 
-    flags = {
-        **budget_flags(budget or []),
-        **_flag("codexteam.limits.max_threads", max_threads),
-        **_flag("codexteam.limits.max_rounds", max_rounds),
-        **_approvals(approve),
-        **_recording(record, replay),
-    }
-    options = _options(ctx, flags, oss=oss, json=json, quiet=quiet, state_dir=state_dir, plan_file=plan_file)
-    return running.run(read_goal(goal), options)
+    if ci and (fan_out or repo):
+        from codexteam.errors import UsageError
+
+        flag = "--fan-out" if fan_out else "--repo"
+        raise UsageError(f"--ci fits one repository, and {flag} is for several", hint="give one of them")
+    flags = _run_flags(budget, allow_guarded, max_threads, max_rounds, approve=approve, record=record, replay=replay)
+    flags |= step_flags(step or [], no_docs=no_docs)
+    flags |= _on_task_budget(on_task_budget)
+    left = pipeline(ctx, "run", ci=ci, artifacts=artifacts, budget=budget, json=json)
+    shown = view(ctx, json=json, quiet=quiet, last_message=None if fan_out else last_message, pipeline=left)
+    with shown.leaving_errors():
+        given = given_goal(ctx, goal_of(ctx, goal), issue, shown.note, state_dir)
+        goal = given.text
+        if fan_out:
+            return run_in_each(ctx, goal, constraints, budget_flags(budget or []), repo or [], json=json, quiet=quiet)
+        options = run_options(ctx, flags, shown, oss=oss, wait=wait, state_dir=state_dir, plan_file=plan_file)
+        options = replace(_told(ctx, options, constraints, repo, issue=given.name), batches=batches or 0)
+        pull = _pull(ctx, options, pr=pr, draft=draft, begins=True)
+    return _shown_and_proposed(ctx, shown, lambda: run_goal(goal, options), pull)
 
 
 def plan(  # noqa: PLR0917 - the parser fills them by name
     ctx: typer.Context,
-    goal: Annotated[str, typer.Argument(metavar="GOAL", help="What is to be reached; - reads it from standard input.")],
-    budget: Budget = None,
-    max_threads: Threads = None,
-    replay: Annotated[
-        Path | None, typer.Option("--replay", metavar="FILE", help="Let a recording answer instead of a model.")
+    goal: Annotated[
+        str | None, typer.Argument(metavar="GOAL", help="What to achieve; - reads it from standard input.")
     ] = None,
-    oss: Oss = False,  # noqa: FBT002 - the parser fills it by name
+    issue: IssueName = None,
+    interactive: Annotated[  # noqa: FBT002 - the parser fills it by name
+        bool,
+        typer.Option(
+            "--interactive", "-i", help="Talk about the plan, in words or in your editor, until you approve it."
+        ),
+    ] = False,
+    budget: Budget = None,
+    on_task_budget: OnTaskBudget = None,
+    allow_guarded: AllowGuarded = None,
+    max_threads: Threads = None,
+    constraints: Constraints = None,
+    step: Step = None,
+    no_docs: NoDocs = False,  # noqa: FBT002 - the parser fills it by name
+    replay: Replay = None,
+    oss: Oss = False,  # noqa: FBT002
+    wait: Wait = False,  # noqa: FBT002
     json: Json = False,  # noqa: FBT002
     quiet: Quiet = False,  # noqa: FBT002
+    last_message: LastMessage = None,
+    repo: Repo = None,
+    ci: Ci = False,  # noqa: FBT002
+    artifacts: Artifacts = None,
     state_dir: StateDir = None,
 ) -> int:
     """Scout and plan only: plan.md, waves, write scopes, a forecast.
 
-    In the work tree nothing is written but plan.md; codexteam resume works on it.
+    Writes nothing but plan.md to the work tree. Work on the plan with codexteam resume.
     """
-    from codexteam.app import running
+    from codexteam.app.run import plan_goal
+    from codexteam.cli.plan_dialogue import require_terminal
 
+    if interactive:
+        require_terminal(view(ctx, json=json, quiet=quiet), ci=ci)
     flags = {
         **budget_flags(budget or []),
+        **_flag("codexteam.allow_guarded", _globs(allow_guarded)),
         **_flag("codexteam.limits.max_threads", max_threads),
-        **_recording(None, replay),
+        **step_flags(step or [], no_docs=no_docs),
+        **_on_task_budget(on_task_budget),
+        **recording_flags(None, replay),
     }
-    options = _options(ctx, flags, oss=oss, json=json, quiet=quiet, state_dir=state_dir)
-    return running.plan(read_goal(goal) or "", options)
+    left = pipeline(ctx, "plan", ci=ci, artifacts=artifacts, budget=budget, json=json)
+    shown = view(ctx, json=json, quiet=quiet, last_message=last_message, pipeline=left)
+    with shown.leaving_errors():
+        given = given_goal(ctx, goal_of(ctx, goal), issue, shown.note, state_dir)
+        goal = given.text or ""
+        options = run_options(ctx, flags, shown, oss=oss, wait=wait, state_dir=state_dir)
+        options = _told(ctx, options, constraints, repo, issue=given.name)
+    if interactive:
+        from codexteam.cli.plan_dialogue import plan_in_dialogue
+
+        return plan_in_dialogue(lambda: plan_goal(goal, options), options, shown)
+    return shown.show(lambda: plan_goal(goal, options))
 
 
 def resume(  # noqa: PLR0917 - the parser fills them by name
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A run, or the start of its id; else the newest.")
+        str | None, typer.Argument(metavar="RUN", help="Run id or unique prefix (default: the newest).")
     ] = None,
-    last: Annotated[bool, typer.Option("--last", help="The newest run.")] = False,  # noqa: FBT002
+    last: Annotated[bool, typer.Option("--last", help="Resume the newest run.")] = False,  # noqa: FBT002
+    plan_file: Annotated[Path | None, typer.Option("--plan", metavar="FILE", hidden=True)] = None,
     budget: Budget = None,
+    on_task_budget: OnTaskBudget = None,
+    allow_guarded: AllowGuarded = None,
     max_threads: Threads = None,
+    max_rounds: Rounds = None,
+    batches: Batches = None,
+    approve: Approve = None,
+    step: Step = None,
+    no_docs: NoDocs = False,  # noqa: FBT002 - the parser fills it by name
+    record: Record = None,
+    replay: Replay = None,
+    oss: Oss = False,  # noqa: FBT002
+    wait: Wait = False,  # noqa: FBT002
     json: Json = False,  # noqa: FBT002
     quiet: Quiet = False,  # noqa: FBT002
+    last_message: LastMessage = None,
+    pr: Pr = False,  # noqa: FBT002
+    draft: Draft = False,  # noqa: FBT002
+    ci: Ci = False,  # noqa: FBT002
+    artifacts: Artifacts = None,
     state_dir: StateDir = None,
 ) -> int:
-    """Go on with a run from its last checkpoint.
+    """Continue a run from its last checkpoint.
 
-    No flag needs repeating: what is given here, -c and -m too, counts over what was given before, and at later resumes
-    until something newer is given. Limits count as they are now.
+    Flags need not be repeated. What is given here, including -c and -m, replaces what was given before, and is kept
+    for later resumes. Limits are those in force now.
     """
-    from codexteam.app import running
+    from codexteam.app.run import resume_run
     from codexteam.errors import UsageError
 
     if last and name:
         raise UsageError(f"--last and RUN ({name}) name different things", hint="give one of them")
-    flags = {**budget_flags(budget or []), **_flag("codexteam.limits.max_threads", max_threads)}
-    options = _options(ctx, flags, oss=False, json=json, quiet=quiet, state_dir=state_dir)
-    return running.resume(name, options)
+    flags = _run_flags(budget, allow_guarded, max_threads, max_rounds, approve=approve, record=record, replay=replay)
+    flags |= step_flags(step or [], no_docs=no_docs)
+    flags |= _on_task_budget(on_task_budget)
+    left = pipeline(ctx, "resume", ci=ci, artifacts=artifacts, budget=budget, json=json)
+    shown = view(ctx, json=json, quiet=quiet, last_message=last_message, pipeline=left)
+    with shown.leaving_errors():
+        options = run_options(ctx, flags, shown, oss=oss, wait=wait, state_dir=state_dir, plan_file=plan_file)
+        options = replace(options, batches=batches or 0)
+        pull = _pull(ctx, options, pr=pr, draft=draft, run=name)
+    return _shown_and_proposed(ctx, shown, lambda: resume_run(name, options), pull)
 
 
-def _options(
+def _told(
+    ctx: typer.Context, options: "RunOptions", constraints: str | None, repo: list[str] | None, *, issue: str
+) -> "RunOptions":
+    """Return the options with what a run is told once, when it begins."""
+    repositories = repositories_of(ctx, repo or [])
+    return replace(options, constraints=read_constraints(ctx, constraints), repositories=repositories, issue=issue)
+
+
+def _pull(
+    ctx: typer.Context, options: "RunOptions", *, pr: bool, draft: bool, run: str | None = None, begins: bool = False
+) -> "PullWanted | None":
+    """Return the pull request that is wanted of a run, after a look at whether it could be opened.
+
+    `run` is the one to be continued, the newest without a name; `begins` is whether it is a new one.
+
+    Raises:
+        LandingError: it could not; nothing was spent yet.
+    """
+    from codexteam.errors import UsageError
+
+    if not pr:
+        if draft:
+            raise UsageError("--draft says how a pull request is opened", hint="codexteam run --pr --draft")
+        return None
+    from codexteam.app.linked_pulls import check_access_to_all, repositories_of_run
+    from codexteam.app.pull_request import PullWanted
+    from codexteam.app.several import wanted_repositories
+
+    wanted, project = PullWanted(draft=draft), project_of(ctx, options.state_dir)
+    if begins:
+        named = wanted_repositories(project, options.repositories, configured_repositories(ctx))
+    else:
+        named = repositories_of_run(project, run)
+    check_access_to_all(project, named, wanted)
+    return wanted
+
+
+def _shown_and_proposed(
+    ctx: typer.Context, shown: "RunView", run: "Callable[[], RunResult]", wanted: "PullWanted | None"
+) -> int:
+    """Show a run; where it ends green and that is wanted, open its pull request."""
+    results: list[RunResult] = []
+
+    def kept() -> "RunResult":
+        results.append(run())
+        return results[-1]
+
+    code = shown.show(kept)
+    if wanted is None or not results or results[-1].plan is not None:
+        return code
+    result = results[-1]
+    if code != 0 or result.project is None or result.progress.result != "green":
+        shown.note("no pull request: the run is not green; codexteam pr --even-if-not-green opens a draft")
+        return code
+    from codexteam.app.linked_pulls import publish_pulls
+    from codexteam.app.pull_request import changed_nothing
+    from codexteam.app.reports import run_report
+    from codexteam.views.report.pull_lines import print_pulls
+    from codexteam.views.report.pull_request import render_pull_request
+
+    report = run_report(result.project, result.run_id)
+    if changed_nothing(report):
+        shown.note("no pull request: the run changed nothing")
+        return code
+    pulls = publish_pulls(result.project, report, wanted, partial(render_pull_request, report))
+    return printed(output(ctx, as_json=shown.json_lines), lambda out: print_pulls(out, pulls))
+
+
+def _run_flags(
+    budget: list[str] | None,
+    allow_guarded: list[str] | None,
+    max_threads: int | None,
+    max_rounds: int | None,
+    *,
+    approve: str | None,
+    record: Path | None,
+    replay: Path | None,
+) -> "dict[str, JSONValue]":
+    return {
+        **budget_flags(budget or []),
+        **_flag("codexteam.allow_guarded", _globs(allow_guarded)),
+        **_flag("codexteam.limits.max_threads", max_threads),
+        **_flag("codexteam.limits.max_rounds", max_rounds),
+        **_approvals(approve),
+        **recording_flags(record, replay),
+    }
+
+
+def _on_task_budget(word: str | None) -> "dict[str, JSONValue]":
+    from codexteam.core.budget import ON_TASK_BUDGET
+    from codexteam.errors import UsageError
+
+    if word is not None and word not in ON_TASK_BUDGET:
+        raise UsageError(
+            f"--on-task-budget: found {word!r}; allowed: {', '.join(ON_TASK_BUDGET)}",
+            hint="ask puts it into the inbox, fail ends the task, extend gives it as much again",
+        )
+    return _flag("codexteam.budget.on_task_budget", word)
+
+
+def _globs(allow_guarded: list[str] | None) -> "list[JSONValue] | None":
+    return [checked_text("--allow-guarded", glob) for glob in allow_guarded] if allow_guarded else None
+
+
+def run_options(
     ctx: typer.Context,
     flags: "dict[str, JSONValue]",
+    shown: "RunView",
     *,
     oss: bool,
-    json: bool,
-    quiet: bool,
+    wait: bool,
     state_dir: Path | None,
     plan_file: Path | None = None,
 ) -> "RunOptions":
-    from dataclasses import replace
-
-    from codexteam.app.running import RunOptions
+    from codexteam.app.run import RunOptions
 
     load = load_request(ctx)
     # what all commands take may be said before the command too, or be a flag of the parser's alone
-    load = replace(load, flags={**load.flags, **flags}, oss=oss or load.oss)
-    return RunOptions(load, view(ctx, json=json, quiet=quiet), state_dir=state_dir, plan_file=plan_file)
+    load = replace(load, flags={**load.flags, **flags}, oss=oss or load.oss, untrusted=shown.pipeline is not None)
+    return RunOptions(load, shown, state_dir=state_dir, plan_file=plan_file, wait=wait)
 
 
-def view(ctx: typer.Context, *, json: bool, quiet: bool = False) -> "View":
-    """Give how a command shows what happens."""
-    from codexteam.app.running import View
-
-    return View(json_lines=json, quiet=quiet, color=global_options(ctx).color.value)
-
-
-def read_goal(goal: str | None) -> str | None:
-    """Give the goal as it was typed, or all of standard input for `-`.
+def view(
+    ctx: typer.Context,
+    *,
+    json: bool,
+    quiet: bool = False,
+    last_message: Path | None = None,
+    pipeline: "PipelineView | None" = None,
+) -> "RunView":
+    """Return how a command shows what happens.
 
     Raises:
-        UsageError: standard input is no UTF-8 text, or longer than any goal.
+        UsageError: the file for the last message cannot be written.
     """
-    if goal != "-":
-        return goal
-    from codexteam.app.running import MAX_GOAL_BYTES
-    from codexteam.errors import UsageError
+    from codexteam.config.request import read_environment
+    from codexteam.views.run_view import RunView
 
-    # one byte more than is allowed is enough to know
-    data = sys.stdin.buffer.read(MAX_GOAL_BYTES + 1)
-    if len(data) > MAX_GOAL_BYTES:
-        raise UsageError(
-            f"the goal on standard input is too long: at most {MAX_GOAL_BYTES:,} bytes are allowed",
-            hint="put the details into a file of the repository and name it in the goal",
-        )
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the goal on standard input is no UTF-8: byte {error.start}") from error
+    file = None if last_message is None else writable_file(ctx, last_message)
+    color = global_options(ctx).color.value
+    shown = RunView(json_lines=json, quiet=quiet, color=color, last_message=file, environment=read_environment())
+    return shown if pipeline is None else shown.in_pipeline(pipeline)
 
 
 def budget_flags(amounts: list[str]) -> "dict[str, JSONValue]":
-    """Give the settings that `--budget` means.
+    """Return the settings that `--budget` means.
 
     Raises:
-        UsageError: an amount cannot be read.
+        UsageError: an amount cannot be read, or one unit has two.
     """
+    from codexteam.config.request import BUDGET_FLAGS
+    from codexteam.core.budget_amounts import Unit
+    from codexteam.core.budget_text import AMOUNT_FORMS, read_amount
+    from codexteam.core.plan_windows import read_window_share
     from codexteam.errors import UsageError
 
     flags: dict[str, JSONValue] = {}
+    if any(amount.strip().lower() == "none" for amount in amounts):
+        if len(amounts) > 1:
+            raise UsageError("--budget none cannot be combined with amounts: it removes every limit of the run")
+        return dict.fromkeys(BUDGET_FLAGS, "none")
+    said: dict[str, str] = {}
     for amount in amounts:
-        found = _BUDGET.match(amount.strip().removeprefix("$") + ("usd" if amount.strip().startswith("$") else ""))
-        if found is None:
-            hint = "5usd (or $5) for dollars, 2000k for tokens, 300credits for credits"
-            raise UsageError(f"--budget {amount!r}: this is no amount", hint=hint)
-        number, unit = float(found["number"]), found["unit"].lower()
-        if unit in {"usd", "$"}:
-            flags["codexteam.budget.run_usd"] = number
-        elif unit.startswith("credit"):
-            flags["codexteam.budget.run_credits"] = number
+        number: float
+        if (share := read_window_share(amount)) is not None:
+            what, number = f"{_known_window(amount, share)}_percent", share.percent
+        elif (found := read_amount(amount)) is not None and found.unit is not None:
+            what = found.unit.value.lower()
+            number = int(found.number) if found.unit is Unit.TOKENS else found.number
         else:
-            factor = {"k": 1_000, "m": 1_000_000}.get(unit, 1)
-            flags["codexteam.budget.run_tokens"] = int(number * factor)
+            bare = re.fullmatch(r"\s*([0-9]+(\.[0-9]+)?)\s*", amount)
+            raise UsageError(
+                f"--budget {amount!r}: found no amount with its unit; allowed: {AMOUNT_FORMS}, 20%weekly or 50%5h (with "
+                "your own Codex as engine: shares of your plan's windows), or none",
+                hint=f"say the unit: {bare[1]}usd, {bare[1]}k or {bare[1]}credits"
+                if bare
+                else "write a plain number and then its unit, as in --budget 5usd",
+            )
+        if what in said:
+            raise UsageError(f"--budget {said[what]} and --budget {amount} set the same limit", hint="give one of them")
+        said[what] = amount
+        flags[f"codexteam.budget.run_{what}"] = number
     return flags
+
+
+def _known_window(typed: str, share: "WindowShare") -> str:
+    from codexteam.core.plan_windows import WINDOW_MINUTES
+    from codexteam.errors import UsageError
+
+    if share.window not in WINDOW_MINUTES:
+        raise UsageError(
+            f"--budget {typed!r}: a plan has no window {share.window!r}; allowed: {', '.join(WINDOW_MINUTES)}",
+            hint=f"for example {share.percent:g}%weekly",
+        )
+    if not 0 <= share.percent <= 100:
+        raise UsageError(
+            f"--budget {typed!r}: found {share.percent:g} %; allowed: 0 to 100 % of a window",
+            hint=f"for example 20%{share.window}",
+        )
+    return share.window
+
+
+def step_flags(steps: list[str], *, no_docs: bool) -> "dict[str, JSONValue]":
+    """Return the settings that `--step` and `--no-docs` mean.
+
+    Raises:
+        UsageError: there is no such step or value, or the two contradict each other.
+    """
+    from dataclasses import fields
+
+    from codexteam.config.settings import StepMode, StepSettings
+    from codexteam.errors import UsageError
+
+    names, values = [field.name for field in fields(StepSettings)], [mode.value for mode in StepMode]
+    said: dict[str, str] = {"documentation": StepMode.OFF} if no_docs else {}
+    for typed in steps:
+        name, _, value = (part.strip() for part in checked_text("--step", typed).partition("="))
+        if name not in names:
+            near = [each for each in names if len(name) > 1 and each.startswith(name[:3])]
+            near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+            raise UsageError(
+                f"--step {typed}: there is no step {name!r}; there are {', '.join(names)}",
+                hint=f"did you mean --step {near[0]}={value or 'off'}"
+                if near
+                else "for example --step documentation=off",
+            )
+        if value not in values:
+            raise UsageError(
+                f"--step {typed}: found {value!r}; allowed are {', '.join(values)}",
+                hint=f"for example --step {name}=off",
+            )
+        if said.setdefault(name, value) != value:
+            before = "--no-docs" if no_docs and name == "documentation" else f"--step {name}={said[name]}"
+            raise UsageError(f"{before} and --step {typed} contradict each other", hint="give one of them")
+    return {f"codexteam.steps.{name}": str(value) for name, value in said.items()}
 
 
 def _flag(key: str, value: "JSONValue") -> "dict[str, JSONValue]":
@@ -219,7 +579,7 @@ def _approvals(words: str | None) -> "dict[str, JSONValue]":
     return {"codexteam.approve": [word.strip() for word in words.split(",") if word.strip()]}
 
 
-def _recording(record: Path | None, replay: Path | None) -> "dict[str, JSONValue]":
+def recording_flags(record: Path | None, replay: Path | None) -> "dict[str, JSONValue]":
     flags = _flag("codexteam.record_file", str(record.absolute()) if record else None)
     if replay is not None:
         flags |= {"model_provider": "replay", "codexteam.replay_file": str(replay.absolute())}

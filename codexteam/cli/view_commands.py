@@ -1,4 +1,4 @@
-"""`runs`, `status`, `show`, `logs`, `diff` and `events`: read only, also while a run goes on."""
+"""`runs`, `watch`, `status`, `show`, `logs`, `diff`, `artifacts` and `events`: read only, also while a run is at work."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,66 +7,60 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.models import ArgumentInfo
 
-from codexteam.cli.options import global_options, load_request
+from codexteam.cli.printing import Json, StateDir, output, printed, project_of, project_or_none
 from codexteam.errors import UsageError
 
 if TYPE_CHECKING:
-    from codexteam.app.looking import Where
-    from codexteam.app.output import Output
     from codexteam.core.state import RunState
 
-StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", metavar="DIR", help="Where the state is, if not in the git directory.")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON Lines for programs.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")]
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Give the runs whose id starts so; a shell is told of no error."""
+    """Return the runs whose id has this prefix; none in case of an error."""
     return [name for name in _from_store(ctx, _run_ids) if name.startswith(incomplete)]
 
 
 def complete_task(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Give the run's tasks whose id starts so."""
+    """Return the run's tasks whose id starts so."""
     return [name for name in _from_store(ctx, _task_ids) if name.startswith(incomplete.upper())]
 
 
 def complete_item(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Give what waits in a run whose name starts so."""
+    """Return what waits in a run whose name starts so."""
     return [name for name in _from_store(ctx, _item_names) if name.startswith(incomplete)]
 
 
 def _run_argument(otherwise: str) -> ArgumentInfo:
-    """Give the argument RUN; `otherwise` says which run is meant without it."""
-    told: ArgumentInfo = typer.Argument(
+    """Return the argument RUN; `otherwise` says which run is meant without it."""
+    argument: ArgumentInfo = typer.Argument(
         metavar="RUN",
-        help=f"A run, or the start of its id; else {otherwise}.",
+        help=f"Run id or unique prefix (default: {otherwise}).",
         show_default=False,
         autocompletion=complete_run,
     )
-    return told
+    return argument
 
 
 RunName = Annotated[str | None, _run_argument("the newest")]
-RunAtWork = Annotated[str | None, _run_argument("the one that goes on")]
+RunAtWork = Annotated[str | None, _run_argument("the active run")]
 SomeRuns = Annotated[str | None, _run_argument("as above")]
 AllRuns = Annotated[str | None, _run_argument("all")]
 RunOption = Annotated[
     str | None,
     typer.Option(
-        "--run", metavar="RUN", help="A run, or the start of its id; else the newest.", autocompletion=complete_run
+        "--run", metavar="RUN", help="Run id or unique prefix (default: the newest).", autocompletion=complete_run
     ),
 ]
 TaskName = Annotated[
     str | None,
-    typer.Argument(metavar="TASK", help="Such as T3.", show_default=False, autocompletion=complete_task),
+    typer.Argument(metavar="TASK", help="Task id, such as T3.", show_default=False, autocompletion=complete_task),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (runs, status, show, logs, diff, events):
+    for command in (runs, watch, status, show, logs, diff, artifacts, events):
         app.command(command.__name__)(command)
 
 
@@ -78,33 +72,75 @@ def runs(
     state_dir: StateDir = None,
 ) -> int:
     """List runs, newest first: state, age, tasks merged, cost, goal."""
-    from codexteam.app import viewing
+    from codexteam.app import inspect
+    from codexteam.views.screens import show_runs
 
-    found = output(ctx, as_json=as_json)
-    return printed(lambda: viewing.runs(where(ctx, state_dir), found, limit=limit), found)
+    found = inspect.runs(project_of(ctx, state_dir), limit=limit)
+    return printed(output(ctx, as_json=as_json), lambda out: show_runs(out, found))
 
 
 def status(ctx: typer.Context, *, name: RunName = None, as_json: Json = False, state_dir: StateDir = None) -> int:
     """Show one run on one screen; what waits for you comes first."""
-    from codexteam.app import viewing
+    from codexteam.app import inspect
+    from codexteam.views.screens import show_status
 
-    found = output(ctx, as_json=as_json)
-    return printed(lambda: viewing.status(where(ctx, state_dir), found, name), found)
+    found = inspect.status(project_of(ctx, state_dir), name)
+    return printed(output(ctx, as_json=as_json), lambda out: show_status(out, found))
+
+
+def watch(ctx: typer.Context, *, name: SomeRuns = None, state_dir: StateDir = None) -> int:
+    """Open the live view of a run, or of all that are at work.
+
+    Keys act as the commands do: say, answer, pause, stop. Leaving the view does not stop a run.
+    """
+    from codexteam.views.watch import watch_all, watch_run
+
+    found = output(ctx, as_json=False)
+    if name is None:
+        return watch_all(found, project_or_none(ctx, state_dir))
+    return watch_run(found, project_of(ctx, state_dir), name)
 
 
 def show(
     ctx: typer.Context,
     *,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Such as T3.", autocompletion=complete_task)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK|AGENT",
+            help="Task id, such as T3, or an agent: T3.1, scout.2, 'reviewer review.1'.",
+            autocompletion=complete_task,
+        ),
+    ],
+    transcript: Annotated[
+        bool, typer.Option("--transcript", help="Show all that the task's agents were asked, said and called.")
+    ] = False,
+    receipt: Annotated[
+        bool, typer.Option("--receipt", help="Show what the agent was started with, and where each value comes from.")
+    ] = False,
     run: RunOption = None,
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Show a task's story: each attempt, what was run, what came of it."""
-    from codexteam.app import viewing
+    """Show a task's history, or all that one agent did.
 
-    found = output(ctx, as_json=as_json)
-    return printed(lambda: viewing.show(where(ctx, state_dir), found, task, run), found)
+    Of a task: attempts, commands and results. Of an agent: its prompt, then each turn with the reasoning that the
+    service shows, what it said, its tool calls and their whole output.
+    """
+    from codexteam.app import inspect
+    from codexteam.app.agent_transcripts import transcripts
+    from codexteam.views.screens import show_task
+    from codexteam.views.transcript import show_receipts, show_transcripts
+
+    project = project_of(ctx, state_dir)
+    is_task = inspect.names_task(project, name, run)
+    if transcript or receipt or not is_task:
+        found = transcripts(project, name, run, of_task=is_task)
+        if receipt:
+            return printed(output(ctx, as_json=as_json), lambda out: show_receipts(out, found, Path.home()))
+        return printed(output(ctx, as_json=as_json), lambda out: show_transcripts(out, found))
+    story = inspect.show(project, name, run)
+    return printed(output(ctx, as_json=as_json), lambda out: show_task(out, story))
 
 
 def logs(
@@ -116,14 +152,15 @@ def logs(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Print a run's history, a line for each event.
+    """Print a run's history, one line per event.
 
-    With TASK: that task's, and what its agents did.
+    With TASK, only that task's history, and what its agents did.
     """
-    from codexteam.app import following
+    from codexteam.app import inspect
+    from codexteam.views.history import print_logs
 
-    found = output(ctx, as_json=as_json)
-    return printed(lambda: following.logs(where(ctx, state_dir), found, task, run, follow=follow), found)
+    history = inspect.history(project_of(ctx, state_dir), task, run)
+    return printed(output(ctx, as_json=as_json), lambda out: print_logs(out, history, follow=follow))
 
 
 def events(
@@ -134,14 +171,15 @@ def events(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Print a run's events.jsonl as it is.
+    """Print a run's history as the lines of its events.jsonl.
 
-    With --json a terminal record follows.
+    With --json, a terminal record follows.
     """
-    from codexteam.app import following
+    from codexteam.app import inspect
+    from codexteam.views.history import print_events
 
-    found = output(ctx, as_json=as_json)
-    return printed(lambda: following.events(where(ctx, state_dir), found, name, follow=follow), found)
+    history = inspect.history(project_of(ctx, state_dir), None, name)
+    return printed(output(ctx, as_json=as_json), lambda out: print_events(out, history, follow=follow))
 
 
 def diff(
@@ -149,10 +187,10 @@ def diff(
     *,
     task: TaskName = None,
     run: RunOption = None,
-    stat: Annotated[bool, typer.Option("--stat", help="Files and how much changed in each.")] = False,
-    name_only: Annotated[bool, typer.Option("--name-only", help="Files alone.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="Show a diffstat.")] = False,
+    name_only: Annotated[bool, typer.Option("--name-only", help="Show only the names of changed files.")] = False,
     patch_out: Annotated[
-        Path | None, typer.Option("--patch-out", metavar="FILE", help="Write a patch that git apply takes.")
+        Path | None, typer.Option("--patch-out", metavar="FILE", help="Write a patch for git apply.")
     ] = None,
     as_json: Json = False,
     state_dir: StateDir = None,
@@ -161,49 +199,37 @@ def diff(
 
     A task's work is shown against the base that its agent saw.
     """
-    from codexteam.app import diffing
+    from codexteam.app.diff import changed_files, diff_text, write_patch
+    from codexteam.views import changes
 
     if stat and name_only:
         raise UsageError("--stat and --name-only are two forms of the same", hint="give one of them")
-    kind = diffing.Kind.STAT if stat else diffing.Kind.NAMES if name_only else diffing.Kind.PATCH
-    found = output(ctx, as_json=as_json)
-    return printed(lambda: diffing.diff(where(ctx, state_dir), found, task, run, kind=kind, patch_out=patch_out), found)
+    project, found = project_of(ctx, state_dir), output(ctx, as_json=as_json)
+    if patch_out is not None:
+        patch = write_patch(project, task, run, patch_out)
+        return printed(found, lambda out: changes.print_written(out, patch))
+    if as_json or name_only:
+        changed = changed_files(project, task, run)
+        return printed(found, lambda out: changes.print_changes(out, changed))
+    text = diff_text(project, task, run, stat=stat)
+    return printed(found, lambda out: changes.print_diff(out, text, paint=not stat))
 
 
-# what all commands here, and those of people and tidying, begin with
+def artifacts(ctx: typer.Context, *, name: RunName = None, as_json: Json = False, state_dir: StateDir = None) -> int:
+    """List the files of a run: plan, report, notes, logs, snapshots."""
+    from codexteam.app.artifacts import run_artifacts
+    from codexteam.views.artifacts import show_artifacts
 
-
-def where(ctx: typer.Context, state_dir: Path | None) -> "Where":
-    """Give where a command looks."""
-    from codexteam.app.looking import Where
-
-    request = load_request(ctx)
-    return Where(request.cwd, request.environment, state_dir)
-
-
-def output(ctx: typer.Context, *, as_json: bool) -> "Output":
-    """Give where a command prints."""
-    import sys
-
-    from codexteam.app.output import Output
-    from codexteam.config.environment import read_environment
-
-    return Output(as_json, global_options(ctx).color.value, read_environment(), sys.stdout, sys.stderr)
-
-
-def printed(command: Callable[[], int], found: "Output") -> int:
-    """Run what prints; a reader that goes away early is no error."""
-    from codexteam.app.output import run_printing
-
-    return run_printing(command, found)
+    found = run_artifacts(project_of(ctx, state_dir), name)
+    return printed(output(ctx, as_json=as_json), lambda out: show_artifacts(out, found))
 
 
 def _from_store(ctx: typer.Context, names: "Callable[[RunState | None, list[str]], list[str]]") -> list[str]:
-    from codexteam.app.names import known_names
+    from codexteam.app.project import known_names
     from codexteam.errors import CodexteamError
 
     try:
-        run_ids, state = known_names(where(ctx, ctx.params.get("state_dir")), ctx.params.get("run"))
+        run_ids, state = known_names(project_of(ctx, ctx.params.get("state_dir")), ctx.params.get("run"))
     except CodexteamError:
         return []
     return names(state, run_ids)

@@ -1,4 +1,4 @@
-"""What would really be used, value by value with its origin: for people and programs, without secrets."""
+"""The effective values, each with its origin: for people and programs, without secrets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -7,22 +7,26 @@ from pathlib import Path
 
 from codexteam.config.codex_schema import UNUSED_KEYS, USED_KEYS
 from codexteam.config.layers import LayerKind
-from codexteam.config.load import LoadedLayers
+from codexteam.config.load import LoadedLayers, thread_limit_path
 from codexteam.config.positions import KeyPath
+from codexteam.config.price_list import price_list, rate_json, shipped_prices
+from codexteam.config.priced import models_of
+from codexteam.config.requirements import read_requirements
+from codexteam.config.role_reach import run_reach
 from codexteam.config.schema import dotted, leaves
 from codexteam.config.settings import Settings
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 
 HIDDEN = "[hidden]"
 
 #: Keys whose values may be secrets, and tables all of whose values may be.
-_SECRET_KEYS = frozenset(("experimental_bearer_token", "bearer_token", "client_secret"))
+_SECRET_KEYS = frozenset(("experimental_bearer_token", "bearer_token", "client_secret", "webhook"))
 _SECRET_TABLES = frozenset(("http_headers", "query_params", "env", "set", "headers"))
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One value that counts."""
+class ShownValue:
+    """One effective value."""
 
     path: KeyPath
     value: JSONValue
@@ -35,24 +39,38 @@ class Shown:
         return dotted(self.path)
 
 
-def effective_values(loaded: LoadedLayers, settings: Settings) -> list[Shown]:
-    """Give every value that counts: what layers set, and codexteam's defaults for what they do not."""
+def effective_values(loaded: LoadedLayers, settings: Settings) -> list[ShownValue]:
+    """Return every effective value: what layers set, and codexteam's defaults for the rest."""
     merged = loaded.merged
     shown = {
-        path: Shown(path, _safe(path, value), merged.place(path))
+        path: ShownValue(path, _safe(path, value), merged.place(path))
         for path, value in leaves(merged.values)
         if value != {}
     }
     for path, value in _defaults(settings):
-        shown.setdefault(path, Shown(path, value, LayerKind.BUILT_IN.value))
+        shown.setdefault(path, ShownValue(path, value, LayerKind.BUILT_IN.value))
+    for one in _derived(loaded, settings):
+        shown[one.path] = one
+    for path, value in _listed_prices(settings):
+        shown.setdefault(path, ShownValue(path, value, shipped_prices().words))
     return sorted(shown.values(), key=lambda one: (one.path[0] == "codexteam", len(one.path) > 1, one.key))
 
 
-def unused_keys(loaded: LoadedLayers) -> list[Shown]:
-    """Give the values that Codex knows and codexteam does not use."""
+def _listed_prices(settings: Settings) -> Iterator[tuple[KeyPath, JSONValue]]:
+    """Yield the prices that the team's models have from the shipped table."""
+    prices = price_list(settings)
+    for model in models_of(settings):
+        rate = prices.get(model)
+        if rate.listed:
+            for name, value in rate_json(rate).items():
+                yield ("codexteam", "prices", model, name), value
+
+
+def unused_keys(loaded: LoadedLayers) -> list[ShownValue]:
+    """Return the values that Codex knows and codexteam does not use."""
     merged = loaded.merged
     return [
-        Shown(path, _safe(path, value), merged.place(path))
+        ShownValue(path, _safe(path, value), merged.place(path))
         for path, value in leaves(merged.values)
         if not _is_used(path) and not _is_unknown(path, loaded)
     ]
@@ -84,8 +102,21 @@ def _defaults(settings: Settings) -> Iterator[tuple[KeyPath, JSONValue]]:
     yield from leaves(_as_table(settings.team), ("codexteam",))
 
 
+def _derived(loaded: LoadedLayers, settings: Settings) -> Iterator[ShownValue]:
+    """Yield the values that are derived from other keys, or capped."""
+    merged, team = loaded.merged, settings.team
+    reach = run_reach(merged, read_requirements(loaded.sources.requirements), team.sandbox.allow_hosts)
+    if reach.mode_cap is not None:
+        yield ShownValue(("sandbox_mode",), reach.mode.value, reach.mode_cap.place)
+    if reach.search_cap is not None and reach.search_said is not None:
+        yield ShownValue(("web_search",), reach.web_search, reach.search_cap.place)
+    threads = thread_limit_path(merged)
+    if threads is not None:
+        yield ShownValue(("codexteam", "limits", "max_threads"), team.limits.max_threads, merged.place(threads))
+
+
 def _as_table(value: object) -> JSONObject:
-    """Give settings as the table that says the same; what has no default is left out."""
+    """Return settings as the equivalent table, without the fields that have no default."""
     table: JSONObject = {}
     for field in fields(value) if is_dataclass(value) else ():
         inner = getattr(value, field.name)

@@ -94,7 +94,7 @@ def _step(file: StarterFile, folder: Path, *, force: bool, within: Path | None) 
             f"{shown}: a link leads out of {within}, to {path}", hint="remove the link, then run the command again"
         )
     if path.exists() and not path.is_file():
-        raise ConfigError(f"{shown}: is no regular file, so no file can be written there", hint="move it away first")
+        raise ConfigError(f"{shown} is not a regular file, so no file can be written there", hint="move it away first")
     data = file.text.encode()
     if not path.exists():
         action = Action.WROTE
@@ -154,7 +154,7 @@ def _back_up(path: Path) -> Path:
 
 
 def _undo(steps: Sequence[_Step], made: Sequence[Path]) -> None:
-    """Put back what was there; whatever still fails is left as it is, since the first error is the one to tell."""
+    """Put back what was there; whatever still fails is left as it is, since the first error is the one to report."""
     for step in steps:
         with contextlib.suppress(OSError):
             if step.staged is not None and not step.done:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codexteam.config.positions import KeyPath
 from codexteam.config.toml_file import TomlText
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 
 
 class LayerKind(StrEnum):
@@ -41,20 +41,20 @@ class Layer:
     """Where this layer's role files are found."""
 
     def place(self, path: KeyPath) -> str:
-        """Give `file:line:column` of a value, or the layer's name."""
+        """Return `file:line:column` of a value, or the layer's name."""
         return self.file.place(path) if self.file else self.name
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedLayers:
     """The values of all layers, and where each comes from."""
 
     values: JSONObject
     origins: Mapping[KeyPath, Layer]
-    """By the path of a value that is no table."""
+    """By the path of a value that is not a table."""
 
     def get(self, *path: str) -> JSONValue:
-        """Give a value, or None where nobody set it."""
+        """Return a value, or None where nobody set it."""
         found: JSONValue = self.values
         for key in path:
             if not isinstance(found, dict) or key not in found:
@@ -63,32 +63,32 @@ class Merged:
         return found
 
     def table(self, *path: str) -> JSONObject:
-        """Give a table, empty where nobody set it."""
+        """Return a table, empty where nobody set it."""
         found = self.get(*path)
         return found if isinstance(found, dict) else {}
 
     def text(self, *path: str) -> str | None:
-        """Give a string, or None where nobody set it."""
+        """Return a string, or None where nobody set it."""
         found = self.get(*path)
         return found if isinstance(found, str) else None
 
     def texts(self, *path: str) -> tuple[str, ...]:
-        """Give an array of strings, empty where nobody set it."""
+        """Return an array of strings, empty where nobody set it."""
         found = self.get(*path)
         return tuple(item for item in found if isinstance(item, str)) if isinstance(found, list) else ()
 
     def integer(self, *path: str) -> int | None:
-        """Give an integer, or None where nobody set it."""
+        """Return an integer, or None where nobody set it."""
         found = self.get(*path)
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def flag(self, *path: str, default: bool) -> bool:
-        """Give a boolean."""
+        """Return a boolean."""
         found = self.get(*path)
         return found if isinstance(found, bool) else default
 
     def origin(self, path: KeyPath) -> Layer | None:
-        """Give the layer of a value; of a table, the highest that set anything in it."""
+        """Return the layer of a value; of a table, the highest that set anything in it."""
         for length in range(len(path), 0, -1):
             layer = self.origins.get(path[:length])
             if layer:
@@ -97,12 +97,12 @@ class Merged:
         return inside[-1] if inside else None
 
     def place(self, path: KeyPath) -> str:
-        """Give `file:line:column` of a value."""
+        """Return `file:line:column` of a value."""
         layer = self.origin(path)
         return layer.place(path) if layer else LayerKind.BUILT_IN.value
 
     def file_path(self, *path: str) -> Path | None:
-        """Give a path that a value names, relative to the folder of the file that set it."""
+        """Return a path that a value names, relative to the folder of the file that set it."""
         value = self.text(*path)
         layer = self.origin(path)
         if value is None or layer is None:
@@ -111,20 +111,20 @@ class Merged:
 
 
 def resolve_path(value: str, base: Path) -> Path:
-    """Give the path that a value means: `~/` is the home folder, relative paths start from `base`."""
+    """Return the path that a value means: `~/` is the home folder, relative paths start from `base`."""
     path = Path(value)
     if value == "~" or value.startswith("~/"):
         path = path.expanduser()
     return base / path
 
 
-def merge(layers: Iterable[Layer]) -> Merged:
+def merge(layers: Iterable[Layer]) -> MergedLayers:
     """Merge layers, lowest first: tables key by key, everything else is replaced whole."""
     values: JSONObject = {}
     origins: dict[KeyPath, Layer] = {}
     for layer in layers:
         _merge_into(values, layer.values, (), layer, origins)
-    return Merged(values, origins)
+    return MergedLayers(values, origins)
 
 
 def _merge_into(
@@ -149,7 +149,7 @@ def _merge_into(
 
 
 def set_dotted(values: JSONObject, keys: list[str], value: JSONValue) -> None:
-    """Set a value under a dotted key; what stands in the way and is no table is replaced."""
+    """Set a value under a dotted key; anything in the way that is not a table is replaced."""
     for key in keys[:-1]:
         inner = values.get(key)
         if not isinstance(inner, dict):

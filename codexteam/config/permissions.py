@@ -3,16 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codexteam.config.layers import Merged
+from codexteam.config.layers import MergedLayers
 from codexteam.config.schema import Problem, did_you_mean
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
 _BUILT_IN = {
     ":read-only": SandboxMode.READ_ONLY,
     ":workspace": SandboxMode.WORKSPACE_WRITE,
     ":danger-full-access": SandboxMode.DANGER_FULL_ACCESS,
 }
+
+#: How far a web search goes, narrowest first.
+WEB_SEARCH_ORDER = ("disabled", "cached", "indexed", "live")
 
 #: Each agent writes in a copy of its own, never in the user's work tree, so writing needs no decision on trust.
 DEFAULT_MODE = SandboxMode.WORKSPACE_WRITE
@@ -26,16 +29,20 @@ class Reach:
     network: bool
 
     def policy(self, hosts: tuple[str, ...]) -> NetworkPolicy:
-        """Give the network policy; with hosts named, `network_access` means those."""
-        if self.mode is SandboxMode.DANGER_FULL_ACCESS:
-            return NetworkPolicy(NetworkKind.OPEN)
-        if not self.network or self.mode is SandboxMode.READ_ONLY:
+        """Return the network policy; with hosts named, a network means those."""
+        full = self.mode is SandboxMode.DANGER_FULL_ACCESS
+        if not (self.network or full) or self.mode is SandboxMode.READ_ONLY:
             return NetworkPolicy()
         return NetworkPolicy(NetworkKind.ALLOWLIST, hosts) if hosts else NetworkPolicy(NetworkKind.OPEN)
 
 
-def permission_problems(merged: Merged) -> Iterator[Problem]:
-    """Give what is wrong with `default_permissions` and the profiles it can name."""
+def narrower_search(wanted: str, limit: str) -> str:
+    """Return the more restrictive of two web search modes."""
+    return min(wanted, limit, key=WEB_SEARCH_ORDER.index)
+
+
+def permission_problems(merged: MergedLayers) -> Iterator[Problem]:
+    """Return the problems of `default_permissions` and of the profiles it can name."""
     profiles = merged.table("permissions")
     chosen = merged.text("default_permissions")
     if profiles and chosen is None:
@@ -64,7 +71,7 @@ def permission_problems(merged: Merged) -> Iterator[Problem]:
 
 
 def resolve_reach(values: JSONObject, fallback: Reach) -> Reach:
-    """Give what a table of configuration asks for, `fallback` for what it does not say."""
+    """Return what a table of configuration asks for, `fallback` for what it does not say."""
     mode = fallback.mode
     named = values.get("sandbox_mode")
     if isinstance(named, str):
@@ -102,7 +109,7 @@ def _writes(value: object) -> bool:
 
 
 def _chain(profiles: JSONObject, name: str) -> list[str]:
-    """Give a profile and all it extends, nearest first; longer than all profiles together where it is a cycle."""
+    """Return a profile and all it extends, nearest first; longer than all profiles together where it is a cycle."""
     chain = [name]
     while len(chain) <= len(profiles) + 1:
         profile = profiles.get(chain[-1])

@@ -1,4 +1,4 @@
-"""Where in a TOML text each value stands: the standard library's parser does not say, and an error must.
+"""The position of each value in a TOML text, for error messages: the standard library's parser does not report it.
 
 Only for text that `tomllib` has accepted: the scan trusts its syntax and looks for keys and nothing else.
 """
@@ -32,10 +32,17 @@ _SCALAR = re.compile(r"[^,\]}#\n]*")
 
 
 def find_positions(text: str) -> dict[KeyPath, Position]:
-    """Give the place of every value, and of the header of every table that has one."""
+    """Return the place of every value, and of the header of every table that has one."""
     scan = _Scan(text)
     scan.document()
     return scan.found
+
+
+def find_first_of_repeated(text: str) -> Position | None:
+    """Return the first position of the key that the end of a text repeats; None if it repeats none."""
+    scan = _Scan(text)
+    scan.document()
+    return scan.found.get(scan.repeated)
 
 
 class _Scan:
@@ -43,6 +50,7 @@ class _Scan:
         self.text = text
         self.at = 0
         self.found: dict[KeyPath, Position] = {}
+        self.repeated: KeyPath = ()
         self.table: KeyPath = ()
         self.counts: dict[KeyPath, int] = {}
         self.line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
@@ -71,7 +79,7 @@ class _Scan:
         self.note(path, start)
 
     def resolve(self, keys: list[str]) -> KeyPath:
-        """Give the path of a header, with the number of the latest table of each array on the way."""
+        """Return the path of a header, with the number of the latest table of each array on the way."""
         path: KeyPath = ()
         for index, key in enumerate(keys):
             path = (*path, key)
@@ -158,6 +166,8 @@ class _Scan:
             self.at = otherwise
 
     def note(self, path: KeyPath, offset: int) -> None:
-        if path not in self.found:
+        if path in self.found:
+            self.repeated = path
+        else:
             line = bisect_right(self.line_starts, offset)
             self.found[path] = Position(line, offset - self.line_starts[line - 1] + 1)

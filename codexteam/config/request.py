@@ -1,11 +1,26 @@
 """What loading depends on: all of it arguments, so that a test can give its own world."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
-from codexteam.config.bundled import BUNDLED_ROLES
-from codexteam.core.json_types import JSONValue
+from codexteam.config.locations import BUNDLED_ROLES
+from codexteam.core.ids import JSONValue
+from codexteam.core.plan_windows import WINDOW_MINUTES
+
+
+def read_environment() -> Mapping[str, str]:
+    """Return a snapshot of the environment that nothing can write."""
+    return MappingProxyType(dict(os.environ))
+
+
+#: What `--budget` sets. Said anew it takes the place of all that an earlier `--budget` of the run said.
+BUDGET_FLAGS = (
+    *(f"codexteam.budget.run_{unit}" for unit in ("usd", "credits", "tokens")),
+    *(f"codexteam.budget.run_{window}_percent" for window in WINDOW_MINUTES),
+)
 
 #: Where Codex looks for the machine's own files.
 SYSTEM_FOLDER = Path("/etc/codex")
@@ -26,9 +41,11 @@ class LoadRequest:
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
     strict: bool = False
-    """`--strict-config`: keys that nobody knows are errors."""
+    """`--strict-config`: unknown keys are errors."""
     oss: bool = False
     """`--oss`: the local provider that `oss_provider` names, ollama without it."""
+    untrusted: bool = False
+    """Whatever files say, nothing that the working directory holds configures or instructs anybody."""
     flags: Mapping[str, JSONValue] = field(default_factory=dict)
     """Dotted keys to values, from a command's own flags such as `--budget`; they beat `-c`."""
     earlier: "tuple[LoadRequest, ...]" = ()

@@ -1,17 +1,17 @@
 """Role files and role tables, found and read by Codex's rules: what is a role, what is not, and which one counts."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codexteam.config.bundled import BUNDLED_ROLES, bundled_role_file
-from codexteam.config.codex_schema import AGENTS, ROLE_FILE
+from codexteam.config.codex_schema import AGENTS, ROLE_FILE, refuse
 from codexteam.config.layers import Layer, LayerKind, resolve_path
-from codexteam.config.schema import check
+from codexteam.config.locations import BUNDLED_ROLES, bundled_role_file
+from codexteam.config.schema import Problem, check
 from codexteam.config.toml_file import TomlText, parse_toml, read_bytes
-from codexteam.config.validation import refuse
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.errors import ConfigError
 
 _NICKNAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_")
@@ -31,11 +31,10 @@ class RoleDefinition:
     """The role's file; None for one that has a table only."""
     digest: str = ""
     layer: Layer | None = None
-
-    @property
-    def built_in(self) -> bool:
-        """Whether it ships with the program, and nobody changed it."""
-        return self.layer is not None and self.layer.kind is LayerKind.BUILT_IN
+    registered_at: str = ""
+    """The place of its `[agents.<role>]`; empty for a file that was found in a folder."""
+    unknown: tuple[tuple[str, Problem], ...] = ()
+    """Unknown keys of its file, each with its place. Codex drops a role with one; a newer Codex may know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,14 @@ class RoleProblem:
     """A definition that cannot be used."""
 
     name: str | None
-    """The role it would be, as far as one can tell."""
+    """The role's name, as registered or as its file says. None: the file defines no role, so nothing needs it."""
     error: ConfigError
+    registered_twice: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is wrong, on one line."""
+        return "; ".join(str(self.error).split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +59,23 @@ class Roles:
     definitions: dict[str, RoleDefinition]
     problems: tuple[RoleProblem, ...]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about files that define no role, and about second files of a role."""
+        return tuple(problem.words for problem in self.problems if problem.name is None)
 
-def find_roles(layers: Iterable[Layer]) -> Roles:
+
+def find_roles(layers: Iterable[Layer], needed: frozenset[str] = frozenset()) -> Roles:
     """Find the roles of all layers, lowest first; the shipped ones lie below them all."""
     definitions = {name: _shipped(name) for name in BUNDLED_ROLES}
     problems: list[RoleProblem] = []
     for layer in layers:
         own: dict[str, RoleDefinition] = {}
         used: set[Path] = set()
-        for found in _declared(layer, used):
-            _add(found, own, problems, f"declared twice in {layer.name}")
+        for found in _registered(layer, used):
+            _register(_taken(found, needed), own, problems)
         for found in _discovered(layer, used):
-            _add(found, own, problems, f"there is another one in {layer.agents_folder}")
+            _discover(_taken(found, needed), own, problems)
         for name, role in own.items():
             below = definitions.get(name)
             definitions[name] = _over(below, role) if below else role
@@ -82,29 +92,62 @@ def find_roles(layers: Iterable[Layer]) -> Roles:
     return Roles(whole, tuple(problems))
 
 
-def _add(
-    found: RoleDefinition | RoleProblem, own: dict[str, RoleDefinition], problems: list[RoleProblem], twice: str
-) -> None:
+def _taken(found: RoleDefinition | RoleProblem, needed: frozenset[str]) -> RoleDefinition | RoleProblem:
+    """Drop a role with an unknown key, as Codex does; but keep one that the run cannot do without.
+
+    The key may be one of a newer Codex: no reason not to start. That it is not known is said in either case.
+    """
+    if isinstance(found, RoleProblem) or not found.unknown or found.name in needed:
+        return found
+    return RoleProblem(found.name, refuse(found.unknown))
+
+
+def _register(found: RoleDefinition | RoleProblem, own: dict[str, RoleDefinition], problems: list[RoleProblem]) -> None:
     if isinstance(found, RoleProblem):
         problems.append(found)
-    elif found.name in own:
-        # the first one counts, so the run has what it needs: no name, this is never fatal
-        place = found.path or (found.layer.name if found.layer else "")
-        problems.append(RoleProblem(None, ConfigError(f"{place}: duplicate role name `{found.name}`: {twice}")))
+    elif (first := own.get(found.name)) is not None:
+        error = ConfigError(
+            f"{found.registered_at}: the role `{found.name}` is registered a second time, the first is at "
+            f"{first.registered_at}",
+            hint=f"remove one of the two, or give the file of one another `name` than `{found.name}`",
+        )
+        problems.append(RoleProblem(found.name, error, registered_twice=True))
+    else:
+        own[found.name] = found
+
+
+def _discover(found: RoleDefinition | RoleProblem, own: dict[str, RoleDefinition], problems: list[RoleProblem]) -> None:
+    if isinstance(found, RoleProblem):
+        problems.append(found)
+    elif (first := own.get(found.name)) is not None:
+        # the first one counts, so the run has what it needs: this is never fatal
+        error = ConfigError(
+            f"{found.path}: a second role `{found.name}`, not used: {first.registered_at or first.path} comes first"
+        )
+        problems.append(RoleProblem(None, error))
     else:
         own[found.name] = found
 
 
 def _over(below: RoleDefinition, role: RoleDefinition) -> RoleDefinition:
-    """Give a role over the one of a lower layer that it replaces: what it does not say is filled from below."""
+    """Return a role over the one of a lower layer that it replaces: what it does not say is filled from below."""
     filled = replace(
         role,
         description=role.description if role.description is not None else below.description,
         nicknames=role.nicknames or below.nicknames,
     )
-    if role.path is None:
-        return replace(filled, values=below.values, file=below.file, path=below.path, digest=below.digest)
-    return filled
+    if role.path is not None:
+        return filled
+    # a table without a file changes the description alone: the rest is still whose file it is
+    return replace(
+        filled,
+        values=below.values,
+        file=below.file,
+        path=below.path,
+        digest=below.digest,
+        unknown=below.unknown,
+        layer=below.layer,
+    )
 
 
 def _shipped(name: str) -> RoleDefinition:
@@ -113,13 +156,13 @@ def _shipped(name: str) -> RoleDefinition:
     return _read(path, layer)
 
 
-def _declared(layer: Layer, used: set[Path]) -> Iterator[RoleDefinition | RoleProblem]:
+def _registered(layer: Layer, used: set[Path]) -> Iterator[RoleDefinition | RoleProblem]:
     agents = layer.values.get("agents")
     for key, table in agents.items() if isinstance(agents, dict) else ():
         if key in AGENTS.keys or not isinstance(table, dict):
             continue
         try:
-            yield _from_table(key, table, layer, used)
+            yield replace(_from_table(key, table, layer, used), registered_at=layer.place(("agents", key)))
         except ConfigError as error:
             yield RoleProblem(key, error)
 
@@ -165,17 +208,42 @@ def _discovered(layer: Layer, used: set[Path]) -> Iterator[RoleDefinition | Role
         try:
             yield _read(path, layer, discovered=True)
         except ConfigError as error:
-            yield RoleProblem(_name_in(path) or path.stem, error)
+            yield _unusable(path, layer, error)
+
+
+def _unusable(path: Path, layer: Layer, error: ConfigError) -> RoleProblem:
+    """Return the problem of a broken, unregistered file: of a role if it contains a name, else of no role."""
+    name = _name_in(path)
+    if name is not None:
+        return RoleProblem(name, error)
+    unregistered = f"{error}; no config.toml registers the file"
+    if path.stem not in BUNDLED_ROLES:
+        return RoleProblem(None, ConfigError(f"{unregistered}, so it is not used"))
+    first = "add `name`" if "`name`" in str(error) else "correct it and add `name`"
+    way = f'register it: [agents.{path.stem}] with config_file = "{_from(path, layer)}"'
+    used = f"so the built-in {path.stem} is used. To use the file, {first}, or {way}"
+    return RoleProblem(None, ConfigError(f"{unregistered}, {used}"))
+
+
+def _from(path: Path, layer: Layer) -> str:
+    return str(path.relative_to(layer.base)) if path.is_relative_to(layer.base) else str(path)
+
+
+#: A line that gives a role file's name, also in a file that is not TOML: the quote may be missing.
+_NAME_LINE = re.compile(r"""^\s*name\s*=\s*["']?([^"'\s#][^"'\n]*)""", re.MULTILINE)
 
 
 def _name_in(path: Path) -> str | None:
-    """Give the name that a broken file gives itself, where that can still be read."""
+    """Return the name that a broken file gives itself, where that can still be read."""
     try:
-        content = read_bytes(path)
-        values = parse_toml(content or b"", str(path)).values
+        content = read_bytes(path) or b""
     except ConfigError:
         return None
-    name = values.get("name")
+    try:
+        name = parse_toml(content, str(path)).values.get("name")
+    except ConfigError:
+        found = _NAME_LINE.search(content.decode("utf-8", errors="replace"))
+        name = found[1].strip() if found else None
     return name if isinstance(name, str) and name.strip() else None
 
 
@@ -190,9 +258,8 @@ def _read(
         )
     file = parse_toml(content, str(path))
     found = check(file.values, ROLE_FILE)
-    problems = [*found.problems, *found.unknown]
-    if problems:
-        raise refuse([(file.place(problem.path), problem) for problem in problems])
+    if found.problems:
+        raise refuse([(file.place(problem.path), problem) for problem in found.problems])
     name = _filled(file, "name") or default_name
     description = _filled(file, "description")
     instructions = _filled(file, "developer_instructions")
@@ -216,6 +283,7 @@ def _read(
         path=path,
         digest=hashlib.sha256(content).hexdigest(),
         layer=layer,
+        unknown=tuple((file.place(problem.path), problem) for problem in found.unknown),
     )
 
 

@@ -4,10 +4,10 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from codexteam.config.positions import KeyPath
-from codexteam.core.json_types import JSONValue
+from codexteam.core.ids import JSONValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class SizeKind:
     """A number of bytes as a string with a unit, such as `4GiB`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoiceKind:
     """One of some words."""
 
     words: tuple[str, ...]
@@ -58,7 +58,7 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableKind:
     """A table of known keys; with `others`, unknown keys are names whose values are of that kind."""
 
     keys: Mapping[str, "Schema"]
@@ -68,6 +68,8 @@ class Table:
     """An unknown key is an error, not a warning."""
     unknown: "Schema | None" = None
     """What an unknown key must hold all the same; None is anything."""
+    misplaced: frozenset[str] | None = None
+    """Of a closed table that newer programs may know more of: the unknown keys that are an error all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class Anything:
     """Whatever TOML can say."""
 
 
-Schema: TypeAlias = Text | Flag | Number | Size | Choice | Items | Entries | Table | Either | Anything
+UNKNOWN_KEY: Final = "unknown key"
+
+Schema: TypeAlias = Text | Flag | Number | SizeKind | ChoiceKind | Items | Entries | TableKind | Either | Anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +100,28 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class SchemaCheck:
     """What a check found."""
 
     problems: list[Problem] = field(default_factory=list)
     unknown: list[Problem] = field(default_factory=list)
-    """Keys that nobody knows, each with a guess at what was meant."""
+    """Unknown keys, each with a guess at what was meant."""
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Give the words of a text: long lists of keys read best as prose."""
+    """Return the words of a text: long lists of keys read best as prose."""
     return tuple(text.split())
 
 
-def check(value: JSONValue, schema: Schema, path: KeyPath = ()) -> Check:
-    """Hold a value against a schema."""
-    result = Check()
+def check(value: JSONValue, schema: Schema, path: KeyPath = ()) -> SchemaCheck:
+    """Check a value against a schema."""
+    result = SchemaCheck()
     _check(value, schema, path, result)
     return result
 
 
 def dotted(path: KeyPath) -> str:
-    """Give a path as TOML writes it: `a.b`, `servers[0].name`, `projects."/tmp/x"`."""
+    """Return a path as TOML writes it: `a.b`, `servers[0].name`, `projects."/tmp/x"`."""
     shown = ""
     for key in path:
         if isinstance(key, int):
@@ -129,7 +133,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def describe(value: object) -> str:
-    """Give a value as a message shows it: its kind, and itself where it is short."""
+    """Return a value as a message shows it: its kind, and itself where it is short."""
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
     if isinstance(value, int | float):
@@ -142,7 +146,7 @@ def describe(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Give `did you mean ...?` for the nearest known word, or the empty string."""
+    """Return `did you mean ...?` for the nearest known word, or the empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f"did you mean `{close[0]}`?" if close else ""
 
@@ -156,13 +160,13 @@ def allowed(schema: Schema) -> str:
             return "true or false"
         case Number():
             return _number(schema)
-        case Size():
+        case SizeKind():
             return "a size such as `512MiB` or `4GiB`"
-        case Choice():
+        case ChoiceKind():
             return _one_of([f"`{word}`" for word in schema.words])
         case Items():
             return f"an array, each item {allowed(schema.of)}"
-        case Entries() | Table():
+        case Entries() | TableKind():
             return "a table"
         case Either():
             return " or ".join(dict.fromkeys(allowed(option) for option in schema.options))
@@ -181,7 +185,7 @@ def _one_of(choices: list[str]) -> str:
     return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
 
 
-def _check(value: JSONValue, schema: Schema, path: KeyPath, result: Check) -> None:
+def _check(value: JSONValue, schema: Schema, path: KeyPath, result: SchemaCheck) -> None:
     match schema:
         case Items() if isinstance(value, list):
             for number, item in enumerate(value):
@@ -189,25 +193,28 @@ def _check(value: JSONValue, schema: Schema, path: KeyPath, result: Check) -> No
         case Entries() if isinstance(value, dict):
             for key, item in value.items():
                 _check(item, schema.of, (*path, key), result)
-        case Table() if isinstance(value, dict):
+        case TableKind() if isinstance(value, dict):
             _check_table(value, schema, path, result)
         case Either():
             _check_either(value, schema, path, result)
         case _ if not _fits(value, schema):
-            hint = did_you_mean(value, schema.words) if isinstance(schema, Choice) and isinstance(value, str) else ""
+            hint = (
+                did_you_mean(value, schema.words) if isinstance(schema, ChoiceKind) and isinstance(value, str) else ""
+            )
             result.problems.append(Problem(path, describe(value), allowed(schema), hint))
         case _:
             pass
 
 
-def _check_table(value: dict[str, JSONValue], schema: Table, path: KeyPath, result: Check) -> None:
+def _check_table(value: dict[str, JSONValue], schema: TableKind, path: KeyPath, result: SchemaCheck) -> None:
     for key, item in value.items():
         known = schema.keys.get(key, schema.others)
         if known is not None:
             _check(item, known, (*path, key), result)
             continue
-        unknown = Problem((*path, key), "a key that nobody knows", "a known key", did_you_mean(key, schema.keys))
-        (result.problems if schema.closed else result.unknown).append(unknown)
+        unknown = Problem((*path, key), UNKNOWN_KEY, "a known key", did_you_mean(key, schema.keys))
+        refused = schema.closed and (schema.misplaced is None or key in schema.misplaced)
+        (result.problems if refused else result.unknown).append(unknown)
         if schema.unknown is not None:
             _check(item, schema.unknown, (*path, key), result)
     result.problems.extend(
@@ -215,20 +222,20 @@ def _check_table(value: dict[str, JSONValue], schema: Table, path: KeyPath, resu
     )
 
 
-def _check_either(value: JSONValue, schema: Either, path: KeyPath, result: Check) -> None:
+def _check_either(value: JSONValue, schema: Either, path: KeyPath, result: SchemaCheck) -> None:
     attempts = []
     for option in schema.options:
-        attempt = Check()
+        attempt = SchemaCheck()
         _check(value, option, path, attempt)
         if not attempt.problems:
             result.unknown.extend(attempt.unknown)
             return
-        if isinstance(option, Table | Entries) and isinstance(value, dict):
+        if isinstance(option, TableKind | Entries) and isinstance(value, dict):
             attempts.append(attempt)
     if attempts:
         result.problems.extend(attempts[0].problems)
     else:
-        choices = [word for option in schema.options if isinstance(option, Choice) for word in option.words]
+        choices = [word for option in schema.options if isinstance(option, ChoiceKind) for word in option.words]
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
         result.problems.append(Problem(path, describe(value), allowed(schema), hint))
 
@@ -241,9 +248,9 @@ def _fits(value: JSONValue, schema: Schema) -> bool:
             return isinstance(value, bool)
         case Number():
             return _is_number(value, schema)
-        case Size():
+        case SizeKind():
             return isinstance(value, str) and parse_size(value) is not None
-        case Choice():
+        case ChoiceKind():
             return isinstance(value, str) and value in schema.words
         case Anything():
             return True
@@ -263,7 +270,7 @@ _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40
 
 
 def parse_size(text: str) -> int | None:
-    """Give the bytes that a size such as `512MiB` means, or None where it is not a size above zero."""
+    """Return the bytes that a size such as `512MiB` means, or None where it is not a size above zero."""
     number = text.rstrip("BKMGTi")
     unit = text[len(number) :]
     digits = number.strip()
@@ -273,7 +280,7 @@ def parse_size(text: str) -> int | None:
 
 
 def leaves(value: JSONValue, path: KeyPath = ()) -> Iterator[tuple[KeyPath, JSONValue]]:
-    """Give every value that is no table, with its path; arrays are values."""
+    """Return every value that is not a table, with its path; arrays are values."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, (*path, key))

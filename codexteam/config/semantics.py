@@ -1,18 +1,53 @@
 """What single values cannot show: keys that exclude each other, names that must exist, files that must be there."""
 
+import ast
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from codexteam.config.layers import Merged
+from codexteam.config.codex_schema import refuse
+from codexteam.config.layers import MergedLayers
 from codexteam.config.permissions import permission_problems
 from codexteam.config.positions import KeyPath
 from codexteam.config.provider_settings import BUILT_IN_PROVIDERS, RESERVED_PROVIDERS
 from codexteam.config.schema import Problem, describe, did_you_mean
 from codexteam.config.toml_file import read_bytes
-from codexteam.config.validation import refuse
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.errors import ConfigError
+
+_DECISIONS = ("allow", "prompt", "forbidden")
+
+
+def check_rules(folders: Iterable[Path]) -> None:
+    """Check the rules files of Codex's home and of trusted projects.
+
+    Raises:
+        ConfigError: One is broken, or has a decision that does not exist.
+    """
+    for folder in dict.fromkeys(folders):
+        rules = folder / "rules"
+        for path in sorted(rules.glob("*.rules")) if rules.is_dir() else ():
+            _check(path, read_bytes(path) or b"")
+
+
+def _check(path: Path, content: bytes) -> None:
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise ConfigError(
+            f"{path}:{line}: not a rules file: {error}", hint="see `codex execpolicy check --help`"
+        ) from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "prefix_rule":
+            for keyword in node.keywords:
+                value = keyword.value
+                if keyword.arg == "decision" and isinstance(value, ast.Constant) and value.value not in _DECISIONS:
+                    raise ConfigError(
+                        f"{path}:{value.lineno}: decision: found {value.value!r}; allowed: {', '.join(_DECISIONS)}"
+                    )
+
 
 _BEDROCK = ("amazon-bedrock", "amazon-bedrock-runtime")
 _HTTP_ONLY = (
@@ -23,11 +58,14 @@ _HTTP_ONLY = (
     "oauth",
     "oauth_resource",
 )
+_HOST_ENTRY = re.compile(
+    r"(?:(?:\*\.)?[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]{2,45}"
+)
 _STDIO_ONLY = ("args", "env", "env_vars", "cwd")
 
 
-def check_meaning(merged: Merged) -> None:
-    """Hold the merged values against each other and against what they name.
+def check_meaning(merged: MergedLayers) -> None:
+    """Check the merged values against each other and against what they name.
 
     Raises:
         ConfigError: Something cannot be meant; every problem is named.
@@ -37,6 +75,8 @@ def check_meaning(merged: Merged) -> None:
         *_providers(merged),
         *_threads(merged),
         *_mcp_servers(merged),
+        *_places(merged),
+        *_hosts(merged),
         *permission_problems(merged),
     ]
     if found:
@@ -44,7 +84,7 @@ def check_meaning(merged: Merged) -> None:
     _files(merged)
 
 
-def _removed_settings(merged: Merged) -> Iterator[Problem]:
+def _removed_settings(merged: MergedLayers) -> Iterator[Problem]:
     if merged.get("approval_policy") == "untrusted":
         yield Problem(
             ("approval_policy",),
@@ -66,13 +106,18 @@ def _removed_settings(merged: Merged) -> Iterator[Problem]:
         )
     budget = merged.get("features", "rollout_budget")
     enabled = budget is True or (isinstance(budget, dict) and budget.get("enabled") is True)
-    if enabled and not (isinstance(budget, dict) and "limit_tokens" in budget):
+    limits = {"limit_tokens", "limit_budget"} & (budget.keys() if isinstance(budget, dict) else set())
+    if enabled and not limits:
         yield Problem(
-            ("features", "rollout_budget"), "no `limit_tokens`", "a table with `limit_tokens` once it is enabled"
+            ("features", "rollout_budget"),
+            "neither `limit_tokens` nor `limit_budget`",
+            "a table with one of them once it is enabled",
         )
+    if len(limits) == 2:
+        yield Problem(("features", "rollout_budget"), "`limit_tokens` and `limit_budget`", "one of the two")
 
 
-def _providers(merged: Merged) -> Iterator[Problem]:
+def _providers(merged: MergedLayers) -> Iterator[Problem]:
     providers = merged.table("model_providers")
     for name, provider in providers.items():
         path: KeyPath = ("model_providers", name)
@@ -110,7 +155,7 @@ def _provider(path: KeyPath, name: str, provider: JSONObject) -> Iterator[Proble
         yield Problem((*path, "aws"), "`aws`", f"`aws` for {' and '.join(_BEDROCK)} only")
 
 
-def _threads(merged: Merged) -> Iterator[Problem]:
+def _threads(merged: MergedLayers) -> Iterator[Problem]:
     for path in (
         ("agents", "max_concurrent_threads_per_session"),
         ("agents", "max_threads"),
@@ -121,14 +166,14 @@ def _threads(merged: Merged) -> Iterator[Problem]:
             yield Problem(path, describe(value), "an integer, at least 1")
 
 
-def _mcp_servers(merged: Merged) -> Iterator[Problem]:
+def _mcp_servers(merged: MergedLayers) -> Iterator[Problem]:
     for name, server in merged.table("mcp_servers").items():
         if isinstance(server, dict):
             yield from mcp_problems(("mcp_servers", name), server)
 
 
 def mcp_problems(path: KeyPath, server: JSONObject) -> Iterator[Problem]:
-    """Give what is wrong with the transport of one `[mcp_servers.<id>]`."""
+    """Return what is wrong with the transport of one `[mcp_servers.<id>]`."""
     has_command, has_url = "command" in server, "url" in server
     if has_command and has_url:
         yield Problem(
@@ -147,7 +192,28 @@ def mcp_problems(path: KeyPath, server: JSONObject) -> Iterator[Problem]:
                 yield Problem((*path, key), f"`{key}` on {kind}", f"no `{key}` on {kind}")
 
 
-def _files(merged: Merged) -> None:
+def _places(merged: MergedLayers) -> Iterator[Problem]:
+    for name, table in merged.table("codexteam", "mcp_servers").items():
+        server = merged.get("mcp_servers", name)
+        if isinstance(server, dict) and "url" in server and isinstance(table, dict) and table.get("place") == "sandbox":
+            yield Problem(
+                ("codexteam", "mcp_servers", name, "place"),
+                "`sandbox` for a server with a `url`",
+                "`host`, or no such key",
+                "a server with a url is reached from outside the sandboxes; one with a command can run inside",
+            )
+
+
+def _hosts(merged: MergedLayers) -> Iterator[Problem]:
+    path = ("codexteam", "sandbox", "allow_hosts")
+    entries = merged.get(*path)
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        found = _HOST_ENTRY.fullmatch(entry) if isinstance(entry, str) else None
+        if isinstance(entry, str) and (found is None or not 0 < int(found["port"] or 443) < 65_536):
+            yield Problem((*path, number), describe(entry), "`host`, `*.domain` or an address, with or without `:port`")
+
+
+def _files(merged: MergedLayers) -> None:
     for key in ("model_instructions_file", "experimental_compact_prompt_file"):
         path = merged.file_path(key)
         if path is not None:
@@ -161,7 +227,7 @@ def _files(merged: Merged) -> None:
         _catalog(merged, catalog)
 
 
-def _catalog(merged: Merged, path: Path) -> None:
+def _catalog(merged: MergedLayers, path: Path) -> None:
     place = f"{merged.place(('model_catalog_json',))}: model_catalog_json: {path}"
     try:
         data: JSONValue = json.loads(_text_of(merged, "model_catalog_json", path))
@@ -172,7 +238,7 @@ def _catalog(merged: Merged, path: Path) -> None:
         raise ConfigError(f"{place}: found no models, an object with a list `models` that is not empty is expected")
 
 
-def _text_of(merged: Merged, key: str, path: Path) -> str:
+def _text_of(merged: MergedLayers, key: str, path: Path) -> str:
     content = read_bytes(path)
     if content is None:
         raise ConfigError(
@@ -182,7 +248,7 @@ def _text_of(merged: Merged, key: str, path: Path) -> str:
     return content.decode("utf-8", errors="replace")
 
 
-def read_named_file(merged: Merged, key: str) -> str | None:
-    """Give the text of a file that a key names; None where nobody set the key."""
+def read_named_file(merged: MergedLayers, key: str) -> str | None:
+    """Return the text of a file that a key names; None where nobody set the key."""
     path = merged.file_path(key)
     return None if path is None else _text_of(merged, key, path)

@@ -1,4 +1,4 @@
-"""From files, environment and flags to layers, in Codex's order, with what the user should be told."""
+"""From files, environment and flags to layers, in Codex's order, with notices for the user."""
 
 import re
 import tomllib
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codexteam.config.codex_features import FLAGS, TABLES
-from codexteam.config.layers import Layer, LayerKind, Merged, merge, set_dotted
-from codexteam.config.places import codex_home, project_folders, project_root, repository_root, trust_level
+from codexteam.config.codex_rare_schema import FLAGS, TABLES
+from codexteam.config.codexteam_schema import FORBIDDEN_TO_PROJECTS
+from codexteam.config.layers import Layer, LayerKind, MergedLayers, merge, set_dotted
+from codexteam.config.locations import codex_home, project_folders, project_root, repository_root, trust_level
 from codexteam.config.request import LoadRequest
 from codexteam.config.schema import did_you_mean
-from codexteam.config.team_schema import FORBIDDEN_TO_PROJECTS
 from codexteam.config.toml_file import TomlText, read_toml
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.errors import ConfigError
 
 #: Codex's file, and the one beside it that is codexteam's own.
@@ -43,39 +43,42 @@ _LOCAL_MODELS = {"ollama": "gpt-oss:20b", "lmstudio": "openai/gpt-oss-20b"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ConfigSources:
     """All layers, lowest first, and what was found on the way."""
 
     layers: tuple[Layer, ...]
-    merged: Merged
+    merged: MergedLayers
     requirements: TomlText | None
     codex_home: Path
     project_root: Path
     repository: Path
     trusted: bool | None
     notices: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What most likely is a mistake."""
 
 
-def read_sources(request: LoadRequest) -> Sources:
+def read_sources(request: LoadRequest) -> ConfigSources:
     """Read every layer that counts for a request.
 
     Raises:
-        ConfigError: A file cannot be read or is no TOML; a flag or profile name cannot be meant.
+        ConfigError: A file cannot be read or is not TOML; a flag or profile name is invalid.
     """
     home = codex_home(request.environment)
     notices: list[str] = []
-    layers = [*_machine_and_user(request, home, notices)]
+    warnings: list[str] = []
+    layers = [*_machine_and_user(request, home, warnings)]
     user = merge(layers)
     markers = user.texts("project_root_markers") if user.get("project_root_markers") is not None else (".git",)
     root = project_root(request.cwd, markers)
-    trusted = trust_level(user.table("projects"), request.cwd, root)
+    trusted = False if request.untrusted else trust_level(user.table("projects"), request.cwd, root)
     layers += _project(request, home, root, trusted=trusted, notices=notices)
     for said in request.earlier:
         layers += _command_line(_without_gone_features(said, notices), merge(layers))
     layers += _command_line(request, merge(layers))
     managed = _file_layer(LayerKind.MANAGED, request.system_folder / "managed_config.toml")
     layers += [managed] if managed else []
-    return Sources(
+    return ConfigSources(
         layers=tuple(layers),
         merged=merge(layers),
         requirements=read_toml(request.system_folder / "requirements.toml"),
@@ -84,6 +87,7 @@ def read_sources(request: LoadRequest) -> Sources:
         repository=repository_root(request.cwd),
         trusted=trusted,
         notices=tuple(notices),
+        warnings=tuple(warnings),
     )
 
 
@@ -94,7 +98,7 @@ def _file_layer(kind: LayerKind, path: Path, agents_folder: Path | None = None) 
     return Layer(kind, str(path), path.parent, file.values if file else {}, file, agents_folder)
 
 
-def _machine_and_user(request: LoadRequest, home: Path, notices: list[str]) -> Iterator[Layer]:
+def _machine_and_user(request: LoadRequest, home: Path, warnings: list[str]) -> Iterator[Layer]:
     system = request.system_folder
     found = [
         _file_layer(LayerKind.SYSTEM, system / CODEX_FILE, system / "agents"),
@@ -102,11 +106,11 @@ def _machine_and_user(request: LoadRequest, home: Path, notices: list[str]) -> I
         _file_layer(LayerKind.TEAM, home / TEAM_FILE),
     ]
     if request.profile is not None:
-        found.append(_profile(request.profile, home, found, notices))
+        found.append(_profile(request.profile, home, found, warnings))
     yield from (layer for layer in found if layer)
 
 
-def _profile(name: str, home: Path, below: list[Layer | None], notices: list[str]) -> Layer | None:
+def _profile(name: str, home: Path, below: list[Layer | None], warnings: list[str]) -> Layer | None:
     if not _PROFILE_NAME.fullmatch(name):
         raise ConfigError(
             f"-p/--profile: found `{name}`, a plain name is allowed", hint=f"`-p work` reads {home}/work.config.toml"
@@ -122,7 +126,11 @@ def _profile(name: str, home: Path, below: list[Layer | None], notices: list[str
             )
     found = _file_layer(LayerKind.PROFILE, path)
     if found is None:
-        notices.append(f"profile `{name}`: there is no {path}; nothing is added")
+        here = sorted(known.name.removesuffix(".config.toml") for known in home.glob("*.config.toml"))
+        guess = did_you_mean(name, here)
+        warnings.append(
+            f"-p/--profile {name}: there is no {path}; no profile is used" + (f"; {guess}" if guess else "")
+        )
     return found
 
 
@@ -132,9 +140,10 @@ def _project(
     folders = [folder for folder in project_folders(root, request.cwd) if folder != home and folder.is_dir()]
     if trusted is not True:
         if any((folder / name).exists() for folder in folders for name in (CODEX_FILE, TEAM_FILE, "agents")):
+            to_do = f'to trust it, add to {home / CODEX_FILE}: [projects."{root}"] trust_level = "trusted"'
             notices.append(
-                f"{root}: the project's own configuration and roles are not used, as it is not trusted; to trust it, "
-                f'add to {home / CODEX_FILE}: [projects."{root}"] trust_level = "trusted"'
+                f"{root}: the project's own configuration and roles are not used, as it is not trusted; "
+                + (f"with --ci only those in {home} are" if request.untrusted else to_do)
             )
         return
     for folder in folders:
@@ -166,7 +175,7 @@ def _copy(table: JSONObject) -> JSONObject:
     return {key: _copy(value) if isinstance(value, dict) else value for key, value in table.items()}
 
 
-def _command_line(request: LoadRequest, below: Merged) -> Iterator[Layer]:
+def _command_line(request: LoadRequest, below: MergedLayers) -> Iterator[Layer]:
     for override in request.overrides:
         key, values = _parse_override(override)
         yield Layer(LayerKind.OVERRIDE, f"-c {key}", request.cwd, values)
@@ -179,7 +188,7 @@ def _command_line(request: LoadRequest, below: Merged) -> Iterator[Layer]:
         named = request.flags.get("oss_provider")
         provider = str(named) if named else below.text("oss_provider") or "ollama"
         if provider not in _LOCAL_MODELS:
-            raise ConfigError(f"--oss: found the provider `{provider}`, allowed is one of {', '.join(_LOCAL_MODELS)}")
+            raise ConfigError(f"--oss: found the provider `{provider}`; allowed: {', '.join(_LOCAL_MODELS)}")
         local: JSONObject = {"model_provider": provider, "model": _LOCAL_MODELS[provider]}
         yield Layer(LayerKind.FLAG, "--oss", request.cwd, local)
     if request.model is not None:
@@ -191,7 +200,7 @@ def _command_line(request: LoadRequest, below: Merged) -> Iterator[Layer]:
 
 
 def _without_gone_features(said: LoadRequest, notices: list[str]) -> LoadRequest:
-    """Take features out that are none any more: nothing that is said now could take them back."""
+    """Remove features that no longer exist: nothing said now could take them back."""
     known = FLAGS | TABLES
     for names, flag in ((said.enable, "--enable"), (said.disable, "--disable")):
         notices += [

@@ -4,15 +4,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from codexteam.config.bundled import BUNDLED_ROLES, bundled_role_file
+from codexteam.config.locations import BUNDLED_ROLES, DEFAULT_MODEL, bundled_role_file
 from codexteam.errors import UsageError
 
-#: What all roles use where nothing else is asked for; the model of the role files that ship.
-DEFAULT_MODEL = "gpt-5.4"
 #: What roles that read or run use where the plan includes it.
 FAST_MODEL = "gpt-5.3-codex-spark"
-#: The roles that only read or run.
-FAST_ROLES = ("explorer", "ci_runner")
 
 
 class Tier(StrEnum):
@@ -40,7 +36,7 @@ class StarterFile:
 def starter_pack(
     tier: Tier, *, model: str | None = None, fast_model: str | None = None, project: bool = False
 ) -> tuple[StarterFile, ...]:
-    """Give the files of a tier.
+    """Return the files of a tier.
 
     Args:
         tier: How the user pays.
@@ -54,13 +50,10 @@ def starter_pack(
     main = _checked(model, "--model") if model is not None else DEFAULT_MODEL
     usual = FAST_MODEL if tier is Tier.PRO else main
     fast = _checked(fast_model, "--fast-model") if fast_model is not None else usual
-    roles = (
-        StarterFile(f"agents/{name}.toml", _role_text(name, fast if name in FAST_ROLES else main))
-        for name in BUNDLED_ROLES
-    )
+    roles = (StarterFile(f"agents/{name}.toml", _role_text(name)) for name in BUNDLED_ROLES)
     return (
         StarterFile("config.toml", _codex_text(main), replaceable=False),
-        StarterFile("codexteam.config.toml", _team_text(tier, main, project=project)),
+        StarterFile("codexteam.config.toml", _team_text(tier, main, fast, project=project)),
         *roles,
     )
 
@@ -68,22 +61,22 @@ def starter_pack(
 def _checked(model: str, flag: str) -> str:
     if not model.strip() or model != model.strip() or not model.isprintable():
         raise UsageError(
-            f"{flag} {model!r}: this is no model name",
+            f"{flag} {model!r}: not a model name",
             hint=f"give a model name without spaces around it: {flag} gpt-5.4",
         )
     return model
 
 
 def _quoted(text: str) -> str:
-    """Give a TOML basic string; `text` is printable."""
+    """Return a TOML basic string; `text` is printable."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _role_text(name: str, model: str) -> str:
+def _role_text(name: str) -> str:
+    """Return a role file that names no model: codexteam takes that of its tier, Codex that of the session."""
     text = bundled_role_file(name).read_text(encoding="utf-8")
-    line = f"model = {_quoted(model)}"
-    return re.sub(r"^model = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
+    return re.sub(r"^model = .*\n", "", text, count=1, flags=re.MULTILINE)
 
 
 def _codex_text(model: str) -> str:
@@ -95,10 +88,11 @@ model_reasoning_effort = "medium"
 """
 
 
-def _team_text(tier: Tier, model: str, *, project: bool) -> str:
+def _team_text(tier: Tier, model: str, fast: str, *, project: bool) -> str:
     parts = [_HEAD]
     if tier is Tier.API:
         parts.append(_commented(_PROVIDER, _PROVIDER_ELSEWHERE) if project else _PROVIDER)
+    parts.append(_MODELS.format(deep=_quoted(model), fast=_quoted(fast)))
     parts.append(_TABLES)
     if tier is Tier.API:
         parts.append(_PRICES.format(model=_quoted(model)))
@@ -112,7 +106,7 @@ def _commented(text: str, reason: str) -> str:
 
 _HEAD = """\
 # codexteam's settings. They stand over config.toml; the Codex CLI does not read this file, so it may also hold
-# Codex's own keys for the team alone. `codexteam config show --origin` tells what holds and where it comes from.
+# Codex's own keys for the team alone. `codexteam config show --origin` shows the effective values and where they come from.
 
 sandbox_mode = "workspace-write" # the most that any role gets; each role file may ask for less
 """
@@ -133,6 +127,13 @@ _PROVIDER_ELSEWHERE = """\
 #
 """
 
+_MODELS = """\
+# The one place to change models. A role file may name a tier or a model of its own: model = "fast".
+[codexteam.models]
+deep = {deep} # roles that decide or write
+fast = {fast} # explorer and ci_runner, which read or run
+"""
+
 _TABLES = """\
 [agents]
 max_concurrent_threads_per_session = 6 # agents at work at the same time
@@ -145,14 +146,14 @@ max_rounds = 5 # passes of the gates before a person is asked
 """
 
 _PRICES = """\
-# A limit in USD needs prices. Fill in your provider's, in USD for a million tokens, and remove the marks.
-# Without them tokens are counted, and cost is shown as unknown.
+# What known models cost ships with codexteam (`codexteam doctor` shows it). Your own price counts before that, in USD for
+# a million tokens; what is unknown is shown as unknown.
 #
 # [codexteam.prices.{model}]
 # input_usd =
 # cached_input_usd =
 # output_usd =
 #
-# and under [codexteam.budget] above:
+# A limit in money stands under [codexteam.budget] above:
 # run_usd = 5.0
 """

@@ -5,12 +5,15 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codexteam.config.positions import KeyPath, Position, find_positions
-from codexteam.core.json_types import JSONObject
+from codexteam.config.positions import KeyPath, Position, find_first_of_repeated, find_positions
+from codexteam.core.ids import JSONObject
 from codexteam.errors import ConfigError
 
 #: A configuration is read whole; one that is larger than this is something else.
 MAX_BYTES = 4 << 20
+
+#: As much of a line is shown in a message.
+_SHOWN_CHARS = 120
 
 _SYNTAX = re.compile(
     r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL
@@ -28,7 +31,7 @@ class TomlText:
     _positions: list[dict[KeyPath, Position]] = field(default_factory=list, repr=False, compare=False)
 
     def place(self, path: KeyPath) -> str:
-        """Give `file:line:column` of a value, of the nearest table around it where it has no place of its own."""
+        """Return `file:line:column` of a value, of the nearest table around it where it has no place of its own."""
         if not self._positions:
             self._positions.append(find_positions(self.text))
         found = self._positions[0]
@@ -40,7 +43,7 @@ class TomlText:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Give a file's bytes, or None where there is no such file.
+    """Return a file's bytes, or None where there is no such file.
 
     Raises:
         ConfigError: It is a directory, cannot be read, or is far too large.
@@ -60,7 +63,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def read_toml(path: Path) -> TomlText | None:
-    """Give a file's values, or None where there is no such file.
+    """Return a file's values, or None where there is no such file.
 
     Raises:
         ConfigError: It cannot be read, is not UTF-8 or not TOML; the message has its line and column.
@@ -70,7 +73,7 @@ def read_toml(path: Path) -> TomlText | None:
 
 
 def parse_toml(content: bytes, source: str) -> TomlText:
-    """Give the values of a file's bytes.
+    """Return the values of a file's bytes.
 
     Raises:
         ConfigError: It is not UTF-8 or not TOML.
@@ -84,6 +87,7 @@ def parse_toml(content: bytes, source: str) -> TomlText:
             f"{source}:{line}:{column}: found the byte 0x{content[error.start]:02x}, UTF-8 is expected",
             hint="save the file as UTF-8",
         ) from error
+    text = text.removeprefix("\ufeff")  # a byte order mark, as Windows editors write it; one alone, as TOML allows
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -107,11 +111,13 @@ def _syntax_error(source: str, text: str, message: str) -> ConfigError:
     what = re.sub(
         r"\('.*'\)|\('.*',\)", lambda keys: "`" + ".".join(re.findall(r"'([^']*)'", keys.group())) + "`", what
     )
-    if "overwrite a value" in what or "twice" in what:
-        what = f"duplicate key: {what[0].lower()}{what[1:]}"
+    shown = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    excerpt = f", in `{shown[:_SHOWN_CHARS]}`" if shown else ""
+    repeated = "overwrite a value" in what or "twice" in what
+    what = f"{what[0].lower()}{what[1:]}{excerpt}"
+    hint = "strings need quotes, keys an equals sign; see https://toml.io"
+    if repeated:
+        first = find_first_of_repeated("\n".join(lines[:number]))
+        what = f"duplicate key: {what}" + (f"; the first is at {source}:{first.line}:{first.column}" if first else "")
         hint = "remove one of the two"
-    else:
-        hint = "strings need quotes, keys an equals sign; see https://toml.io"
-    shown = lines[number - 1] if 0 < number <= len(lines) else ""
-    frame = f"\n  |\n{number} | {shown[:200]}" if shown.strip() else ""
-    return ConfigError(f"{source}:{number}:{column}: not TOML: {what[0].lower()}{what[1:]}{frame}", hint=hint)
+    return ConfigError(f"{source}:{number}:{column}: not TOML: {what}", hint=hint)

@@ -1,11 +1,18 @@
-"""What to do. Every effect is safe to repeat under its `key`, and answers with an event unless it says otherwise."""
+"""What to do. Every effect is safe to repeat under its `key`, and answers with an event unless it says otherwise.
 
+Whatever is to be known of a kind of effect beside its fields is its line in `EFFECTS`: what the journal tells when it
+starts, the words for it, what the run does meanwhile, whether it keeps an agent busy and whether it changes what there is
+to judge. `dispatch`, the facts, the progress that people see and `codexteam/README.md` all read that table.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
-from codexteam.core.findings import Finding, GateName
-from codexteam.core.ids import CommitId, TaskId
+from codexteam.core.findings import Finding
+from codexteam.core.ids import CommitId, GateName, TaskId
 
 
 class AttemptKind(StrEnum):
@@ -18,22 +25,42 @@ class AttemptKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Fetch the base commit into the hub and start the baseline. -> RunPrepared."""
+    """Fetch the base commit into the hub. -> RunPrepared."""
+
+    @property
+    def key(self) -> str:
+        return "prepare"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBase:
+    """Run commands on the base commit, before anybody is paid to change it. -> BaseChecked."""
+
+    number: int
+    """Of the check, from 1: commands that come with later tasks are checked in their turn."""
+    commit: CommitId
+    acceptance: tuple[str, ...]
+    gates: bool
+    """Whether the gate commands run as well."""
 
     @property
     def key(self) -> str:
         """Name this effect."""
-        return "prepare"
+        return f"check-base.{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Scout:
     """Let explorers look at the repository. -> Scouted."""
 
+    number: int = 1
+    """Of the round, from 1."""
+    areas: tuple[str, ...] = ()
+    """What the planner asked for; empty in a first round, which looks everywhere."""
+
     @property
     def key(self) -> str:
-        """Name this effect."""
-        return "scout"
+        return "scout" if self.number == 1 else f"scout.{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +73,6 @@ class MakePlan:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"plan.{self.attempt}"
 
 
@@ -61,11 +87,10 @@ class Work:
     evidence: str = ""
     """What earlier attempts left: why they failed, what conflicted, what was answered."""
     restore_attempt: int | None = None
-    """The attempt whose workspace is put in place first; its work goes on."""
+    """The attempt whose workspace is restored first; its work continues."""
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"work.{self.task_id}.{self.attempt}"
 
 
@@ -79,13 +104,74 @@ class Clarify:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"clarify.{self.task_id}.{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
+class StackCandidate:
+    """Merge a task's work onto what is ahead of it in the merge train. -> CandidateStacked or IntegrationConflicted."""
+
+    task_id: TaskId
+    attempt: int
+    number: int
+    """How often this attempt has been stacked, this time included."""
+    work: CommitId
+    onto: CommitId
+    behind: tuple[TaskId, ...] = ()
+    """Tasks whose work is in `onto` and not yet in the branch."""
+
+    @property
+    def key(self) -> str:
+        return f"stack.{self.task_id}.{self.attempt}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCandidate:
+    """Run acceptance commands on a candidate's merged tree. -> CandidateAccepted or AcceptanceFailed."""
+
+    task_id: TaskId
+    attempt: int
+    number: int
+    commit: CommitId
+    riders: tuple[TaskId, ...] = ()
+    """Tasks directly ahead whose commands are among its own: this run is theirs too."""
+
+    @property
+    def key(self) -> str:
+        return f"check.{self.task_id}.{self.attempt}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class MergedCandidate:
+    """A task's work as it is merged."""
+
+    task_id: TaskId
+    attempt: int
+    commit: CommitId
+    changed: bool = True
+    """Whether a file of the branch is another one than before."""
+    number: int = 0
+    """How often this attempt was stacked; 0 if an older version merged it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceBranch:
+    """Move the integration branch to a candidate that was accepted. -> BranchMoved or MergeRefused."""
+
+    commit: CommitId
+    onto: CommitId
+    """Where the branch points before."""
+    merges: tuple[MergedCandidate, ...]
+    """What is merged by it, oldest first."""
+
+    @property
+    def key(self) -> str:
+        return f"advance.{self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
 class Integrate:
-    """Merge, accept on the merged tree, move the branch. -> Integrated, IntegrationConflicted or AcceptanceFailed."""
+    """Merge as older versions did. -> Integrated, IntegrationConflicted, AcceptanceFailed or MergeRefused."""
 
     task_id: TaskId
     attempt: int
@@ -94,7 +180,6 @@ class Integrate:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"integrate.{self.task_id}.{self.attempt}"
 
 
@@ -109,7 +194,6 @@ class IntegrateExtra:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"integrate.{self.name}"
 
 
@@ -131,7 +215,6 @@ class RunGate:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"gate.{self.round}.{self.gate.value}"
 
 
@@ -141,10 +224,11 @@ class Replan:
 
     round: int
     findings: tuple[Finding, ...]
+    said: tuple[str, ...] = ()
+    """What people said to the planner since it last planned."""
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"replan.{self.round}"
 
 
@@ -153,11 +237,12 @@ class Document:
     """Let the documentation writer write what the goal asked for. -> Documented."""
 
     commit: CommitId
+    number: int = 1
+    """Counted from 1: it is tried again when a run continues that ended for lack of it."""
 
     @property
     def key(self) -> str:
-        """Name this effect."""
-        return "document"
+        return "document" if self.number == 1 else f"document.{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +253,6 @@ class Release:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return "release"
 
 
@@ -180,7 +264,6 @@ class Land:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"land.{self.commit}"
 
 
@@ -189,13 +272,12 @@ class AskPerson:
     """Put a question or an approval into the inbox. No event: `Answered` comes when somebody answers."""
 
     item: str
-    """`plan`, `merge.T3.1`, `question.T3.1`, `rounds.5`, ..."""
+    """`plan`, `merge.T3.1`, `guarded.T3`, `question.T3.1`, `rounds.5`, ..."""
     question: str
     task_id: TaskId | None = None
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return f"ask.{self.item}"
 
 
@@ -205,32 +287,36 @@ class WritePlan:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return "write-plan"
 
 
 class Result(StrEnum):
-    """How a run, or one sitting of it, ends."""
+    """How a run, or one session of it, ends."""
 
     GREEN = "green"
     NOT_GREEN = "not_green"
     LIMIT = "limit"
     """Budget or a limit is reached."""
     WAITING = "waiting"
-    """Only a person can let it go on."""
+    """It needs a person to continue."""
     LANDING_FAILED = "landing_failed"
+    CANNOT_RUN = "cannot_run"
+    """A command that is to check the work cannot run, whatever the work is."""
     INTERRUPTED = "interrupted"
+    ANSWERED = "answered"
+    """The goal was a question: it is answered, and nothing was to be changed."""
 
     @property
     def exit_code(self) -> int:
-        """Give the exit code of the command (DESIGN of the command line); an interruption brings its own."""
-        codes = {"green": 0, "not_green": 3, "limit": 4, "waiting": 5, "landing_failed": 7, "interrupted": 130}
+        """Return the exit code of the command (DESIGN of the command line); an interruption brings its own."""
+        codes = {"green": 0, "not_green": 3, "limit": 4, "waiting": 5, "cannot_run": 6, "landing_failed": 7}
+        codes |= {"interrupted": 130, "answered": 0}
         return codes[self.value]
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """End this sitting. No event; nothing else is in flight."""
+    """End this session. No event; nothing else is in flight."""
 
     result: Result
     reason: str
@@ -238,16 +324,19 @@ class Finish:
 
     @property
     def key(self) -> str:
-        """Name this effect."""
         return "finish"
 
 
 Effect: TypeAlias = (
     Prepare
+    | CheckBase
     | Scout
     | MakePlan
     | Work
     | Clarify
+    | StackCandidate
+    | CheckCandidate
+    | AdvanceBranch
     | Integrate
     | IntegrateExtra
     | RunGate
@@ -263,10 +352,14 @@ Effect: TypeAlias = (
 
 Awaited: TypeAlias = (
     Prepare
+    | CheckBase
     | Scout
     | MakePlan
     | Work
     | Clarify
+    | StackCandidate
+    | CheckCandidate
+    | AdvanceBranch
     | Integrate
     | IntegrateExtra
     | RunGate
@@ -276,3 +369,72 @@ Awaited: TypeAlias = (
     | Land
 )
 """Effects that answer with an event; until it comes they are in flight, and `resume` hands them out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectKind:
+    """What is to be known of a kind of effect."""
+
+    tells: str = ""
+    """The kind of the fact that says that it starts; empty where the fact of a task or of the run's end says it."""
+    fields: tuple[str, ...] = ()
+    """Its fields that this fact has; `task_id` is told as `task`, a finding by its id."""
+    words: str = ""
+    """The fact for people, with its fields in braces; empty for one that is not worth a line."""
+    phase: str = ""
+    """What the run does meanwhile, in a word or two."""
+    busy: bool = False
+    """It keeps one agent busy, and with it one of the threads."""
+    changes: bool = False
+    """It will change what there is to judge: no round of gates begins before it was answered."""
+
+
+EFFECTS: Final[Mapping[type[Effect], EffectKind]] = MappingProxyType(
+    {
+        Prepare: EffectKind(),
+        CheckBase: EffectKind(changes=True),
+        Scout: EffectKind(),
+        MakePlan: EffectKind(busy=True),
+        Work: EffectKind(busy=True, changes=True),
+        Clarify: EffectKind(busy=True, changes=True),
+        StackCandidate: EffectKind(changes=True),
+        CheckCandidate: EffectKind(changes=True),
+        AdvanceBranch: EffectKind(changes=True),
+        Integrate: EffectKind(changes=True),
+        IntegrateExtra: EffectKind(changes=True),
+        RunGate: EffectKind(
+            "gate.started",
+            ("gate", "round", "commit"),
+            words="{gate} judges {commit} (round {round})",
+            phase="judging",
+            busy=True,
+        ),
+        Replan: EffectKind(
+            "replan.started",
+            ("round", "findings"),
+            words="planning fixes for {findings}",
+            phase="planning fixes",
+            busy=True,
+            changes=True,
+        ),
+        Document: EffectKind(
+            "documentation.started", ("commit",), words="documentation", phase="documenting", busy=True
+        ),
+        Release: EffectKind("release.started", ("commit",), words="release notes", phase="writing notes", busy=True),
+        Land: EffectKind("branch.landing", ("commit",), phase="landing"),
+        AskPerson: EffectKind(
+            "person.asked", ("item", "question", "task_id"), words="waits for you: {item}: {question}"
+        ),
+        WritePlan: EffectKind(),
+        Finish: EffectKind("run.finished", ("result", "reason", "exit_code"), words="{result}", phase="finished"),
+    }
+)
+
+#: Effects that are handed out in runs of older versions alone.
+FORMER: Final = (Integrate,)
+#: Effects that keep one agent busy.
+BUSY: Final = tuple(kind for kind, known in EFFECTS.items() if known.busy)
+#: Effects that will change what there is to judge.
+CHANGES: Final = tuple(kind for kind, known in EFFECTS.items() if known.changes)
+#: The kinds of facts that say that an effect starts.
+START_FACTS: Final = tuple(known.tells for known in EFFECTS.values() if known.tells)

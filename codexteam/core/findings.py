@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from codexteam.core.ids import FindingId
+from codexteam.core.codec import StoredForm, stored
+from codexteam.core.ids import FindingId, GateName
 
 
 class Severity(StrEnum):
@@ -28,18 +29,10 @@ class Category(StrEnum):
     STYLE = "style"
 
 
-class GateName(StrEnum):
-    """The gates, by the roles that hold them."""
-
-    CI = "ci_runner"
-    REVIEW = "reviewer"
-    QA = "qa_test_author"
-    SECURITY = "security_reviewer"
-
-
+@stored(StoredForm(optional=("source", "revision")))
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One complaint of one gate, as it was first said."""
+    """One complaint of one gate, as it was first said; or what people or checks ask of the pull request."""
 
     title: str
     detail: str
@@ -53,6 +46,10 @@ class Finding:
     gate: GateName = GateName.CI
     id: FindingId | None = None
     """None until the run has given it one."""
+    source: str | None = None
+    """Where people or checks ask for it (`thread:ID`, `review:ID`, `check:NAME`); None where a gate found it."""
+    revision: str | None = None
+    """The newest that was read there: a comment, or a commit."""
 
 
 #: How much an open finding of each severity weighs when convergence is judged.
@@ -63,7 +60,7 @@ _NUMBERS = re.compile(r"\b\d+\b")
 
 
 def fingerprint(finding: Finding) -> str:
-    """Give a finding's identity over rounds: gate, category, file and the words of its title.
+    """Return a finding's identity over rounds: gate, category, file and the words of its title.
 
     Line numbers and counts are left out: they move when the code around a finding changes.
     """
@@ -73,5 +70,5 @@ def fingerprint(finding: Finding) -> str:
 
 
 def weigh(findings: Iterable[Finding]) -> int:
-    """Give the weight of open findings."""
+    """Return the weight of open findings."""
     return sum(WEIGHTS[finding.severity] for finding in findings)

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeAlias
+
+JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
+JSONObject: TypeAlias = dict[str, JSONValue]
+
 
 RunId = NewType("RunId", str)
 """Such as `20261121-0231-7f3a`: UTC date, time and four hex digits."""
@@ -24,7 +28,7 @@ BRANCH_PREFIX = "codexteam/"
 
 
 def branch_name(run_id: RunId) -> str:
-    """Give the integration branch of a run, without `refs/heads/`."""
+    """Return the integration branch of a run, without `refs/heads/`."""
     return f"{BRANCH_PREFIX}{run_id}"
 
 
@@ -44,14 +48,36 @@ class Purpose(StrEnum):
     RELEASE = "release"
     DOCUMENT = "document"
     COMPACT = "compact"
+    SETUP = "setup"
+    LOOKUP = "lookup"
+
+
+class GateName(StrEnum):
+    """The gates, by the roles that hold them; a scan is nobody's role."""
+
+    CI = "ci_runner"
+    SCAN = "scan"
+    REVIEW = "reviewer"
+    QA = "qa_test_author"
+    SECURITY = "security_reviewer"
+
+    @property
+    def purpose(self) -> Purpose | None:
+        """What its agent is called for: the purpose of the same name; None where no model is asked."""
+        return None if self is GateName.SCAN else Purpose[self.name]
+
+
+#: The gates that agents hold. Runs that were begun before there was a scan had these.
+AGENT_GATES = tuple(gate for gate in GateName if gate is not GateName.SCAN)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class AgentKey:
     """The identity of one agent in a run.
 
-    `attempt` counts from 1. For agents of a task it is the task's attempt; for the others it is their ordinal among
-    the agents of that purpose in the run (the second scout, the third review), so that a key is never used twice.
+    `attempt` counts from 1. For agents at work on a task it is the task's attempt; for the others it is their ordinal among
+    the agents of that purpose in the run (the second scout, the third review), so that a key is never used twice. Who
+    answers a question of an agent at work has the task whose budget pays, and such an ordinal.
     """
 
     run_id: RunId
@@ -62,9 +88,18 @@ class AgentKey:
     attempt: int
 
     def __str__(self) -> str:
-        """Give a short name for messages and logs, such as `implementer T3.1` or `explorer scout.2`."""
-        what = self.task_id or self.purpose.value
-        return f"{self.role} {what}.{self.attempt}"
+        """Return a short name for messages and logs, such as `implementer T3.1` or `explorer scout.2`."""
+        return f"{self.role} {self.work}"
+
+    @property
+    def work(self) -> str:
+        """What its work is called: `T1.2`, `document.1`, `qa.3`."""
+        return f"{self.work_task or self.purpose.value}.{self.attempt}"
+
+    @property
+    def work_task(self) -> str:
+        """The id of the task that it works on, or the empty string."""
+        return "" if self.purpose is Purpose.LOOKUP else self.task_id
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,7 +114,7 @@ class CallKey:
     purpose: Purpose
 
     def metadata(self) -> dict[str, str]:
-        """Give the request's `metadata`: all strings, as the Responses API requires."""
+        """Return the request's `metadata`: all strings, as the Responses API requires."""
         return {
             "run_id": self.agent.run_id,
             "role": self.agent.role,
@@ -90,7 +125,7 @@ class CallKey:
         }
 
     def idempotency_key(self) -> str:
-        """Give the same key for every try of the same turn, and another for every other turn."""
+        """Return the same key for every try of the same turn, and another for every other turn."""
         fields = self.metadata()
         # an agent may compact more than once for different purposes of its own: both purposes are in the key
         return "codexteam-" + "-".join([*fields.values(), self.agent.purpose.value]).replace(" ", "_")

@@ -7,9 +7,10 @@ it. Comparison is case-folded, because on some file systems `A.py` and `a.py` ar
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from codexteam.core.events import Rules
 from codexteam.core.text import clean_line
 
 #: What git itself can store, and what file systems take: bytes.
@@ -27,28 +28,27 @@ _MAX_ALTERNATIVES = 64
 
 
 def decode(path: bytes) -> str:
-    """Give a path as text that `encode` turns back into the same bytes."""
+    """Return a path as text that `encode` turns back into the same bytes."""
     return path.decode("utf-8", "surrogateescape")
 
 
 def encode(path: str) -> bytes:
-    """Give the bytes of a path."""
     return path.encode("utf-8", "surrogateescape")
 
 
 def show(path: bytes) -> str:
-    """Give a path for people: one line, controls and bytes that are not UTF-8 as escapes."""
+    """Return a path for people: one line, controls and bytes that are not UTF-8 as escapes."""
     return clean_line(decode(path))
 
 
 def fold(name: str) -> str:
-    """Give the same text for names that some file system takes for one and the same."""
+    """Return the same text for names that some file system takes for one and the same."""
     plain = name.translate(_IGNORED_BY_HFS)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
 
 
 def is_git_name(name: str) -> bool:
-    r"""Say whether some file system, or git on it, takes a name for `.git`.
+    r"""Return whether some file system, or git on it, takes a name for `.git`.
 
     HFS+ leaves out zero-width characters, NTFS trailing dots, spaces and what follows a colon, and knows `git~1`;
     compatibility forms (a full-width letter) are counted too. A backslash parts folders on Windows.
@@ -83,7 +83,7 @@ def name_problem(path: bytes) -> str | None:
 
 def _component_problem(name: str) -> str | None:
     if name in {"", ".", ".."}:
-        return "is no plain relative path"
+        return "is not a plain relative path"
     if is_git_name(name):
         return "has a component that some file system takes for .git"
     if len(encode(name)) > MAX_NAME_BYTES:
@@ -95,6 +95,20 @@ def _component_problem(name: str) -> str | None:
     if _DEVICES.fullmatch(name.casefold()):
         return "has a component that is a device on Windows"
     return None
+
+
+def glob_problem(glob: str) -> str | None:
+    """Say why a task may not name a glob as what it writes, or None: for messages, after the glob."""
+    parts = glob.split("/")
+    if glob.startswith(("/", "~")) or ".." in parts or re.match(r"[A-Za-z]:", glob):
+        return "leaves the repository"
+    if "\\" in glob:
+        return "has a backslash: folders are parted by `/`"
+    if not _normal(glob):
+        return "names no file"
+    if clean_line(glob) != glob:
+        return "has control, bidirectional or invisible characters"
+    return "lies in .git" if any(map(is_git_name, parts)) else None
 
 
 def link_problem(path: bytes, target: bytes) -> str | None:
@@ -120,13 +134,13 @@ def link_problem(path: bytes, target: bytes) -> str | None:
 
 
 def matches_any(path: bytes, globs: Sequence[str]) -> bool:
-    """Say whether a path, or a folder it lies in, matches one of the globs."""
+    """Return whether a path, or a folder it lies in, matches one of the globs."""
     folded = decode(path).casefold()
     return any(_matches(glob, folded) for glob in globs)
 
 
 def names_exactly(path: bytes, globs: Sequence[str]) -> bool:
-    """Say whether one of the globs is this very path, and no pattern."""
+    """Return whether one of the globs is this very path, and no pattern."""
     folded = decode(path).casefold()
     return any(_normal(glob) == folded for glob in globs)
 
@@ -199,7 +213,7 @@ def _name_matches(pattern: str, name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _tokens(pattern: str) -> tuple[str | None, ...]:
-    """Give a name's pattern as characters, `?`, classes (`[...`) and None for `*`."""
+    """Return a name's pattern as characters, `?`, classes (`[...`) and None for `*`."""
     tokens: list[str | None] = []
     at = 0
     while at < len(pattern):
@@ -223,3 +237,87 @@ def _character_matches(expected: str | None, character: str) -> bool:
     body = body[1:] if negated else body
     inside = any(low <= character <= (high or low) for low, high in re.findall(r"(.)(?:-(.))?", body, re.DOTALL))
     return inside is not negated
+
+
+#: Git's own: attributes and submodules name programs and places that later git commands obey.
+_GIT = ("**/.git", "**/.gitattributes", "**/.gitmodules", "**/.lfsconfig", "**/.gitconfig", "**/.mailmap")
+#: Run by the user's git, shell or editor on its own.
+_HOOKS = (
+    ".githooks",
+    ".git-hooks",
+    "**/.husky",
+    ".pre-commit-config.yaml",
+    ".pre-commit-hooks.yaml",
+    "lefthook.y*ml",
+    ".lefthook*",
+    "**/.envrc",
+    "**/.vscode",
+    "**/.idea",
+    "**/.devcontainer",
+    "**/.devcontainer.json",
+)
+#: Run by CI, with CI's secrets.
+_CI = (
+    ".github",
+    "**/action.y*ml",
+    "**/CODEOWNERS",
+    "**/.gitlab-ci*.y*ml",
+    ".gitlab",
+    ".circleci",
+    ".buildkite",
+    ".ci",
+    ".travis.yml",
+    ".drone.yml",
+    ".woodpecker*",
+    "azure-pipelines*.y*ml",
+    ".azure-pipelines",
+    "bitbucket-pipelines.yml",
+    "**/Jenkinsfile*",
+    "appveyor.yml",
+    ".appveyor.yml",
+    ".cirrus.yml",
+    ".semaphore",
+    ".forgejo",
+    ".gitea",
+)
+#: Where packages come from.
+_REGISTRIES = ("**/.npmrc", "**/.yarnrc*", "**/.pnpmfile.cjs", "**/pip.conf", "**/.pypirc", "**/.cargo/config*")
+#: What steers agents, codexteam's own files among it.
+_AGENTS = (
+    "**/.codex",
+    "**/.agents",
+    "**/.claude",
+    "**/.cursor",
+    "**/.mcp.json",
+    "**/AGENTS.md",
+    "**/AGENTS.override.md",
+    "**/CLAUDE.md",
+    "plan.md",
+    ".worktreeinclude",
+)
+
+#: The built-in guarded globs.
+GUARDED_PATHS: tuple[str, ...] = _GIT + _HOOKS + _CI + _REGISTRIES + _AGENTS
+
+
+def guarded_among(globs: Iterable[str], more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return those of a task's globs that name what is guarded; a wider one, such as `**`, names none of it."""
+    return tuple(glob for glob in globs if _is_guarded(glob, tuple(more)))
+
+
+def closed_among(globs: Iterable[str], granted: Sequence[str], rules: Rules) -> tuple[str, ...]:
+    """Return the guarded globs of a task that neither a person nor the settings have opened."""
+    named = guarded_among(globs, rules.guarded)
+    if not named:
+        return ()
+    open_globs = (*rules.allow_guarded, *guarded_among(granted, rules.guarded))
+    return tuple(glob for glob in named if glob not in granted and not matches_any(encode(_plain(glob)), open_globs))
+
+
+@lru_cache(maxsize=65_536)
+def _is_guarded(glob: str, more: tuple[str, ...]) -> bool:
+    return matches_any(encode(_plain(glob)), (*GUARDED_PATHS, *more))
+
+
+def _plain(glob: str) -> str:
+    return "/".join(part for part in glob.split("/") if part not in {"", "."})

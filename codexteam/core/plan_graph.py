@@ -1,11 +1,97 @@
 """Questions about a plan's graph: does it hold together, what waits for what, which chain is the longest."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from codexteam.core.ids import TaskId
-from codexteam.core.plan import Task
+from codexteam.core.budget_text import TaskBudget
+from codexteam.core.ids import FindingId, TaskId
 from codexteam.errors import PlanCycleError, PlanError
+
+
+class TaskStatus(StrEnum):
+    """Where a task is; the value is the mark between the brackets in plan.md."""
+
+    TODO = " "
+    RUNNING = "~"
+    DONE = "x"
+    FAILED = "!"
+    DROPPED = "-"
+
+
+class OwedTests(StrEnum):
+    """What a task owes in tests; the value stands in plan.md."""
+
+    REQUIRED = "required"
+    """A test that fails without its code."""
+    EXISTING = "existing"
+    """Nothing new: tests that are there run its code."""
+    NONE = "none"
+
+
+class TaskRisk(StrEnum):
+    """How much may go wrong with a task; the value stands in plan.md."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+    """Its first attempt has already what others get after failed ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """One criterion of a task."""
+
+    criterion: str
+    command: str | None
+    """A command that exits 0 when the criterion holds; None when only a reader can judge it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A node of the plan's graph."""
+
+    id: TaskId
+    title: str
+    description: str = ""
+    role: str = "implementer"
+    deps: tuple[TaskId, ...] = ()
+    """What must be merged before this starts."""
+    paths: tuple[str, ...] = ()
+    """Globs, relative to the repository's root, that it may write; empty means any, so that it works alone."""
+    acceptance: tuple[Acceptance, ...] = ()
+    effort: int = 1
+    """Relative size, 1 to 5; budgets are shared out by it."""
+    fixes: tuple[FindingId, ...] = ()
+    status: TaskStatus = TaskStatus.TODO
+    budget: TaskBudget | None = None
+    """What it may use over all its attempts; None where only the limits of all tasks count."""
+    priority: int = 0
+    """What a person said of its place among others: it is started before those of a lower number."""
+    tests: OwedTests | None = None
+    """None: `core.untested` says what it owes."""
+    model: str = ""
+    """What the plan has its attempts use in place of its role's; so is `reasoning`, an effort of the model."""
+    reasoning: str = ""
+    risk: TaskRisk = TaskRisk.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A goal and its tasks, in the order of the file."""
+
+    goal: str
+    summary: str = ""
+    tasks: tuple[Task, ...] = ()
+    later: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    answer: str = ""
+    """To a goal that only asks a question: then there are no tasks."""
+    plan_only: bool = False
+    """The goal asks for a plan, and for nothing to be done."""
+    probes: tuple[str, ...] = ()
+    """What scouts are to look at first: then there are no tasks yet."""
+
 
 #: A role needs to finish before the next; deeper than this no plan of people or models is meant.
 MAX_DEPTH = 1_000
@@ -23,10 +109,12 @@ class PlanGraph:
     """Task to its place in the plan, from 0."""
     depth: int
     """Tasks in the longest chain by count."""
+    urgency: Mapping[TaskId, int] = field(default_factory=dict)
+    """The priority of each task that has one, or that another with a higher one waits for."""
 
-    def priority(self, task_id: TaskId) -> tuple[int, int]:
-        """Give what to sort by, smallest first: longest remaining chain, then plan order."""
-        return -self.weight[task_id], self.order[task_id]
+    def priority(self, task_id: TaskId) -> tuple[int, int, int]:
+        """Return what to sort by, smallest first: what a person said, longest remaining chain, then plan order."""
+        return -self.urgency.get(task_id, 0), -self.weight[task_id], self.order[task_id]
 
 
 def graph_of(tasks: Sequence[Task], *, max_tasks: int = 100_000) -> PlanGraph:
@@ -58,18 +146,26 @@ def graph_of(tasks: Sequence[Task], *, max_tasks: int = 100_000) -> PlanGraph:
     sequence = _topological(by_id, dependents)
     weight: dict[TaskId, int] = {}
     length: dict[TaskId, int] = {}
+    urgency: dict[TaskId, int] = {}
     for task_id in reversed(sequence):
         followers = dependents[task_id]
+        if urgent := _urgency(by_id[task_id], [urgency.get(follower, 0) for follower in followers]):
+            urgency[task_id] = urgent
         weight[task_id] = by_id[task_id].effort + max((weight[f] for f in followers), default=0)
         length[task_id] = 1 + max((length[f] for f in followers), default=0)
     depth = max(length.values(), default=0)
     if depth > MAX_DEPTH:
         raise PlanError(f"plan: a chain of {depth} tasks: at most {MAX_DEPTH} are allowed")
-    return PlanGraph({key: tuple(value) for key, value in dependents.items()}, weight, order, depth)
+    return PlanGraph({key: tuple(value) for key, value in dependents.items()}, weight, order, depth, urgency)
+
+
+def _urgency(task: Task, followers: Sequence[int]) -> int:
+    """Return a task's own priority, or that of the most urgent of those that wait for it."""
+    return max((urgent for urgent in followers if urgent > max(0, task.priority)), default=task.priority)
 
 
 def waves(tasks: Sequence[Task]) -> list[list[TaskId]]:
-    """Give the tasks in the waves in which they could run if width were no limit and scopes did not matter.
+    """Return the tasks in the waves in which they could run with unlimited width and no regard for scopes.
 
     Raises:
         PlanError: see `graph_of`.
@@ -86,7 +182,7 @@ def waves(tasks: Sequence[Task]) -> list[list[TaskId]]:
 
 
 def critical_path(tasks: Sequence[Task]) -> list[TaskId]:
-    """Give the chain with the most effort, first task first; the plan's own order breaks ties."""
+    """Return the chain with the most effort, first task first; the plan's own order breaks ties."""
     graph = graph_of(tasks)
     path: list[TaskId] = []
     candidates: Iterable[TaskId] = [task.id for task in tasks if not task.deps]
@@ -113,7 +209,8 @@ def _topological(by_id: Mapping[TaskId, Task], dependents: Mapping[TaskId, Seque
             if missing[follower] == 0:
                 sequence.append(follower)
     if len(sequence) != len(by_id):
-        raise PlanCycleError("plan: these tasks wait for each other: " + " -> ".join(_cycle(by_id, set(sequence))))
+        cycle = _cycle(by_id, set(sequence))
+        raise PlanCycleError("plan: these tasks wait for each other: " + " -> ".join(cycle), task_id=cycle[0])
     return sequence
 
 

@@ -5,14 +5,29 @@ is replaced when the plan changes; every other line stays where it was.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from codexteam.core.ids import TaskId
-from codexteam.core.plan import Plan, Task
-from codexteam.core.plan_md_near import near_box
-from codexteam.core.plan_md_task import TASK_START, lines_of, normal_task, parse_task, refuse_misread, render_task
+from codexteam.core.plan_graph import Plan, Task
+from codexteam.core.plan_md_task import (
+    TASK_START,
+    lines_of,
+    near_box,
+    normal_task,
+    parse_task,
+    refuse_misread,
+    render_task,
+)
+from codexteam.core.plan_md_template import (
+    comment_end,
+    has_template,
+    next_number,
+    opens_comment,
+    template,
+    with_next_number,
+)
 from codexteam.core.text import clean, clean_line
 from codexteam.errors import PlanError
 
@@ -30,7 +45,7 @@ class Header:
     branch: str
 
     def render(self) -> str:
-        """Give the comment."""
+        """Return the comment."""
         return f"{MARKER}{self.run_id} · base {self.base[:7]} · branch {self.branch} -->"
 
 
@@ -63,13 +78,13 @@ class TaskNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ListItem:
     """One `- ` line below Later, Done, Next or Risks."""
 
     text: str
 
 
-Node: TypeAlias = Raw | Heading | GoalText | TaskNode | Item
+PlanNode: TypeAlias = Raw | Heading | GoalText | TaskNode | ListItem
 
 _NEEDS_ESCAPE = re.compile(r"\\*#")
 _ESCAPED = re.compile(r"\\+#")
@@ -82,37 +97,39 @@ _SECTIONS = ("Goal", "Tasks", "Later", "Done", "Next", "Risks")
 class PlanDocument:
     """A plan.md, read."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[PlanNode, ...]
+    lines: Mapping[TaskId, int] = field(default_factory=dict, compare=False)
+    """Task to the line that it begins with, counted from 1, where it was read."""
 
     def plan(self) -> Plan:
-        """Give the plan that stands in it."""
+        """Return the plan that stands in it."""
         goal = next((node.text for node in self.nodes if isinstance(node, GoalText)), "")
         tasks = tuple(node.task for node in self.nodes if isinstance(node, TaskNode))
         return Plan(goal, tasks=tasks, later=self.items("later"), risks=self.items("risks"))
 
     def items(self, section: str) -> tuple[str, ...]:
-        """Give the items of a list section, by its name in lower case."""
+        """Return the items of a list section, by its name in lower case."""
         found: list[str] = []
         here = ""
         for node in self.nodes:
             if isinstance(node, Heading):
                 here = node.name.casefold()
-            elif isinstance(node, Item) and here == section:
+            elif isinstance(node, ListItem) and here == section:
                 found.append(node.text)
         return tuple(found)
 
     def run_named(self) -> str | None:
-        """Give the run whose header stands in it; None where there is none."""
+        """Return the run whose header stands in it; None where there is none."""
         return _named(line for node in self.nodes for line in _own_lines(node))
 
 
 def is_ours(text: str) -> bool:
-    """Say whether a plan.md was written by codexteam: a line of it, outside of tasks, begins with the marker."""
+    """Return whether a plan.md was written by codexteam: a line of it, outside of tasks, begins with the marker."""
     return run_named_in(text) is not None
 
 
 def run_named_in(text: str) -> str | None:
-    """Give the run that a plan.md of ours is of; None where it is not ours."""
+    """Return the run that a plan.md of ours is of; None where it is not ours."""
     if MARKER not in text:
         return None
     try:
@@ -127,7 +144,7 @@ def _named(lines: Iterable[str]) -> str | None:
     return None if marked is None else next(iter(marked.removeprefix(MARKER).split()), "")
 
 
-def _own_lines(node: Node) -> Sequence[str]:
+def _own_lines(node: PlanNode) -> Sequence[str]:
     match node:
         case Raw(lines):
             return lines
@@ -145,7 +162,7 @@ def parse(text: str) -> PlanDocument:
         PlanError: names the line, what was found and what is allowed.
     """
     lines = lines_of(text.removeprefix("\ufeff"))
-    nodes: list[Node] = []
+    nodes: list[PlanNode] = []
     section = ""
     at = 0
     seen: dict[TaskId, int] = {}
@@ -154,16 +171,20 @@ def parse(text: str) -> PlanDocument:
     above = _Above()
     while at < len(lines):
         line = lines[at]
-        # a goal goes on to the next heading, whatever it opens; a task's fences are its own
+        # a goal continues to the next heading, whatever it opens; a task's fences are its own
         if section not in {"tasks", "goal"} and (line.lstrip().startswith("```") if fence else _FENCE.match(line)):
             fence = 0 if fence else at + 1
         if line.startswith("## ") and not fence:
             section, above = line[3:].strip().casefold(), _Above()
             nodes.append(Heading(line[3:].strip()))
             at += 1
+        elif section != "goal" and not fence and opens_comment(line):
+            end = comment_end(lines, at)
+            nodes.append(Raw(tuple(lines[at:end])))
+            at, above = end, _Above()
         elif section == "goal":
             at, goal = _goal(lines, at)
-            # an empty section is no goal: one further down may be
+            # an empty section is not a goal: one further down may be
             nodes += [goal] if goal.text else []
         elif section == "tasks" and TASK_START.match(line):
             start = at + 1
@@ -174,7 +195,7 @@ def parse(text: str) -> PlanDocument:
             above = _Above(task.id, at)
             nodes.append(TaskNode(task))
         elif section in _LISTS and line.startswith("- ") and not fence:
-            nodes.append(Item(line[2:].strip()))
+            nodes.append(ListItem(line[2:].strip()))
             at += 1
         else:
             if section == "tasks":
@@ -184,7 +205,7 @@ def parse(text: str) -> PlanDocument:
             nodes.append(Raw((line,)))
             at += 1
     _refuse_lost(lines, nodes, fence, strays)
-    return PlanDocument(_join_raw(nodes))
+    return PlanDocument(_join_raw(nodes), seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +228,7 @@ def _refuse_near_task(line: str, at: int, above: _Above) -> None:
         raise PlanError(f"plan.md:{at + 1}: is this a line of {above.task_id}? {line.strip()[:60]}", hint=hint)
 
 
-def _refuse_lost(lines: Sequence[str], nodes: Sequence[Node], fence: int, strays: Sequence[int]) -> None:
+def _refuse_lost(lines: Sequence[str], nodes: Sequence[PlanNode], fence: int, strays: Sequence[int]) -> None:
     """Refuse what would hide a part of the file: no section of tasks, a code block without an end, tasks elsewhere."""
     if fence:
         hint = "all that follows would be a part of it: close it with a line ```"
@@ -230,8 +251,8 @@ def _goal(lines: Sequence[str], at: int) -> tuple[int, GoalText]:
     return at, GoalText("\n".join(body).strip("\n"))
 
 
-def _join_raw(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    joined: list[Node] = []
+def _join_raw(nodes: Sequence[PlanNode]) -> tuple[PlanNode, ...]:
+    joined: list[PlanNode] = []
     for node in nodes:
         if isinstance(node, Raw) and joined and isinstance(last := joined[-1], Raw):
             joined[-1] = Raw(last.lines + node.lines)
@@ -257,10 +278,10 @@ def _strip_blank(lines: tuple[str, ...]) -> tuple[str, ...]:
 def render(document: PlanDocument) -> str:
     """Write a plan.md: what `parse` reads back as the same document."""
     parts: list[str] = []
-    before: Node | None = None
+    before: PlanNode | None = None
     for node in document.nodes:
         tight = (isinstance(node, TaskNode) and isinstance(before, TaskNode)) or (
-            isinstance(node, Item) and isinstance(before, Item)
+            isinstance(node, ListItem) and isinstance(before, ListItem)
         )
         if before is not None and not tight:
             parts.append("")
@@ -273,7 +294,7 @@ def render(document: PlanDocument) -> str:
                 parts += [f"\\{line}" if _NEEDS_ESCAPE.match(line) else line for line in lines_of(text)]
             case TaskNode(task):
                 parts += render_task(task)
-            case Item(text):
+            case ListItem(text):
                 parts.append(f"- {text}")
         before = node
     return "\n".join(parts) + "\n"
@@ -281,8 +302,9 @@ def render(document: PlanDocument) -> str:
 
 def new_document(plan: Plan, header: Header) -> PlanDocument:
     """Lay out a fresh plan.md."""
-    nodes: list[Node] = [Raw((_title(plan), "", header.render()))]
+    nodes: list[PlanNode] = [Raw((_title(plan), "", header.render()))]
     nodes += [Heading(name) for name in _SECTIONS]
+    nodes.insert(3, Raw(template(1)))
     if goal := normal_text(plan.goal):
         nodes.insert(2, GoalText(goal))
     return update(PlanDocument(tuple(nodes)), plan, header)
@@ -290,7 +312,7 @@ def new_document(plan: Plan, header: Header) -> PlanDocument:
 
 def taken_over(document: PlanDocument, plan: Plan, header: Header) -> PlanDocument:
     """Put a run's plan into the file of another run: its user's words stay; its title, its goal and its tasks go."""
-    nodes: list[Node] = []
+    nodes: list[PlanNode] = []
     for node in document.nodes:
         match node:
             case Raw(lines):
@@ -320,11 +342,20 @@ def update(
     heading = next(at for at, node in enumerate(nodes) if isinstance(node, Heading) and node.name.casefold() == "tasks")
     # below a heading without tasks, after the user's words: indented ones would become a part of the task before them
     end = next((at for at in range(heading + 1, len(nodes)) if isinstance(nodes[at], Heading)), len(nodes))
+    if end > heading + 1 and isinstance(last := nodes[end - 1], Raw) and _is_template(last):
+        end -= 1
     after = places[-1] + 1 if places else end
     nodes[after:after] = [TaskNode(task) for task in by_id.values()]
     for section, items in (("later", plan.later), ("done", done), ("next", next_up), ("risks", plan.risks)):
         nodes = _with_items(nodes, section, items)
+    own = [line for node in nodes if isinstance(node, Raw) for line in node.lines]
+    number = next_number((task.id for task in plan.tasks), own)
+    nodes = [Raw(with_next_number(node.lines, number)) if isinstance(node, Raw) else node for node in nodes]
     return PlanDocument(tuple(nodes))
+
+
+def _is_template(node: Raw) -> bool:
+    return has_template(node.lines[:1])
 
 
 def _with_header(node: Raw, header: Header) -> Raw:
@@ -337,32 +368,40 @@ def with_header(document: PlanDocument, header: Header) -> PlanDocument:
     titled = isinstance(first, Raw) and first.lines[0].startswith("# ")
     title = first.lines if isinstance(first, Raw) and titled else ()
     head = Raw((*title[:1], *([""] if title else []), header.render(), *title[1:]))
-    return PlanDocument((head, *document.nodes[1 if titled else 0 :]))
+    return PlanDocument((head, *_with_template(document.nodes[1 if titled else 0 :])))
 
 
-def _with_items(nodes: list[Node], section: str, items: Sequence[str]) -> list[Node]:
+def _with_template(nodes: Sequence[PlanNode]) -> list[PlanNode]:
+    """Add the template below the last task, where a user's file has none."""
+    if any(isinstance(node, Raw) and has_template(node.lines) for node in nodes):
+        return list(nodes)
+    last = max((at for at, node in enumerate(nodes) if isinstance(node, TaskNode)), default=None)
+    return list(nodes) if last is None else [*nodes[: last + 1], Raw(template(1)), *nodes[last + 1 :]]
+
+
+def _with_items(nodes: list[PlanNode], section: str, items: Sequence[str]) -> list[PlanNode]:
     """Replace a section's items, or add the section; without items a missing section stays missing."""
-    wanted = [Item(line) for line in dict.fromkeys(normal_line(item) for item in items) if line]
+    wanted = [ListItem(line) for line in dict.fromkeys(normal_line(item) for item in items) if line]
     start = next((at for at, n in enumerate(nodes) if isinstance(n, Heading) and n.name.casefold() == section), None)
     if start is None:
         return [*nodes, Heading(section.capitalize()), *wanted] if wanted else nodes
     end = next((at for at in range(start + 1, len(nodes)) if isinstance(nodes[at], Heading)), len(nodes))
-    others = [node for node in nodes[start + 1 : end] if not isinstance(node, Item)]
+    others = [node for node in nodes[start + 1 : end] if not isinstance(node, ListItem)]
     return [*nodes[: start + 1], *wanted, *others, *nodes[end:]]
 
 
 def normal_line(text: str) -> str:
-    """Give text as one line, as plan.md can hold it: what a terminal would obey is escaped, as people print the file."""
+    """Return text as one line, as plan.md can hold it: what a terminal would obey is escaped, as people print the file."""
     return clean_line(" ".join(text.split()))
 
 
 def normal_text(text: str) -> str:
-    """Give text as plan.md can hold it: lines without trailing space, none blank at the ends, controls escaped."""
+    """Return text as plan.md can hold it: lines without trailing space, none blank at the ends, controls escaped."""
     return clean("\n".join(line.rstrip() for line in lines_of(text)).strip("\n"))
 
 
 def normal_plan(plan: Plan) -> Plan:
-    """Give a plan as plan.md can hold it; `document.plan()` gives just this back."""
+    """Return a plan as plan.md can hold it; `document.plan()` gives just this back."""
     return replace(
         plan,
         goal=normal_text(plan.goal),
@@ -372,12 +411,3 @@ def normal_plan(plan: Plan) -> Plan:
         later=tuple(dict.fromkeys(line for line in map(normal_line, plan.later) if line)),
         risks=tuple(dict.fromkeys(line for line in map(normal_line, plan.risks) if line)),
     )
-
-
-def placed(error: PlanError, text: str, name: str) -> PlanError:
-    """Give an error on one of a text's tasks with the line in which that task begins."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        found = TASK_START.match(line)
-        if found and found[2] == error.task_id:
-            return PlanError(f"{name}:{number}: {str(error).removeprefix('plan: ')}", hint=error.hint)
-    return error

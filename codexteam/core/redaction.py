@@ -4,12 +4,15 @@ import base64
 import json
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
+from typing import TypeAlias, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
+
+T = TypeVar("T")
 
 #: What stands where a secret was.
 REDACTED = "[redacted]"
@@ -42,13 +45,13 @@ _NO_WORD = "(?<![A-Za-z0-9])"
 
 
 def _shape(trigger: str, rest: str) -> _Shape:
-    """Give the shape of a key that is one word."""
+    """Return the shape of a key that is one word."""
     return _Shape(trigger, re.compile(_NO_WORD + re.escape(trigger) + rest))
 
 
 _LONG = "{20,8192}"
 _WORDS = (
-    # OpenAI, Anthropic and those who follow them; a digit tells a key from a style sheet's class
+    # OpenAI, Anthropic and those who follow them; a digit distinguishes a key from a style sheet's class
     _shape("sk-", rf"(?=[A-Za-z_-]{{0,32}}[0-9])[A-Za-z0-9_-]{_LONG}"),
     *(_shape(f"gh{kind}_", rf"[A-Za-z0-9_]{_LONG}") for kind in "pousr"),  # GitHub
     _shape("github_pat_", rf"[A-Za-z0-9_]{_LONG}"),
@@ -107,7 +110,8 @@ class Redactor:
     """Knows the secrets of a run. Give it every value that must not get out; it finds them in other guises too."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        guises = {guise for value in values for guise in _guises(value)}
+        self.values = tuple(values)
+        guises = {guise for value in self.values for guise in _guises(value)}
         self._guises = tuple(sorted(guises, key=lambda guise: (-len(guise), guise)))
         self._any_guise = re.compile("|".join(map(re.escape, self._guises))) if self._guises else None
         # a user and a password in a URL are the shortest shape
@@ -117,7 +121,7 @@ class Redactor:
         return f"Redactor({len(self._guises)} guises)"
 
     def unfinished_from(self, text: str) -> int:
-        """Give where the end of a text that goes on may be the beginning of a secret; the text's length if nowhere."""
+        """Return where the end of an unfinished text may begin a secret; the text's length if nowhere."""
         found = [_open_word(text), self._open_value(text)]
         url = _OPEN_URL.search(text, max(0, len(text) - _LONGEST_URL_CHARACTERS))
         # five dashes end a key, so that one before another has ended
@@ -140,11 +144,11 @@ class Redactor:
         return min(found)
 
     def redact(self, text: str) -> str:
-        """Give the text with `[redacted]` for every secret in it; what touches or overlaps becomes one."""
+        """Return the text with `[redacted]` for every secret in it; what touches or overlaps becomes one."""
         return _cut_out(text, self.spans(text), 0, len(text))
 
     def redact_json(self, value: JSONValue) -> JSONValue:
-        """Give the value with every text in it redacted, keys included."""
+        """Return the value with every text in it redacted, keys included."""
         if isinstance(value, str):
             return self.redact(value)
         if isinstance(value, list):
@@ -154,15 +158,15 @@ class Redactor:
         return value
 
     def redact_object(self, value: JSONObject) -> JSONObject:
-        """Give the object with every text in it redacted, keys included."""
+        """Return the object with every text in it redacted, keys included."""
         return {self.redact(key): self.redact_json(item) for key, item in value.items()}
 
     def stream(self) -> "RedactedStream":
-        """Give a redactor for one text that comes in pieces."""
+        """Return a redactor for one text that comes in pieces."""
         return RedactedStream(self)
 
     def spans(self, text: str, *, first: int = 0) -> list[_Span]:
-        """Give where the secrets are, in order, as (start, end), none touching another; none that begins before `first`."""
+        """Return where the secrets are, in order, as (start, end), none touching another; none that begins before `first`."""
         found: list[_Span] = []
         if len(text) < self._shortest:
             return found
@@ -221,14 +225,14 @@ class RedactedStream:
 
 
 def _open_word(text: str) -> int:
-    """Give where a key of one word begins that the end of the text belongs to; the text's length if there is none."""
+    """Return where a key of one word begins that the end of the text belongs to; the text's length if there is none."""
     word = max(len(text.rstrip(_WORD_CHARACTERS)), len(text) - _LONGEST_KEY_CHARACTERS)
     begins = _BEGINS_WORD.finditer(text, max(0, word - len("Bearer ")))
     return next((begin.start() for begin in begins if begin.end() >= word), len(text))
 
 
 def _cut_out(text: str, spans: list[_Span], position: int, upto: int) -> str:
-    """Give a part of the text, the spans in it replaced."""
+    """Return a part of the text, the spans in it replaced."""
     parts: list[str] = []
     for start, end in spans:
         parts += [text[position:start], REDACTED]
@@ -276,10 +280,38 @@ def _guises(value: str) -> Iterator[str]:
 
 
 def _base64_guises(raw: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
-    """Give what `raw` looks like in base64 wherever it begins in what was encoded, such as behind a user's name."""
+    """Return what `raw` looks like in base64 wherever it begins in what was encoded, such as behind a user's name."""
     for offset in range(3):
         encoded = encode(bytes(offset) + raw).decode()
         # only the characters that no neighbouring byte has a part in
         first = -(-offset * 8 // 6)
         last = (offset + len(raw)) * 8 // 6
         yield encoded[first:last]
+
+
+def redact_texts(value: T, redact: Callable[[str], str]) -> T:
+    """Return an event or an answer with every text in it redacted; the same object where nothing had to be taken out."""
+    return cast("T", _redacted_value(value, redact))
+
+
+def _redacted_value(value: object, redact: Callable[[str], str]) -> object:
+    match value:
+        case Enum():  # a word of ours, though many are texts
+            return value
+        case str():
+            return redact(value)
+        case tuple():
+            items = tuple(_redacted_value(item, redact) for item in value)
+            return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+        case Mapping():
+            table = {key: _redacted_value(item, redact) for key, item in value.items()}
+            return table if any(table[key] is not value[key] for key in table) else value
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            changed = {
+                field.name: new
+                for field in fields(value)
+                if (new := _redacted_value(old := getattr(value, field.name), redact)) is not old
+            }
+            return replace(value, **changed) if changed else value
+        case _:
+            return value

@@ -5,12 +5,16 @@ from functools import lru_cache
 
 
 def scopes_overlap(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Say whether some path matches a glob of each; when in doubt, yes.
+    """Return whether some path matches a glob of each; when in doubt, yes.
 
-    A glob that names a folder takes in what is below it. An empty scope was not said: it overlaps with nothing here,
-    and a clash shows when the work is merged.
+    A glob that names a folder takes in what is below it. An empty scope holds no glob: nothing matches it.
     """
     return any(_meet(a, b) for a in one for b in other)
+
+
+def may_clash(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Return whether two tasks could write the same path; one that names no paths could write any."""
+    return not one or not other or scopes_overlap(one, other)
 
 
 def _meet(one: str, other: str) -> bool:
@@ -53,7 +57,7 @@ def _segments_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _parts_meet(one: str, other: str) -> bool:
-    """Say whether some name matches both; `[...]` counts as any character."""
+    """Return whether some name matches both; `[...]` counts as any character."""
     if not one or not other:
         return not (one + other).strip("*")
     if one[0] == "*":

@@ -1,32 +1,42 @@
-"""Everything about a run that must survive a crash, and nothing else. Changed by `core.step` alone."""
+"""Everything about a run that must survive a crash, and nothing else. `core.step` changes it and tells the story."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from codexteam.core.effects import AttemptKind, Awaited, Result
+from codexteam.core.budget_scope import BudgetScope, joined
+from codexteam.core.codec import StoredForm, stored
+from codexteam.core.effects import AttemptKind, Awaited, Clarify, Result, Work
 from codexteam.core.events import (
     AcceptanceFailed,
     Answered,
     AttemptAsked,
     AttemptFailed,
     AttemptSucceeded,
+    BaseCheck,
+    BranchMoved,
+    BudgetRefused,
     Clarified,
     Event,
+    FailingCommand,
+    GateCommand,
     Integrated,
     IntegrationConflicted,
+    MergeRefused,
+    PlanEdited,
+    Rules,
     Verdict,
 )
-from codexteam.core.findings import Finding, GateName
-from codexteam.core.ids import CommitId, FindingId, RunId, TaskId
-from codexteam.core.plan import Task
-from codexteam.core.plan_graph import PlanGraph, graph_of
-from codexteam.core.rules import Rules
+from codexteam.core.findings import Finding
+from codexteam.core.ids import CommitId, FindingId, GateName, RunId, TaskId
+from codexteam.core.plan_graph import PlanGraph, Task, TaskStatus, graph_of
+from codexteam.core.steering_events import DropRequested, RetryRequested
 
 __all__ = [
     "HOPELESS",
     "TASK_TRANSITIONS",
     "TERMINAL",
+    "Candidate",
     "FindingState",
     "FindingStatus",
     "GateRecord",
@@ -35,10 +45,12 @@ __all__ = [
     "Rules",
     "RunPhase",
     "RunState",
+    "Shelved",
     "Stop",
     "TaskPhase",
     "TaskState",
-    "task_diagram",
+    "needed_budgets",
+    "status_of",
 ]
 
 
@@ -71,6 +83,7 @@ class TaskPhase(StrEnum):
     QUEUED = "queued"
     """Its work is accepted and waits to be merged."""
     INTEGRATING = "integrating"
+    """Its work is in the merge train."""
     MERGED = "merged"
     FAILED = "failed"
     BLOCKED = "blocked"
@@ -80,20 +93,33 @@ class TaskPhase(StrEnum):
 
 #: The legal moves of a task. `None` stands for any event: a slot came free, a dependency failed, the plan was edited.
 TASK_TRANSITIONS: Mapping[tuple[TaskPhase, type[Event] | None], frozenset[TaskPhase]] = {
-    (TaskPhase.PENDING, None): frozenset({TaskPhase.WORKING, TaskPhase.BLOCKED, TaskPhase.DROPPED}),
+    (TaskPhase.PENDING, None): frozenset({TaskPhase.WORKING, TaskPhase.BLOCKED, TaskPhase.DROPPED, TaskPhase.ON_HOLD}),
     (TaskPhase.BLOCKED, None): frozenset({TaskPhase.PENDING, TaskPhase.DROPPED}),
     (TaskPhase.FAILED, None): frozenset({TaskPhase.PENDING, TaskPhase.DROPPED}),
     (TaskPhase.DROPPED, None): frozenset({TaskPhase.PENDING}),
-    (TaskPhase.ON_HOLD, None): frozenset({TaskPhase.DROPPED}),
+    (TaskPhase.ON_HOLD, None): frozenset({TaskPhase.DROPPED, TaskPhase.PENDING}),
     (TaskPhase.QUEUED, None): frozenset({TaskPhase.INTEGRATING, TaskPhase.ON_HOLD}),
-    (TaskPhase.WORKING, AttemptSucceeded): frozenset({TaskPhase.QUEUED}),
+    (TaskPhase.WORKING, AttemptSucceeded): frozenset({TaskPhase.QUEUED, TaskPhase.FAILED}),
     (TaskPhase.WORKING, AttemptFailed): frozenset({TaskPhase.PENDING, TaskPhase.FAILED}),
     (TaskPhase.WORKING, AttemptAsked): frozenset({TaskPhase.ASKING}),
+    (TaskPhase.WORKING, PlanEdited): frozenset({TaskPhase.PENDING}),
+    (TaskPhase.WORKING, BudgetRefused): frozenset({TaskPhase.FAILED}),
+    (TaskPhase.WORKING, Answered): frozenset({TaskPhase.FAILED}),
+    (TaskPhase.ASKING, BudgetRefused): frozenset({TaskPhase.FAILED}),
+    (TaskPhase.ASKING, Answered): frozenset({TaskPhase.FAILED}),
+    (TaskPhase.ASKING, PlanEdited): frozenset({TaskPhase.PENDING}),
+    (TaskPhase.WORKING, RetryRequested): frozenset({TaskPhase.PENDING}),
+    (TaskPhase.ASKING, RetryRequested): frozenset({TaskPhase.PENDING}),
+    (TaskPhase.WORKING, DropRequested): frozenset({TaskPhase.DROPPED}),
+    (TaskPhase.ASKING, DropRequested): frozenset({TaskPhase.DROPPED}),
+    (TaskPhase.QUEUED, DropRequested): frozenset({TaskPhase.DROPPED}),
     (TaskPhase.ASKING, Clarified): frozenset({TaskPhase.PENDING, TaskPhase.ON_HOLD}),
     (TaskPhase.ON_HOLD, Answered): frozenset({TaskPhase.PENDING, TaskPhase.QUEUED, TaskPhase.FAILED}),
-    (TaskPhase.INTEGRATING, Integrated): frozenset({TaskPhase.MERGED}),
+    (TaskPhase.INTEGRATING, BranchMoved): frozenset({TaskPhase.MERGED, TaskPhase.FAILED}),
+    (TaskPhase.INTEGRATING, Integrated): frozenset({TaskPhase.MERGED, TaskPhase.FAILED}),
     (TaskPhase.INTEGRATING, IntegrationConflicted): frozenset({TaskPhase.PENDING, TaskPhase.FAILED}),
     (TaskPhase.INTEGRATING, AcceptanceFailed): frozenset({TaskPhase.PENDING, TaskPhase.FAILED}),
+    (TaskPhase.INTEGRATING, MergeRefused): frozenset({TaskPhase.PENDING, TaskPhase.FAILED}),
 }
 
 #: Phases in which a task gives its dependents nothing to build on.
@@ -128,6 +154,21 @@ class TaskState:
     summary: str = ""
     ask: str = ""
     """What a person has to approve before its work is merged."""
+    granted: tuple[str, ...] = ()
+    """Paths that a person wrote into it or opened for it; guarded ones among them may be written."""
+    from_findings: bool = False
+    """It came with findings, not with the plan: a gate's words asked for it."""
+    unchanged: bool = False
+    """It is merged, and no file is another one for it."""
+    said: tuple[str, ...] = ()
+    """What people said to who works on it, oldest first."""
+    heard: int = 0
+    """How many of these the newest attempt was begun with; the others are put before its next turn."""
+    model: str = ""
+    """What a person wants its attempts to use in place of its role's; so is `model_effort`."""
+    model_effort: str = ""
+    unserved: int = 0
+    """Attempts that ended since their model did not serve them; so many models of the fallbacks are passed over."""
 
 
 class FindingStatus(StrEnum):
@@ -149,7 +190,6 @@ class FindingState:
     """With its id."""
     fingerprint: str
     status: FindingStatus
-    first_round: int
     last_round: int
     times: int = 1
     """Rounds in which it was said."""
@@ -165,6 +205,16 @@ class GateRecord:
     """Times in a row that it gave no answer."""
     judged: CommitId | None = None
     """The commit of its newest real verdict: what came after has not been judged. None before its first."""
+    failing: tuple[FailingCommand, ...] = ()
+    """The gate commands that failed on that commit, also those that failed before the run."""
+    unchanged: bool = False
+    """That commit's files are those of the base commit."""
+    ran: int = 0
+    """The gate commands that ran on that commit and checked something."""
+    commands: tuple[GateCommand, ...] = ()
+    """What it ran, whatever came of it."""
+    confidence: str = ""
+    """QA's: low, medium or high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +229,48 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A task's work in the merge train; `core.merge_train` tells how it gets through."""
+
+    task_id: TaskId
+    attempt: int
+    work: CommitId | None
+    """None: nothing was to be changed."""
+    number: int = 0
+    """How often it was stacked."""
+    onto: CommitId | None = None
+    """What it is stacked on, or is being stacked on; None before."""
+    commit: CommitId | None = None
+    """It merged onto that."""
+    changed: bool = True
+    """Whether a file is another one than ahead of it."""
+    rides: bool = False
+    """Its commands are not run on its own tree: the next one behind it that does not ride answers for it."""
+    passed: bool = False
+    """Its commands, and those of all that ride on it, passed on its tree."""
+    problem: IntegrationConflicted | AcceptanceFailed | MergeRefused | None = None
+    """Why it cannot be merged if all that it is stacked on is; others are stacked past it."""
+    most_shared: int = 0
+    """The most candidates that one run may answer for; 0 is any number."""
+    failed_before: bool = False
+    """Its commands failed on a tree that will not be: it went to the end of the train for that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Something that waits for a person."""
 
     question: str
     task_id: TaskId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """An effect whose agent was refused by a budget. It is not a failure: it is handed out again when the run continues."""
+
+    effect: Awaited
+    reason: str
+    budget_scope: BudgetScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +282,7 @@ class Stop:
     exit_code: int
 
 
+@stored(StoredForm(derived=("graph", "missing", "ready")))
 @dataclass(frozen=True, slots=True)
 class RunState:
     """One run. Mappings are never changed in place."""
@@ -205,7 +293,11 @@ class RunState:
     phase: RunPhase = RunPhase.NEW
     base: CommitId | None = None
     tip: CommitId | None = None
-    """Where the integration branch points."""
+    """Where the integration branch points; of a review, the commit that is judged."""
+    same_tree: tuple[CommitId, ...] = ()
+    """Where it pointed before, oldest first, as far as its files were the very same: what was said of these holds of it."""
+    judged_before: CommitId | None = None
+    """What the review before this one judged, of the same change; None for a run, and for the first review."""
     summary: str = ""
     tasks: Mapping[TaskId, TaskState] = field(default_factory=dict)
     """In plan order."""
@@ -216,6 +308,9 @@ class RunState:
     ready: tuple[TaskId, ...] = ()
     """Pending tasks whose dependencies are merged, best first; not stored."""
     merge_queue: tuple[TaskId, ...] = ()
+    """Work that was accepted in its sandbox and is in no train yet."""
+    train: tuple[Candidate, ...] = ()
+    """Work that is being merged, in the order in which it is to be."""
     extras: tuple[tuple[str, CommitId], ...] = ()
     """Work of no task that waits to be merged: (name, commit)."""
     batch: tuple[tuple[str, CommitId], ...] = ()
@@ -223,7 +318,7 @@ class RunState:
     round: int = 0
     """The newest round of gates."""
     round_limit: int = 0
-    """The round after which a person is asked; moves when one says to go on."""
+    """The round after which a person is asked; moves when they approve more."""
     judging: Judging | None = None
     gates: Mapping[GateName, GateRecord] = field(default_factory=dict)
     findings: Mapping[FindingId, FindingState] = field(default_factory=dict)
@@ -234,26 +329,82 @@ class RunState:
     holds: Mapping[str, Hold] = field(default_factory=dict)
     in_flight: Mapping[str, Awaited] = field(default_factory=dict)
     """Key to effect: handed out and not yet answered."""
+    shelved: Mapping[str, Shelved] = field(default_factory=dict)
+    """Key to effect: what waits for more budget than there is."""
+    scout_rounds: int = 0
+    """How often scouts have looked; runs of older versions did not count."""
+    probes: tuple[str, ...] = ()
+    """What the planner wants scouts to look at."""
+    answer: str = ""
+    """To a goal that is a question."""
+    plan_only: bool = False
+    """The goal asks for a plan alone: it waits for its user, and that is a success."""
+    plan_changes: tuple[str, ...] = ()
+    """How the newest plan differs from the one before it that its user sent back, a line each."""
     plan_attempts: int = 0
     plan_feedback: str = ""
-    """What the next planner is told."""
+    """What the next planner is to consider."""
+    planner_notes: tuple[str, ...] = ()
+    """What people said to the planner that the next re-plan begins with, oldest first."""
+    planner_mail: tuple[str, ...] = ()
+    """What people said to the planner that is at work."""
     plan_corrections: tuple[str, ...] = ()
     """What the user said of plans and of questions to them, oldest first; what is too long for all is left out."""
+    base_checks: Mapping[str, BaseCheck] = field(default_factory=dict)
+    """What each gate and acceptance command said of the base commit."""
+    base_rounds: int = 0
+    """The highest number among the checks of the base commit that have ended."""
+    gates_known: bool = False
+    """Whether the gate commands are among `base_checks`."""
+    made_from: str = ""
+    """What the sandboxes of these checks were made from."""
+    left_out: tuple[str, ...] = ()
+    """Commands that cannot run, and that a person said to do without."""
+    red_base_taken: bool = False
+    """Whether what fails on the base commit has been made tasks."""
     documented: bool = False
+    documentation_tries: int = 0
+    """How often the documentation writer was done with it."""
+    documentation_failure: str = ""
+    """Why what was to be documented is not; one line."""
     released: bool = False
+    release_notes: str = ""
+    """The file of the release notes; empty while there is none."""
     landed: CommitId | None = None
     landed_ref: str = ""
+    landed_repositories: tuple[str, ...] = ()
+    """Those of several that have the branch."""
     stop: Stop | None = None
     paused: bool = False
     result: Result | None = None
-    """How this sitting ended; None while it goes on."""
+    """How this session ended; None while it continues."""
     result_reason: str = ""
 
 
-def task_diagram() -> str:
-    """Draw the life of a task from the table, as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> pending"]
-    for (phase, event), targets in TASK_TRANSITIONS.items():
-        label = event.__name__ if event else "scheduled"
-        lines += [f"    {phase.value} --> {target.value}: {label}" for target in sorted(targets)]
-    return "\n".join(lines) + "\n"
+def needed_budgets(state: RunState) -> tuple[BudgetScope, ...]:
+    """Return what each limit would have to be for the run to continue; empty if no limit stopped it."""
+    merged = sum(known.phase is TaskPhase.MERGED for known in state.tasks.values())
+    left = sum(known.phase not in TERMINAL for known in state.tasks.values())
+    # about a task's own budget a person is asked, where the rules say so
+    ends = state.rules.on_task_budget is None
+    scopes = (
+        known.budget_scope
+        for known in state.shelved.values()
+        if ends or known.budget_scope.scope != "task" or not isinstance(known.effect, Work | Clarify)
+    )
+    return joined(scopes, merged=merged, left=left)
+
+
+def status_of(phase: TaskPhase) -> TaskStatus:
+    """Return the mark that plan.md shows for a phase."""
+    match phase:
+        case TaskPhase.PENDING:
+            return TaskStatus.TODO
+        case TaskPhase.WORKING | TaskPhase.ASKING | TaskPhase.ON_HOLD | TaskPhase.QUEUED | TaskPhase.INTEGRATING:
+            return TaskStatus.RUNNING
+        case TaskPhase.MERGED:
+            return TaskStatus.DONE
+        case TaskPhase.FAILED | TaskPhase.BLOCKED:
+            return TaskStatus.FAILED
+        case TaskPhase.DROPPED:
+            return TaskStatus.DROPPED

@@ -2,6 +2,12 @@
 
 import re
 
+#: What Unicode calls white space. `str.strip()` would also take U+001C to U+001F, which Codex keeps.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" + (
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+
+
 # What a terminal, or a reader's eye, could be led astray by:
 #   C0 without tab and newline, DEL, C1; soft hyphen and Arabic letter mark; zero-width and bidirectional controls;
 #   line and paragraph separators; invisible operators and bidirectional isolates; byte order mark; interlinear
@@ -16,21 +22,21 @@ _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def clean(text: str) -> str:
-    r"""Give the text with every control that a terminal or reader could obey as a visible escape, such as `\x1b`.
+    r"""Return the text with every control that a terminal or reader could obey as a visible escape, such as `\x1b`.
 
-    Newlines and tabs stay. What is escaped is not told apart from the same escape in the original: this is for
+    Newlines and tabs stay. What is escaped cannot be distinguished from the same escape in the original: this is for
     reading, not for getting the text back.
     """
     return _IN_TEXT.sub(_escape, text)
 
 
 def clean_line(text: str) -> str:
-    r"""Give the text on one line: as `clean`, and newlines and tabs become `\n` and `\t`."""
+    r"""Return the text on one line: as `clean`, and newlines and tabs become `\n` and `\t`."""
     return _IN_LINE.sub(_escape, text)
 
 
 def count_of(count: int, thing: str) -> str:
-    """Give a number of things, whose plural ends in s: `1 task`, `2 tasks`."""
+    """Return a number of things, whose plural ends in s: `1 task`, `2 tasks`."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 

@@ -7,11 +7,11 @@ class Clock(Protocol):
     """The only way to the time."""
 
     def wall_seconds(self) -> float:
-        """Give seconds since 1970, UTC; for stamps that people read, never for durations."""
+        """Return seconds since 1970, UTC; for stamps that people read, never for durations."""
         ...
 
     def monotonic_seconds(self) -> float:
-        """Give seconds from an arbitrary start; for durations."""
+        """Return seconds from an arbitrary start; for durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -1,14 +1,17 @@
-"""A model: one request in, a stream of events out, always ended by exactly one `CallEnd`."""
+"""A model: one request in, a stream of events out, always ended by exactly one `CallEnd`; what its servers refuse."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from codexteam.config.settings import ModelSettings
-from codexteam.core.ids import CallKey
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Amount, Usage
+from codexteam.core.codec import StoredForm, stored
+from codexteam.core.ids import CallKey, JSONObject
+
+#: Of the stored form of a call's end. A reader accepts its own version and older ones.
+ANSWER_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,19 @@ class ModelRequest:
     prompt_cache_key: str
     output_schema: OutputSchema | None = None
     max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The request goes out now: from the next step on this try may be billed, and before it costs nothing.
+
+    Once for each try, when all waiting for a place and for a connection is over.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The server took the request, and its answer may follow. Not said by a model without a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +78,9 @@ class StreamRestarted:
     """False when it was turned away: no connection, or a status instead of a stream. That costs nothing."""
 
 
+@stored(StoredForm(tag="end", name="answered", version=ANSWER_VERSION))
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ModelAnswer:
     """The model answered in full."""
 
     items: tuple[JSONObject, ...]
@@ -71,9 +88,10 @@ class Answered:
     """Of this try alone, as in every end; None when the server did not say."""
     response_id: str = ""
     refusal: str | None = None
-    """The text of a refusal, which is no success."""
+    """The text of a refusal, which does not count as a success."""
 
 
+@stored(StoredForm(tag="end", name="cut_short", version=ANSWER_VERSION))
 @dataclass(frozen=True, slots=True)
 class CutShort:
     """`response.incomplete`: nothing of it may be executed."""
@@ -84,6 +102,7 @@ class CutShort:
     usage: Usage | None = None
 
 
+@stored(StoredForm(tag="end", name="context_exceeded", version=ANSWER_VERSION))
 @dataclass(frozen=True, slots=True)
 class ContextExceeded:
     """The request is longer than the model's context window."""
@@ -94,7 +113,7 @@ class ContextExceeded:
     """As in `StreamRestarted`, of the last try."""
 
 
-class FailureKind(StrEnum):
+class CallFailureKind(StrEnum):
     """Why a call has no answer."""
 
     UNAVAILABLE = "unavailable"
@@ -103,21 +122,47 @@ class FailureKind(StrEnum):
     """A 4xx that will be the same again."""
     PROTOCOL = "protocol"
     """An answer that cannot be read."""
+    FILTERED = "filtered"
+    """The server's content filter does not let the request through."""
 
 
+@stored(StoredForm(tag="end", name="failed", version=ANSWER_VERSION))
 @dataclass(frozen=True, slots=True)
 class CallFailed:
     """No answer, after all retries."""
 
-    kind: FailureKind
+    kind: CallFailureKind
     message: str
     usage: Usage | None = None
     may_be_billed: bool = False
     """As in `StreamRestarted`, of the last try."""
 
 
-CallEnd: TypeAlias = Answered | CutShort | ContextExceeded | CallFailed
-ModelEvent: TypeAlias = ItemDone | TextDelta | StreamRestarted | CallEnd
+CallEnd: TypeAlias = ModelAnswer | CutShort | ContextExceeded | CallFailed
+ModelEvent: TypeAlias = Sending | StreamOpened | ItemDone | TextDelta | StreamRestarted | CallEnd
+
+
+@stored(StoredForm(tag="", required=("counted", "lost", "hand_over")))
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """How a call was made."""
+
+    model: str
+    counted: Amount = field(default_factory=Amount)
+    """What it counts for when its usage is not known."""
+    lost: Amount = field(default_factory=Amount)
+    """What earlier tries of it, that gave no answer, count for."""
+    hand_over: bool = False
+    """It was the last call of an agent whose budget was spent."""
+
+
+@stored(StoredForm(tag="", flat=("end",), names={"made": "call"}))
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """A call's end, and how it was made."""
+
+    end: CallEnd
+    made: CallRecord
 
 
 class Model(Protocol):
@@ -126,8 +171,9 @@ class Model(Protocol):
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """Ask; yield events as they come and end with one `CallEnd`.
 
-        Closing the iterator (`aclose`, or cancelling the task) ends the request. Retries happen inside and show as
-        `StreamRestarted`, each with what its try costs. May be called by hundreds of tasks at once.
+        `Sending` comes before anything leaves this machine. Closing the iterator (`aclose`, or cancelling the task) ends
+        the request. Retries happen inside and show as `StreamRestarted`, each with what its try costs. May be called by
+        hundreds of tasks at once.
 
         Raises:
             ModelAccessError: credentials, permission, model name or quota; the run stops, resumable.
@@ -136,4 +182,16 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
+        ...
+
+
+class ServerMemory(Protocol):
+    """Kept for a run, over its resumes."""
+
+    async def left_out(self, provider_id: str, model: str) -> tuple[str, ...]:
+        """Return the parts that are left out of requests to a model."""
+        ...
+
+    async def leave_out(self, provider_id: str, model: str, parts: Sequence[str], why: str) -> None:
+        """Record parts that are omitted from now on, and report why, once."""
         ...

@@ -22,7 +22,7 @@ class RepositoryFacts:
     dirty: bool
     """Uncommitted work is there; it is not part of the run."""
     notices: tuple[str, ...] = ()
-    """What the user is told: uncommitted work left out, shallow, submodules, LFS, ..."""
+    """Notices for the user: uncommitted work left out, shallow, submodules, LFS, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class IntakePolicy:
     allowed: tuple[str, ...]
     """The task's paths; empty: everything that is not guarded."""
     guarded: tuple[str, ...]
-    """Never, unless `allowed` names the path itself and not by a wider glob."""
+    """Never, unless `opened` takes it in, whatever `allowed` says."""
     max_pack_bytes: int = 200 << 20
     max_blob_bytes: int = 20 << 20
     max_entries: int = 300_000
@@ -53,6 +53,12 @@ class IntakePolicy:
     timeout_seconds: float = 60.0
     secret_values: tuple[str, ...] = ()
     """Values that must not come out, such as the model key; never written anywhere."""
+    opened: tuple[str, ...] = ()
+    """Guarded paths that a person opened."""
+    allowed_credentials: tuple[str, ...] = ()
+    """Fingerprints of what only looks like a credential: a person, or a setting, said so."""
+    folders: tuple[str, ...] = ()
+    """Nothing outside of these may change, whatever else holds; empty: there is no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Violation:
     path: str = ""
     """Escaped for people; not for use as a path."""
     line: int | None = None
+    fingerprint: str = ""
+    """Of what looks like a credential: what `IntakePolicy.allowed_credentials` names it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +86,13 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class IntakeRefused:
     """Work that does not hold to the policy; the snapshot stays where it was."""
 
     violations: tuple[Violation, ...]
 
 
-Intake: TypeAlias = Accepted | Refused
+Intake: TypeAlias = Accepted | IntakeRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,45 @@ class Conflict:
     """Git's own text, escaped."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeWanted:
+    """What to review, as it was typed; at most one field is set, and none means what this branch adds to its base."""
+
+    base: str = ""
+    """A branch: what HEAD adds to it."""
+    commit: str = ""
+    uncommitted: bool = False
+    range: str = ""
+    """`A..B` or `A...B`."""
+    pull: int = 0
+    """The number of a pull request; 0 is none."""
+    remote: str = "origin"
+    """Where it is."""
+    audit: tuple[str, ...] | None = None
+    """No change, but what is there at HEAD below these paths, from the repository's root; without any, all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChange:
+    """A change in the user's repository."""
+
+    base: CommitId
+    head: CommitId | None
+    """None: what is not committed."""
+    subject: str
+    """What a later review of the same change is known by; empty where nothing says that it is the same."""
+    title: str
+    """What people are shown; foreign text."""
+    typed: str
+    """What was asked for, in words of the command line alone."""
+    messages: tuple[str, ...]
+    """The first lines of its commits' messages, newest first; foreign text."""
+    empty: bool = False
+    """Both sides have the same files."""
+    configures: tuple[str, ...] = ()
+    """Files of the change that configure codexteam in the checkout as it is; escaped for people."""
+
+
 class Repo(Protocol):
     """One run's view of the repository. All ids are of the hub, which holds the user's base commit and our commits."""
 
@@ -130,8 +177,16 @@ class Repo(Protocol):
         """Bring the base commit into the hub. May be repeated."""
         ...
 
+    async def commit_work_tree(self, base: CommitId, message: str, author: Identity) -> CommitId:
+        """Make a commit in the hub of the user's files as they are, on a base commit that is there.
+
+        Raises:
+            RepoError: there is no work tree, or it cannot be read.
+        """
+        ...
+
     async def base_source(self, run_id: RunId, commit: CommitId) -> BaseSource:
-        """Give what a workspace at `commit` is made from; files are made once and kept."""
+        """Return what a workspace at `commit` is made from; files are made once and kept."""
         ...
 
     async def intake(self, snapshot: Snapshot, policy: IntakePolicy, *, enforce_scope: bool = True) -> Intake:
@@ -147,11 +202,11 @@ class Repo(Protocol):
         ...
 
     async def as_snapshot(self, base: CommitId, commit: CommitId, destination: Path) -> Snapshot:
-        """Give a commit that stands on `base` as work on it, to be put into a new workspace; written to `destination`."""
+        """Return a commit that stands on `base` as work on it, to be put into a new workspace; written to `destination`."""
         ...
 
     async def forecast(self, ours: CommitId, theirs: CommitId) -> tuple[str, ...]:
-        """Give the paths that would conflict; empty when none would."""
+        """Return the paths that would conflict; empty when none would."""
         ...
 
     async def changes(self, old: CommitId, new: CommitId) -> tuple[TreeChange, ...]:
@@ -159,27 +214,34 @@ class Repo(Protocol):
         ...
 
     async def diff_text(self, old: CommitId, new: CommitId, *, limit_bytes: int) -> tuple[str, bool]:
-        """Give a unified diff for readers, escaped, attributes ignored, and whether it was cut."""
+        """Return every changed file with its size, then a unified diff for readers; and whether something was left out.
+
+        The text is escaped and attributes are ignored; a binary file is named with its size and kind.
+        """
         ...
 
     async def read_blob(self, commit: CommitId, path: bytes, *, limit_bytes: int) -> bytes | None:
-        """Give a file's bytes at a commit; None when it is not there.
+        """Return a file's bytes at a commit; None when it is not there.
 
         Raises:
             ValueError: it is larger than the limit.
         """
         ...
 
+    async def read_blobs(self, blobs: Sequence[str], *, limit_bytes: int) -> list[bytes | None]:
+        """Return the bytes of blobs by their ids, in order; None for one that is larger than the limit, or not there."""
+        ...
+
     async def list_files(self, commit: CommitId) -> tuple[tuple[bytes, str, str], ...]:
-        """Give (path, mode, blob id) of every file at a commit."""
+        """Return (path, mode, blob id) of every file at a commit."""
         ...
 
     async def tree_of(self, commit: CommitId) -> TreeId:
-        """Give a commit's tree."""
+        """Return a commit's tree."""
         ...
 
     async def overlay(self, commit: CommitId, source: CommitId, paths: Sequence[bytes]) -> TreeId:
-        """Give `commit`'s tree with `paths` as they are in `source`; what `source` lacks is removed."""
+        """Return `commit`'s tree with `paths` as they are in `source`; what `source` lacks is removed."""
         ...
 
     async def update_branch(self, run_id: RunId, new: CommitId, old: CommitId | None) -> bool:
@@ -187,7 +249,7 @@ class Repo(Protocol):
         ...
 
     async def branch_tip(self, run_id: RunId) -> CommitId | None:
-        """Give where the hub's integration branch points."""
+        """Return where the hub's integration branch points."""
         ...
 
     async def land(self, run_id: RunId, commit: CommitId) -> str:

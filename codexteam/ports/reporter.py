@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +13,12 @@ class RunEvent:
     kind: str
     at_seconds: float
     fields: JSONObject
+    sequence: int = 0
+    """Its number in the run's journal, from 1 over all sessions; 0 until it is stored."""
 
 
 class Reporter(Protocol):
-    """Gets every event of a run, in order, from the loop's thread; must be quick and must not raise."""
+    """Gets every event of a run once it is stored, in order, from the loop's thread; must be quick and must not raise."""
 
     def report(self, event: RunEvent) -> None:
         """Show or write one event."""

@@ -13,7 +13,7 @@ class RunFiles(Protocol):
         ...
 
     def attempt_folder(self, task_id: str, attempt: int) -> Path:
-        """Give the folder of an attempt, made if need be: `tasks/<T>/<attempt>`."""
+        """Return the folder of an attempt, made if need be: `tasks/<T>/<attempt>`."""
         ...
 
     def write(self, name: str, text: str) -> Path:
@@ -25,5 +25,5 @@ class RunFiles(Protocol):
         ...
 
     def read_plan(self) -> str | None:
-        """Give plan.md's text; None when there is none."""
+        """Return plan.md's text; None when there is none."""
         ...

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode
+from codexteam.core.codec import StoredForm, stored
 from codexteam.core.ids import AgentKey, CommitId
 
 #: Where the workspace is, in every sandbox.
 WORKSPACE = "/work"
+#: Where the workspace of a run in several repositories is too, read-only: `/repos/NAME`.
+REPOSITORIES = "/repos"
+#: Where `SandboxSpec.programs` is.
+PROGRAMS = "/run/codexteam/programs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,11 @@ class BaseSource:
     """A thin pack with what `commit` has beyond `root_commit`; None when they are the same."""
     extra_files: Path | None = None
     """A tar of files that git does not track or stores elsewhere (ignored files asked for, LFS, submodules)."""
+    tree: str = ""
+    """The tree of `commit`, where it is known without asking git."""
 
 
+@stored(StoredForm(tag=""))
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A workspace's work so far, taken out as a pack: objects beyond the base, one tip commit on top of it.
@@ -46,6 +54,30 @@ class Snapshot:
     pack_bytes: int
 
 
+@stored(StoredForm(as_list=True))
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that a workspace has and a snapshot of it has not, or not as it is there."""
+
+    path: str
+    """As the sandbox gave it: foreign text."""
+    why: str
+    """Foreign text too."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+@stored(StoredForm(tag="", flat=("snapshot",), optional=("remarks",)))
+@dataclass(frozen=True, slots=True)
+class WorkspaceState:
+    """A workspace as it was after a turn: what was taken out of it, and what was not."""
+
+    snapshot: Snapshot | None = None
+    """None when nothing was written so far."""
+    remarks: tuple[Remark, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """What to start."""
@@ -57,9 +89,17 @@ class SandboxSpec:
     network: NetworkPolicy
     limits: SandboxLimits
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Set for every command; nothing else of the host's environment is."""
+    """Set for every command, over what `environment_key` sets; nothing else of the host's environment is."""
     restore: Snapshot | None = None
     """Work to put in place before the first command."""
+    paths: tuple[str, ...] = ()
+    """Globs of what is to be written: what they name is taken out also where git ignores it."""
+    programs: Path | None = None
+    """A folder of the host with programs that we start inside; read-only, at `PROGRAMS`."""
+    repositories: bool = False
+    """Whether the workspace's folders are repositories, and are at `REPOSITORIES` too."""
+    environment_key: str = ""
+    """The environment that commands find in place, of those that the engine keeps; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +153,11 @@ class Session(Protocol):
     """A command that outlives one tool call."""
 
     async def read(self, *, wait_seconds: float) -> SessionOutput:
-        """Give what was printed since the last read; wait at most `wait_seconds`, less when the command ends."""
+        """Return what was printed since the last read; wait at most `wait_seconds`, less when the command ends."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Write to its standard input (its terminal, when it has one)."""
+        """Write to its terminal; nothing happens without one, where its standard input has ended."""
         ...
 
     async def kill(self) -> None:
@@ -148,6 +188,11 @@ class Sandbox(Protocol):
         """What it is."""
         ...
 
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What the last snapshot left out or changed; foreign text."""
+        ...
+
     async def run(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> CommandResult:
         """Run a command to its end; several may run at once. Cancelling kills its process tree.
 
@@ -156,12 +201,18 @@ class Sandbox(Protocol):
         """
         ...
 
-    async def open(self, command: Command) -> Session:
-        """Start a command that is talked to later. It ends with the sandbox at the latest."""
+    async def open(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> Session:
+        """Start a command that is looked at later, and talked to when it has a terminal.
+
+        Without one its standard input ends behind `stdin`. It ends with the sandbox at the latest.
+
+        With `on_output` it is talked to in any case, as one program with another: that gets everything as it comes,
+        without an end to how much, and `read` gives none of it.
+        """
         ...
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
-        """Give a regular file's bytes; None when there is none. `path` is relative to the workspace or absolute.
+        """Return a regular file's bytes; None when there is none. `path` is relative to the workspace or absolute.
 
         Raises:
             ValueError: it is larger than the limit, no regular file, lies outside the workspace, links followed, or
@@ -182,61 +233,17 @@ class Sandbox(Protocol):
     async def snapshot(self, destination: Path) -> Snapshot | None:
         """Take the work out into `destination`, a file.
 
-        All changes against the base are in it, untracked files included, what git ignores left out; None when nothing
-        differs from the base. The agent's own index and branches are not changed.
+        All changes against the base are in it, untracked files included; None when nothing differs from the base. What
+        git ignores is left out, unless `SandboxSpec.paths` name it or the agent added it by force; `remarks` say what
+        else was. The agent's own index and branches are not changed.
 
         Raises:
             SandboxLost: the sandbox went away.
             ValueError: the pack is larger than the sandbox's limits allow, or the sandbox's own disk does not take it.
-            OSError: the host's disk does not take the file; the sandbox goes on.
+            OSError: the host's disk cannot take the file; the sandbox continues.
         """
         ...
 
     async def close(self) -> None:
         """Remove it with all that is in it. May be repeated."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class EngineReport:
-    """Whether an engine can be used, and how well."""
-
-    name: str
-    usable: bool
-    version: str = ""
-    problem: str = ""
-    """Why it cannot be used, and what to do; empty when it can."""
-    unlimited: tuple[str, ...] = ()
-
-
-class SandboxEngine(Protocol):
-    """What starts sandboxes."""
-
-    @property
-    def name(self) -> str:
-        """`docker`, `bubblewrap` or the fake's name."""
-        ...
-
-    async def check(self) -> EngineReport:
-        """Really start something, and say whether it worked."""
-        ...
-
-    async def prepare(self, base: BaseSource, *, on_progress: Callable[[str], None] | None = None) -> None:
-        """Make the image and the read-only base ready, so that `start` is quick. May be repeated."""
-        ...
-
-    async def start(self, spec: SandboxSpec) -> Sandbox:
-        """Start a sandbox with its workspace in place; removes what an earlier try under the same name left.
-
-        Raises:
-            SandboxUnavailable: it cannot be started; says what to do.
-        """
-        ...
-
-    async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
-        """Remove everything labelled as ours of that run (None: of every run) but for `keep`; give what was removed."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of the engine. Sandboxes are closed by their owners before."""
         ...

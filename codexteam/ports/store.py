@@ -1,12 +1,14 @@
 """The store: what survives a crash. Everything returns once it is durable."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from codexteam.core.ids import AgentKey, CallKey, RunId
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, RunId
+from codexteam.ports.model import AnsweredCall
+from codexteam.ports.reporter import RunEvent
+from codexteam.ports.sandbox import WorkspaceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,24 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSitting:
+class ForkRecord:
+    """A run that begins with events of another one, as it is stored."""
+
+    run: RunRecord
+    events: Sequence[tuple[float, str, JSONObject]]
+    """Seconds since 1970, kind, payload."""
+    checkpoint: JSONObject
+    """The state that results from all of them."""
+    facts: Sequence[RunEvent]
+    """What is told of the last event; they get its number as their field `event`."""
+    values: Sequence[tuple[str, str, JSONObject]] = ()
+    """Space, key, value."""
+    replaces: tuple[RunId, str] | None = None
+    """The run whose place it takes, and the state that this one gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
     """One process's time at a run: from `run` or `resume` to its end."""
 
     run_id: RunId
@@ -35,10 +54,10 @@ class StoredSitting:
     host: str
     pid: int
     process: str
-    """Tells this process from every other that ever had its pid on this host; empty where the system does not say."""
+    """Distinguishes this process from every other that ever had its pid on this host; empty if unknown."""
     started_at_seconds: float
     ended_at_seconds: float | None = None
-    """None while it goes on, and for ever when its process was killed."""
+    """None while it runs, and for ever if its process was killed."""
     ending: str = ""
     """How it ended, in words for people: a result and its reason, or an error."""
 
@@ -60,9 +79,9 @@ class StoredAnswer:
 
     key: CallKey
     request_hash: str
-    answer: JSONObject
-    """The call's end, encoded by `ports.answer_codec`."""
+    answer: AnsweredCall
     usage: Usage | None
+    """Of the answer and of the tries before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +92,8 @@ class StoredTurn:
     turn: int
     outputs: tuple[JSONObject, ...]
     """Input items that follow the answer: tool outputs, messages put in between."""
-    snapshot: JSONObject | None
-    """The newest snapshot, None when nothing was written so far."""
+    workspace: WorkspaceState = field(default_factory=WorkspaceState)
+    """The newest that is safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +115,46 @@ class Store(Protocol):
         """Add a run. Repeating it with the same id changes nothing."""
         ...
 
+    async def create_fork(self, fork: ForkRecord) -> None:
+        """Add a run that begins with events of another one, in one transaction."""
+        ...
+
     async def set_run_state(self, run_id: RunId, state: str) -> None:
         """Change a run's state."""
         ...
 
     async def runs(self) -> list[RunRecord]:
-        """Give all runs, newest first."""
+        """Return all runs, newest first."""
         ...
 
-    async def begin_sitting(self, sitting: StoredSitting) -> int:
-        """Add a sitting and give its number, the next one of its run; the one in `sitting` does not count."""
+    async def begin_session(self, session: StoredSession) -> int:
+        """Add a session and return its number, the next one of its run; the number in `session` is ignored."""
         ...
 
-    async def end_sitting(self, run_id: RunId, number: int, *, at_seconds: float, ending: str) -> None:
-        """Note that a sitting has ended, and how."""
+    async def end_session(self, run_id: RunId, number: int, *, at_seconds: float, ending: str) -> None:
+        """Record that a session has ended, and how."""
         ...
 
-    async def sittings(self, run_id: RunId) -> list[StoredSitting]:
-        """Give a run's sittings in order; runs of versions that did not count them have none."""
+    async def sessions(self, run_id: RunId) -> list[StoredSession]:
+        """Return a run's sessions in order; runs of older versions have none."""
         ...
 
-    async def append(self, run_id: RunId, events: Sequence[tuple[float, str, JSONObject]]) -> int:
-        """Append events (seconds since 1970, kind, payload) in one transaction; give the last sequence number."""
+    async def append(
+        self,
+        run_id: RunId,
+        events: Sequence[tuple[float, str, JSONObject]],
+        facts: Sequence[Sequence[RunEvent]] = (),
+        values: Sequence[tuple[str, str, JSONObject]] = (),
+    ) -> int:
+        """Append events (seconds since 1970, kind, payload) in one transaction; give the last sequence number.
+
+        `facts` are for each event what is told of it; they get the event's number as their field `event`. `values`
+        (space, key, value) are put in the same transaction.
+        """
         ...
 
     async def events(self, run_id: RunId, *, after: int = 0) -> list[StoredEvent]:
-        """Give events in order."""
+        """Return events in order."""
         ...
 
     async def save_checkpoint(self, run_id: RunId, sequence: int, state: JSONObject) -> None:
@@ -129,7 +162,7 @@ class Store(Protocol):
         ...
 
     async def checkpoint(self, run_id: RunId) -> tuple[int, JSONObject] | None:
-        """Give the newest checkpoint and its sequence number."""
+        """Return the newest checkpoint and its sequence number."""
         ...
 
     async def open_call(self, call: OpenCall) -> None:
@@ -140,40 +173,77 @@ class Store(Protocol):
         """Note that a call ended without an answer and will not be billed."""
         ...
 
-    async def record_answer(self, answer: StoredAnswer) -> None:
-        """Store an answer and settle its call in one transaction."""
+    async def record_answer(self, answer: StoredAnswer, facts: Sequence[RunEvent] = ()) -> None:
+        """Store an answer, settle its call and record its facts, in one transaction.
+
+        Nothing is told of an answer that is stored already.
+        """
         ...
 
     async def answer(self, key: CallKey) -> StoredAnswer | None:
-        """Give the stored answer of a call."""
+        """Return the stored answer of a call."""
         ...
 
     async def answers(self, run_id: RunId) -> list[StoredAnswer]:
-        """Give all answers of a run, without order; what the ledger is rebuilt from."""
+        """Return all answers of a run, without order; what the ledger is rebuilt from."""
         ...
 
     async def open_calls(self, run_id: RunId) -> list[OpenCall]:
-        """Give the calls that were sent and not answered."""
+        """Return the calls that were sent and not answered."""
         ...
 
-    async def record_turn(self, turn: StoredTurn) -> None:
-        """Store a finished turn."""
+    async def record_turn(self, turn: StoredTurn, facts: Sequence[RunEvent] = ()) -> None:
+        """Store a finished turn and record its facts, in one transaction."""
         ...
 
     async def turns(self, agent: AgentKey) -> list[StoredTurn]:
-        """Give an agent's finished turns, in order."""
+        """Return an agent's finished turns, in order."""
+        ...
+
+    def record_facts(self, run_id: RunId, facts: Sequence[RunEvent]) -> None:
+        """Write down what belongs to no other write, from any thread; it is written with the next transaction.
+
+        If there is none within a tenth of a second, it gets one of its own, which a power failure may take back.
+        """
+        ...
+
+    async def facts_recorded(self) -> None:
+        """Return once all facts given before are written and passed to watchers.
+
+        Raises:
+            StoreError: they cannot be written; they are kept, and tried again with the next write.
+        """
+        ...
+
+    async def facts(self, run_id: RunId, *, after: int = 0) -> list[RunEvent]:
+        """Return a run's facts in order, each with its number."""
+        ...
+
+    def watch(self, run_id: RunId, seen: Callable[[Sequence[RunEvent]], None]) -> Callable[[], None]:
+        """Have `seen` called with each fact that is written from now on, once it is durable; the result ends it.
+
+        It is called in order, on the loop on which `watch` was, before a write that is awaited there returns.
+        """
         ...
 
     async def put(self, space: str, key: str, value: JSONObject) -> None:
-        """Store a value under a name: receipts, scout memory, baselines, the inbox."""
+        """Store a value under a name: scout memory, baselines, the inbox."""
+        ...
+
+    def put_soon(self, space: str, key: str, value: JSONObject) -> None:
+        """Store a value under a name as `record_facts` writes a fact: for what is replaced before long."""
         ...
 
     async def get(self, space: str, key: str) -> JSONObject | None:
-        """Give the value under a name."""
+        """Return the value under a name."""
         ...
 
     async def list(self, space: str, *, prefix: str = "") -> list[tuple[str, JSONObject]]:
-        """Give all values of a space whose key starts with `prefix`, by key."""
+        """Return all values of a space whose key starts with `prefix`, by key."""
+        ...
+
+    async def clear(self, space: str) -> int:
+        """Remove all values of a space; return how many there were."""
         ...
 
     async def close(self) -> None:

@@ -1,10 +1,11 @@
-"""Servers that offer tools over the Model Context Protocol: started once per run, shared by all its agents."""
+"""Servers that offer tools over the Model Context Protocol: in an agent's sandbox, or outside and shared by all agents."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
+from codexteam.ports.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class ServerTool:
 
 @dataclass(frozen=True, slots=True)
 class ServerFailure:
-    """A server that could not be started and is not required; the user is told."""
+    """A server that could not be started and is not required; the user gets a notice."""
 
     server_id: str
     message: str
@@ -34,6 +35,8 @@ class StartedServers:
     tools: tuple[ServerTool, ...] = ()
     """In the order of the servers asked for, then by name: the same in every request."""
     failures: tuple[ServerFailure, ...] = ()
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    """What servers say of themselves, by id: foreign text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,15 @@ class NoServerAnswer:
 
 
 class ToolServers(Protocol):
-    """The servers of a run's configuration."""
+    """The servers of a run's configuration, or those that one agent may use."""
+
+    def inside(self, sandbox: Callable[[], Awaitable[Sandbox]]) -> "ToolServers":
+        """Return the servers as the agent of a sandbox has them: those outside are shared, the others run inside.
+
+        They are started there, and end with `close` of what this gives, before the sandbox does. One whose tools are
+        known from another sandbox is started by the first call of one of them.
+        """
+        ...
 
     async def start(self, server_ids: Sequence[str]) -> StartedServers:
         """Start those servers that do not run yet, side by side, and give the tools of all of them.

@@ -1,14 +1,17 @@
 """A run in a row and on a screen: what `runs` and `status` show, from the stored state and what the run reported."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from codexteam.core.ids import branch_name
-from codexteam.core.json_types import JSONObject, JSONValue
-from codexteam.core.state import FindingStatus, RunState, TaskPhase, TaskState
-from codexteam.core.usage import Usage
+from codexteam.core.activity import Activity
+from codexteam.core.codec import encode
+from codexteam.core.events import FailingCommand
+from codexteam.core.ids import JSONObject, JSONValue, branch_name
+from codexteam.core.state import FindingStatus, Hold, RunState, TaskPhase, TaskState
 from codexteam.errors import StoreError
-from codexteam.ports.store import RunRecord, StoredSitting
-from codexteam.report.board import Board
+from codexteam.ports.store import RunRecord, StoredSession
+from codexteam.report.progress import Progress
+from codexteam.run.heartbeat import BlockedOutput, Heartbeat
 
 #: How a task's phase is called.
 PHASE_WORDS = {
@@ -23,7 +26,7 @@ PHASE_WORDS = {
     TaskPhase.BLOCKED: "blocked",
     TaskPhase.DROPPED: "dropped",
 }
-#: Phases in which somebody is at it; in a run that nobody drives, it goes on at `resume`.
+#: Phases in which somebody is at it; in a run that is not running, they continue at `resume`.
 _AT_WORK = frozenset({TaskPhase.WORKING, TaskPhase.ASKING, TaskPhase.INTEGRATING})
 
 
@@ -41,7 +44,7 @@ class UnreadableRun:
         return f"run {self.record.run_id} cannot be read: {self.error}{hint}"
 
     def row_json(self) -> JSONObject:
-        """Give what `runs --json` prints of it."""
+        """Return what `runs --json` prints of it."""
         return {
             "type": "run",
             "run": self.record.run_id,
@@ -59,21 +62,71 @@ UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """What a run's process shows of itself at the moment of looking."""
+
+    now_seconds: float = 0.0
+    heartbeat: Heartbeat | None = None
+    """The newest of the session that runs; None before its first."""
+    suspended: bool = False
+    blocked: BlockedOutput | None = None
+    """It waits for the reader of its output."""
+
+    @property
+    def word(self) -> str:
+        """Return `suspended`, `blocked` or `stalled`; empty for a process that is well."""
+        if self.suspended or self.blocked is not None:
+            return "suspended" if self.suspended else "blocked"
+        beat = self.heartbeat
+        if beat is None:
+            return ""
+        all_silent = bool(beat.agents) and len(beat.stalled(self.now_seconds)) == len(beat.agents)
+        return "stalled" if beat.is_missed(self.now_seconds) or all_silent else ""
+
+    @property
+    def trouble(self) -> str:
+        """Say what is wrong with the process; empty where nothing is."""
+        beat = self.heartbeat
+        if self.suspended:
+            return "its process is suspended (Ctrl-Z?); fg in its terminal continues it"
+        if self.blocked is not None:
+            seconds = round(self.now_seconds - self.blocked.since_seconds)
+            return f"nobody has read its output for {seconds} s: it continues when the reader of its pipe does"
+        if beat is not None and beat.is_missed(self.now_seconds):
+            seconds = round(self.now_seconds - beat.at_seconds)
+            return f"its process has given no sign for {seconds} s, and should every {beat.every_seconds:.0f} s"
+        return ""
+
+    def activity(self, agent: str) -> Activity | None:
+        """Return what an agent did at the last heartbeat."""
+        beats = self.heartbeat.agents if self.heartbeat is not None else ()
+        return next((one for one in beats if one.agent == agent), None)
+
+    def stalls(self, agent: str) -> bool:
+        """Return whether an agent is silent for too long."""
+        beat = self.heartbeat
+        return beat is not None and any(one.agent == agent for one in beat.stalled(self.now_seconds))
+
+
+@dataclass(frozen=True, slots=True)
 class RunOverview:
     """One run as it is now. All texts are still foreign."""
 
     record: RunRecord
     state: RunState
-    board: Board
+    progress: Progress
     live: bool
     """A process works on it at this moment."""
-    sittings: tuple[StoredSitting, ...] = ()
+    sessions: tuple[StoredSession, ...] = ()
+    branch_gone: bool = False
+    """It was cleaned, and its branch with it."""
+    life: Life = field(default_factory=Life)
 
     @property
     def word(self) -> str:
-        """Give its state in a word: a run that nobody drives and that did not end is interrupted."""
+        """Return its state in a word: a run that nobody drives and that did not end is interrupted."""
         if self.live:
-            return "paused" if self.state.paused else "running"
+            return self.life.word or ("paused" if self.state.paused else "running")
         if self.record.state == "running":
             return "interrupted"
         # an answer came while nobody drove it: it waits for `resume` alone
@@ -83,31 +136,37 @@ class RunOverview:
 
     @property
     def broken_off(self) -> str:
-        """Say how the last sitting of an interrupted run ended; empty for others, and where nobody noted it."""
-        if self.word != "interrupted" or not self.sittings:
+        """Say how the last session of an interrupted run ended; empty for others, or if it was not recorded."""
+        if self.word != "interrupted" or not self.sessions:
             return ""
-        last = self.sittings[-1]
+        last = self.sessions[-1]
         if last.ended_at_seconds is None:
             return f"process {last.pid} on {last.host} was killed, or its machine went down"
         return last.ending
 
     @property
     def counted(self) -> list[TaskState]:
-        """Give its tasks but for the dropped ones."""
+        """Return its tasks but for the dropped ones."""
         return [known for known in self.state.tasks.values() if known.phase is not TaskPhase.DROPPED]
 
     @property
     def merged(self) -> int:
-        """Give how many tasks are merged."""
+        """Return how many tasks are merged."""
         return sum(known.phase is TaskPhase.MERGED for known in self.state.tasks.values())
 
     @property
     def branch(self) -> str:
-        """Give the name of its branch in the user's repository; empty while it is not there."""
-        return branch_name(self.record.run_id) if self.state.landed else ""
+        """Return the name of its branch in the user's repository; empty while it is not there."""
+        return branch_name(self.record.run_id) if self.state.landed and not self.branch_gone else ""
+
+    @property
+    def branch_words(self) -> str:
+        """Return where its branch is: at which commit, or in which of several repositories."""
+        names = self.state.landed_repositories
+        return f"in {', '.join(names)}" if names else f"at {str(self.state.landed)[:10]}"
 
     def row_json(self) -> JSONObject:
-        """Give what `runs --json` prints of it."""
+        """Return what `runs --json` prints of it."""
         return {
             "type": "run",
             "run": self.record.run_id,
@@ -117,30 +176,72 @@ class RunOverview:
             "base": self.record.base,
             "tasks": len(self.counted),
             "merged": self.merged,
-            "waiting": list(self.state.holds),
-            "usage": usage_json(self.board.usage),
-            "usd": self.board.usd,
-            "at_most_more": self.board.unknown.as_json(),
+            "waiting": list(self.holds),
+            "usage": encode(self.progress.usage),
+            "usd": self.progress.usd,
+            "credits": self.progress.credits,
+            "at_most_more": self.progress.unknown.as_json(),
         }
 
     def status_json(self) -> JSONObject:
-        """Give what `status --json` prints of it."""
+        """Return what `status --json` prints of it."""
         state = self.state
         stop = state.stop.reason if state.stop else ""
         return {
             **self.row_json(),
             "type": "status",
+            "forecast": None
+            if (made := self.progress.forecast) is None
+            else made.as_json(
+                spent_tokens=self.progress.usage.total_tokens,
+                spent_usd=self.progress.usd,
+                spent_credits=self.progress.credits,
+            ),
             "phase": state.phase.value,
             "reason": state.result_reason or stop,
             "round": state.round,
             "tip": state.tip,
             "branch": self.branch,
             "branch_commit": state.landed,
-            "budget": self.board.budget,
+            **({"repositories": [*state.landed_repositories]} if state.landed_repositories else {}),
+            "budget": self.progress.budget,
+            "windows": self.progress.plan.windows,
+            "plan_credits": self.progress.plan.credits,
+            "plan_credits_used": self.progress.plan.credits_used,
             "tasks": [task_json(known, live=self.live) for known in state.tasks.values()],
             "gates": [
-                {"gate": gate.value, "verdict": record.verdict.value, "commit": record.commit}
+                {
+                    "gate": gate.value,
+                    "verdict": record.verdict.value,
+                    "commit": record.commit,
+                    "confidence": record.confidence,
+                    "commands": [{"command": one.command, "ok": one.ok, "how": one.how} for one in record.commands],
+                }
                 for gate, record in state.gates.items()
+            ],
+            "risks": list(state.risks),
+            "answer": state.answer,
+            "plan_changes": list(state.plan_changes),
+            "documentation_failure": state.documentation_failure,
+            "release_notes": state.release_notes,
+            "made_from": state.made_from,
+            "baseline": [
+                {
+                    "command": check.command,
+                    "ending": check.ending.value,
+                    "exit_code": check.exit_code,
+                    "reason": check.reason,
+                    "tests": check.executed,
+                    "failed": check.failed,
+                    "failing": list(check.failing),
+                    "output": check.output,
+                    "gate": check.gate,
+                    "later": check.later,
+                }
+                for check in state.base_checks.values()
+            ],
+            "failing": [
+                {"command": one.command, "reason": one.reason, "as_before": one.as_before} for one in self.failing
             ],
             "findings": [
                 {
@@ -157,19 +258,37 @@ class RunOverview:
                 for finding_id, known in state.findings.items()
             ],
             "waiting": [
-                {"item": item, "question": hold.question, "task": hold.task_id} for item, hold in state.holds.items()
+                {"item": item, "question": hold.question, "task": hold.task_id} for item, hold in self.holds.items()
             ],
-            "sittings": [_sitting_json(sitting) for sitting in self.sittings],
+            "trouble": self.life.trouble,
+            "heartbeat": None if self.life.heartbeat is None else self.life.heartbeat.at_seconds,
+            "sittings": [_session_json(session) for session in self.sessions],
             "agents": [self._agent(name) for name in self.at_work],
+            "waiting_agents": [encode(one) for one in self.waiting_agents],
+            "commands": [
+                {"command": one.command, "check": one.check, "since": one.since_seconds, "until": one.until_seconds}
+                for one in (self.progress.commands.values() if self.live else ())
+            ],
         }
 
     @property
+    def failing(self) -> list[FailingCommand]:
+        """Return the gate commands that fail, also those that failed before the run."""
+        return [one for record in self.state.gates.values() for one in record.failing]
+
+    @property
     def at_work(self) -> list[str]:
-        """Give the agents that work now, by name; none when nobody drives the run."""
-        return [name for name, agent in self.board.agents.items() if not agent.done] if self.live else []
+        """Return the agents that work now, by name; none when nobody drives the run."""
+        return [name for name, agent in self.progress.agents.items() if not agent.done] if self.live else []
+
+    @property
+    def waiting_agents(self) -> tuple[Activity, ...]:
+        """Return whose task waits for the merge train, or for a person; none when nobody drives the run."""
+        beat = self.life.heartbeat
+        return beat.waiting if beat is not None and self.live else ()
 
     def _agent(self, name: str) -> JSONObject:
-        agent = self.board.agents[name]
+        agent, doing = self.progress.agents[name], self.life.activity(name)
         return {
             "agent": name,
             "role": agent.role,
@@ -178,24 +297,39 @@ class RunOverview:
             "attempt": agent.attempt,
             "turn": agent.turn,
             "action": agent.action,
-            "usage": usage_json(agent.usage),
+            "state": "" if doing is None else doing.doing.value,
+            "since": None if doing is None else doing.since_seconds,
+            "heard": None if doing is None else doing.heard_seconds,
+            "stalled": self.life.stalls(name),
+            "usage": encode(agent.usage),
             "usd": agent.usd,
+            "credits": agent.credits,
             "at_most_more": agent.unknown.bound.as_json(),
         }
 
     @property
+    def holds(self) -> Mapping[str, Hold]:
+        """Return what waits for a person; nothing does in a run that was cleaned or rewound."""
+        return {} if self.record.state in {"cleaned", "rewound"} else self.state.holds
+
+    @property
+    def waived_findings(self) -> list[str]:
+        """Return the ids of findings that a person waived."""
+        return [str(i) for i, known in self.state.findings.items() if known.status is FindingStatus.WAIVED]
+
+    @property
     def open_findings(self) -> list[str]:
-        """Give the ids of open findings."""
+        """Return the ids of open findings."""
         return [str(i) for i, known in self.state.findings.items() if known.status is FindingStatus.OPEN]
 
 
 def task_word(known: TaskState, *, live: bool) -> str:
-    """Give where a task is in a word; `live` is whether a process works on its run."""
+    """Return where a task is in a word; `live` is whether a process works on its run."""
     return PHASE_WORDS[known.phase] if live or known.phase not in _AT_WORK else "interrupted"
 
 
 def task_json(known: TaskState, *, live: bool) -> JSONObject:
-    """Give a task for programs."""
+    """Return a task for programs."""
     deps: list[JSONValue] = [str(dep) for dep in known.task.deps]
     return {
         "task": known.task.id,
@@ -209,23 +343,13 @@ def task_json(known: TaskState, *, live: bool) -> JSONObject:
     }
 
 
-def _sitting_json(sitting: StoredSitting) -> JSONObject:
+def _session_json(session: StoredSession) -> JSONObject:
     return {
-        "sitting": sitting.number,
-        "version": sitting.version,
-        "host": sitting.host,
-        "pid": sitting.pid,
-        "started_at": sitting.started_at_seconds,
-        "ended_at": sitting.ended_at_seconds,
-        "ending": sitting.ending,
-    }
-
-
-def usage_json(usage: Usage) -> JSONObject:
-    """Give tokens for programs."""
-    return {
-        "input_tokens": usage.input_tokens,
-        "cached_input_tokens": usage.cached_input_tokens,
-        "output_tokens": usage.output_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
+        "sitting": session.number,
+        "version": session.version,
+        "host": session.host,
+        "pid": session.pid,
+        "started_at": session.started_at_seconds,
+        "ended_at": session.ended_at_seconds,
+        "ending": session.ending,
     }

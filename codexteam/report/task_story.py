@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.codec import encode
+from codexteam.core.ids import JSONObject, JSONValue, Purpose
 from codexteam.core.state import RunState, TaskState
-from codexteam.core.usage import Usage
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.board import plus_turn, usage_of
-from codexteam.report.overview import task_json, task_word, usage_json
-from codexteam.report.unknown_bills import UnknownBills
+from codexteam.report.overview import task_json, task_word
+from codexteam.report.progress import number_field, text_field
+from codexteam.report.spent import Spent
+from codexteam.run.remembered import AcceptedWork
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class AcceptanceCheck:
     """A command that codexteam itself ran on a task's merged tree."""
 
     command: str
@@ -24,7 +25,7 @@ class Check:
 
 
 @dataclass(slots=True)
-class AttemptStory:
+class AttemptStory(Spent):
     """One attempt. All texts are foreign."""
 
     number: int
@@ -32,15 +33,11 @@ class AttemptStory:
     started_at_seconds: float = 0.0
     ended_at_seconds: float = 0.0
     turns: int = 0
-    usage: Usage = field(default_factory=Usage)
-    usd: float | None = 0.0
-    unknown: UnknownBills = field(default_factory=UnknownBills)
-    """What the budget counts beside these, for calls whose usage the service did not say."""
     actions: list[str] = field(default_factory=list)
     """Tool calls, each as its first line."""
-    checks: list[Check] = field(default_factory=list)
+    checks: list[AcceptanceCheck] = field(default_factory=list)
     outcome: str = ""
-    """How it went on: handed in, failed, conflicts, ...; empty while it works."""
+    """How it ended: handed in, failed, conflicts, ...; empty while it works."""
     evidence: str = ""
     """What its acceptance commands said when they failed: several lines, the end of a long output."""
     notes: list[str] = field(default_factory=list)
@@ -65,11 +62,11 @@ class TaskStory:
 
     @property
     def word(self) -> str:
-        """Give where it is in a word."""
+        """Return where it is in a word."""
         return task_word(self.known, live=self.live)
 
     def as_json(self) -> JSONObject:
-        """Give it for programs."""
+        """Return it for programs."""
         task = self.known.task
         attempts: list[JSONValue] = [_attempt_json(attempt) for attempt in self.attempts]
         return {
@@ -92,8 +89,9 @@ def _attempt_json(attempt: AttemptStory) -> JSONObject:
         "started_at": attempt.started_at_seconds,
         "ended_at": attempt.ended_at_seconds,
         "turns": attempt.turns,
-        "usage": usage_json(attempt.usage),
+        "usage": encode(attempt.usage),
         "usd": attempt.usd,
+        "credits": attempt.credits,
         "at_most_more": attempt.unknown.bound.as_json(),
         "actions": list(attempt.actions),
         "checks": [
@@ -115,7 +113,7 @@ def task_story(
     state: RunState,
     events: Iterable[RunEvent],
     *,
-    accepted: Mapping[str, JSONObject],
+    accepted: Mapping[str, AcceptedWork],
     receipts: Mapping[str, JSONObject],
     merged_as: str = "",
     live: bool = True,
@@ -134,19 +132,24 @@ def task_story(
     task_id = str(known.task.id)
     attempts: dict[int, AttemptStory] = {}
     for event in events:
-        if event.kind == "person.answered" and f".{task_id}." in _text(event.fields, "item"):
-            number = _number({"n": _trailing_number(_text(event.fields, "item"))}, "n")
-            attempts.setdefault(number, AttemptStory(number)).notes.append(f"you said: {_text(event.fields, 'text')}")
+        if event.kind == "person.answered" and f".{task_id}." in text_field(event.fields, "item"):
+            number = number_field({"n": _trailing_number(text_field(event.fields, "item"))}, "n")
+            attempts.setdefault(number, AttemptStory(number)).notes.append(
+                f"you said: {text_field(event.fields, 'text')}"
+            )
         if event.fields.get("task") != task_id:
             continue
-        number = _number(event.fields, "attempt")
-        if number:
+        number = number_field(event.fields, "attempt")
+        if text_field(event.fields, "purpose") == Purpose.LOOKUP:  # a question of the attempt that is at work
+            if attempts and event.kind in {"agent.turn", "agent.unanswered"}:
+                attempts[max(attempts)].add(event)
+        elif number:
             _take(attempts.setdefault(number, AttemptStory(number)), event)
-    for name, value in accepted.items():
+    for name, work in accepted.items():
         owner, _, digits = name.rpartition(".")
         if owner == task_id and digits.isdigit():
             attempt = attempts.setdefault(int(digits), AttemptStory(int(digits)))
-            attempt.base, attempt.commit = _text(value, "base"), _text(value, "commit")
+            attempt.base, attempt.commit = work.base, work.commit
     for name, value in receipts.items():
         match name.split("/"):
             case [_, "implement" | "resolve", owner, digits] if owner == task_id and digits.isdigit():
@@ -165,48 +168,52 @@ def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR091
     fields = event.fields
     attempt.started_at_seconds = attempt.started_at_seconds or event.at_seconds
     attempt.ended_at_seconds = event.at_seconds
-    attempt.unknown.take(event)
+    attempt.add(event)
     match event.kind:
         case "task.started":
-            attempt.kind = _text(fields, "purpose") or attempt.kind
+            attempt.kind = text_field(fields, "purpose") or attempt.kind
         case "agent.turn":
             attempt.turns += 1
-            attempt.usage += usage_of(fields.get("usage"))
-            attempt.usd = plus_turn(attempt.usd, fields)
         case "agent.acted":
-            attempt.actions.append(_text(fields, "action"))
+            attempt.actions.append(text_field(fields, "action"))
         case "agent.told":
             messages = fields.get("messages")
             said = messages if isinstance(messages, list) else []
             attempt.notes += [f"you said: {message}" for message in said]
         case "acceptance.checked":
             attempt.checks.append(
-                Check(
-                    _text(fields, "command"),
+                AcceptanceCheck(
+                    text_field(fields, "command"),
                     code if isinstance(code := fields.get("exit_code"), int) else None,
                     fields.get("timed_out") is True,
                     _seconds(fields.get("wall_seconds")),
                 )
             )
         case "policy.warned":
-            attempt.notes.append(_text(fields, "message"))
+            attempt.notes.append(text_field(fields, "message"))
         case "task.asked":
             attempt.outcome = "asked"
-            attempt.notes.append(f"asked: {_text(fields, 'question')}")
+            attempt.notes.append(f"asked: {text_field(fields, 'question')}")
         case "task.clarified":
-            attempt.notes.append(f"answer: {_text(fields, 'answer')}" if fields.get("answer") else "put before you")
+            attempt.notes.append(
+                f"answer: {text_field(fields, 'answer')}" if fields.get("answer") else "put before you"
+            )
         case "task.accepted":
-            attempt.outcome = f"handed in: {_text(fields, 'summary')}"
+            attempt.outcome = f"handed in: {text_field(fields, 'summary')}"
         case "task.attempt_failed":
-            attempt.outcome = f"failed: {_text(fields, 'reason')}"
+            attempt.outcome = f"failed: {text_field(fields, 'reason')}"
         case "task.conflicted":
             paths = fields.get("paths")
             attempt.outcome = "conflicts in " + ", ".join(map(str, paths if isinstance(paths, list) else []))
         case "task.acceptance_failed":
             attempt.outcome = "failed: its acceptance commands fail on the merged tree"
-            attempt.evidence = _text(fields, "evidence")
+            attempt.evidence = text_field(fields, "evidence")
+        case "task.refused":
+            attempt.outcome = "failed: a PreMerge hook refused its merge"
+            attempt.evidence = text_field(fields, "reason")
         case "task.merged":
-            attempt.outcome = f"merged; {attempt.outcome}" if attempt.outcome else "merged"
+            how = "merged without a change" if fields.get("changed") is False else "merged"
+            attempt.outcome = f"{how}; {attempt.outcome}" if attempt.outcome else how
         case _:
             return
 
@@ -214,16 +221,6 @@ def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR091
 def _trailing_number(item: str) -> int:
     digits = item.rpartition(".")[2]
     return int(digits) if digits.isdigit() else 0
-
-
-def _text(fields: JSONObject, name: str) -> str:
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _number(fields: JSONObject, name: str) -> int:
-    value = fields.get(name)
-    return value if isinstance(value, int) else 0
 
 
 def _seconds(value: JSONValue) -> float:

@@ -326,7 +326,7 @@ ATTACKS: tuple[Attack, ...] = (
         try:
             while count < 5000:
                 if os.fork() == 0:
-                    time.sleep(60)
+                    time.sleep(10)
                     os._exit(0)
                 count += 1
         except OSError as error:

@@ -6,13 +6,14 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from codexteam.core.guarded import GUARDED_PATHS
 from codexteam.core.ids import CommitId, RunId
+from codexteam.core.paths import GUARDED_PATHS
 from codexteam.errors import RepoError
-from codexteam.ports.repo import Accepted, Conflict, Identity, IntakePolicy, Merged, Refused, Repo
+from codexteam.ports.repo import Accepted, Conflict, Identity, IntakePolicy, IntakeRefused, Merged, Repo
 from codexteam.ports.sandbox import Snapshot
 from tests.support_packs import Edit, snapshot_of
 
@@ -28,6 +29,11 @@ FILES: dict[str, bytes | str] = {
 FREE = IntakePolicy(allowed=(), guarded=GUARDED_PATHS)
 
 
+Made: TypeAlias = tuple[
+    Repo, Callable[[CommitId, Mapping[bytes, Edit]], Awaitable[Snapshot]], Callable[[str, bytes], object]
+]
+
+
 @dataclass
 class Bench:
     """A repository with a base, and a way to come by snapshots."""
@@ -35,6 +41,8 @@ class Bench:
     repo: Repo
     base: CommitId
     make: Callable[[CommitId, Mapping[bytes, Edit]], Awaitable[Snapshot]]
+    write: Callable[[str, bytes], object]
+    """Changes a file of the user's."""
 
     async def taken(self, base: CommitId, edits: Mapping[bytes, Edit]) -> CommitId:
         """Take edits in, and commit them on their base."""
@@ -43,7 +51,7 @@ class Bench:
         return await self.repo.commit(intake.tree, [base], "work", WHO)
 
 
-async def _real(folder: Path) -> tuple[Repo, Callable[[CommitId, Mapping[bytes, Edit]], Awaitable[Snapshot]]]:
+async def _real(folder: Path) -> Made:
     from codexteam.adapters.git.repo import GitRepo, locate_repository
 
     root = folder / "user"
@@ -60,10 +68,10 @@ async def _real(folder: Path) -> tuple[Repo, Callable[[CommitId, Mapping[bytes, 
     async def make(base: CommitId, edits: Mapping[bytes, Edit]) -> Snapshot:
         return snapshot_of(folder / "packs", state / "hub.git", base, edits)
 
-    return repo, make
+    return repo, make, lambda name, data: (root / name).write_bytes(data)
 
 
-async def _fake(folder: Path) -> tuple[Repo, Callable[[CommitId, Mapping[bytes, Edit]], Awaitable[Snapshot]]]:
+async def _fake(folder: Path) -> Made:
     from tests.fakes.fake_repo import FakeRepo
 
     repo = FakeRepo(folder / "fake", FILES)
@@ -84,15 +92,15 @@ async def _fake(folder: Path) -> tuple[Repo, Callable[[CommitId, Mapping[bytes, 
         pack.write_text(json.dumps({"files": files, "links": sorted(links)}))
         return Snapshot("0" * 40, base, pack, pack.stat().st_size)
 
-    return repo, make
+    return repo, make, repo.uncommitted.__setitem__
 
 
 @pytest.fixture(params=[_real, _fake], ids=["git", "fake"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    repo, make = await request.param(tmp_path)
+    repo, make, write = await request.param(tmp_path)
     facts = await repo.inspect()
     await repo.fetch_base(RUN, facts.head)
-    yield Bench(repo, facts.head, make)
+    yield Bench(repo, facts.head, make, write)
     await repo.close()
 
 
@@ -109,6 +117,26 @@ async def test_a_base_may_be_fetched_again(bench: Bench) -> None:
 async def test_a_base_that_is_not_there_is_an_error(bench: Bench) -> None:
     with pytest.raises(RepoError):
         await bench.repo.fetch_base(RUN, CommitId("1" * 40))
+
+
+async def test_uncommitted_changes_become_a_commit_on_the_base(bench: Bench) -> None:
+    bench.write("a.txt", b"one\n")
+    bench.write("folder/new.txt", b"new\n")
+
+    made = await bench.repo.commit_work_tree(bench.base, "uncommitted", WHO)
+
+    changes = {(change.path, change.status) for change in await bench.repo.changes(bench.base, made)}
+    assert changes == {(b"a.txt", "M"), (b"folder/new.txt", "A")}
+    assert await bench.repo.read_blob(made, b"a.txt", limit_bytes=100) == b"one\n"
+    assert await bench.repo.commit_work_tree(bench.base, "uncommitted", WHO) == made
+
+
+async def test_blobs_are_read_by_id_in_order_and_not_beyond_the_limit(bench: Bench) -> None:
+    blobs = {path: blob for path, _, blob in await bench.repo.list_files(bench.base)}
+
+    wanted = [blobs[b"folder/b.txt"], "0" * 40, blobs[b"a.txt"]]
+    assert await bench.repo.read_blobs(wanted, limit_bytes=100) == [b"four\n", None, b"one\ntwo\nthree\n"]
+    assert await bench.repo.read_blobs(wanted, limit_bytes=5) == [b"four\n", None, None]
 
 
 async def test_base_sources_are_made_once_and_share_their_root(bench: Bench) -> None:
@@ -152,6 +180,7 @@ async def test_work_comes_in_with_its_changes(bench: Bench) -> None:
         ("scope", {b"folder/b.txt": None}, ("a.txt",)),
         ("guarded", {b".github/workflows/ci.yml": b"on: push\n"}, ()),
         ("guarded", {b".github/workflows/ci.yml": b"on: push\n"}, (".github/**",)),
+        ("guarded", {b".github/workflows/ci.yml": b"on: push\n"}, (".github/workflows/ci.yml",)),
         ("guarded", {b"sub/.GITATTRIBUTES": b"* -diff\n"}, ()),
         ("name", {b"a/nul": b""}, ()),
         ("name", {"a\u202eb".encode(): b""}, ()),
@@ -166,15 +195,16 @@ async def test_work_that_breaks_a_rule_is_refused_with_the_reason(
 ) -> None:
     policy = IntakePolicy(allowed, GUARDED_PATHS, max_blob_bytes=4096, secret_values=("canary-5f3a91",))
     intake = await bench.repo.intake(await bench.make(bench.base, edits), policy)
-    assert isinstance(intake, Refused)
+    assert isinstance(intake, IntakeRefused)
     assert {violation.rule for violation in intake.violations} == {rule}
     assert all("canary-5f3a91" not in violation.message for violation in intake.violations)
     if rule == "secret":
         assert [(violation.path, violation.line) for violation in intake.violations] == [("conf", 2)]
 
 
-async def test_a_guarded_path_that_the_task_names_may_change(bench: Bench) -> None:
-    policy = IntakePolicy((".github/workflows/ci.yml",), GUARDED_PATHS)
+@pytest.mark.parametrize("opened", [".github/workflows/ci.yml", ".github/workflows/*.yml", ".github/workflows", "**"])
+async def test_a_guarded_path_that_a_person_opened_may_change(bench: Bench, opened: str) -> None:
+    policy = IntakePolicy((".github/workflows/ci.yml",), GUARDED_PATHS, opened=(opened,))
     snapshot = await bench.make(bench.base, {b".github/workflows/ci.yml": b"on: push\n"})
     assert isinstance(await bench.repo.intake(snapshot, policy), Accepted)
 
@@ -190,7 +220,7 @@ async def test_what_is_no_pack_is_refused(bench: Bench, tmp_path: Path) -> None:
     junk = tmp_path / "junk"
     junk.write_bytes(b"\0" * 100)
     intake = await bench.repo.intake(Snapshot("2" * 40, bench.base, junk, 100), FREE)
-    assert isinstance(intake, Refused)
+    assert isinstance(intake, IntakeRefused)
     assert intake.violations[0].rule == "pack"
 
 
@@ -246,17 +276,24 @@ async def test_a_commit_can_be_put_into_a_workspace_again_as_work_on_its_base(be
     assert (snapshot.base, snapshot.pack_bytes) == (tip, snapshot.pack.stat().st_size)
 
 
-async def test_a_diff_is_text_for_readers_and_says_when_it_is_cut(bench: Bench) -> None:
-    new = await bench.taken(
-        bench.base, {b"a.txt": b"one\ntwo\nTHREE\n", b"esc.txt": b"".join(b"line %d\n" % n for n in range(200))}
-    )
+async def test_a_diff_lists_every_file_with_its_size_and_says_what_is_left_out(bench: Bench) -> None:
+    lines = b"".join(b"line %d\n" % n for n in range(200))
+    image = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
+    new = await bench.taken(bench.base, {b"a.txt": b"one\ntwo\nTHREE\n", b"esc.txt": lines, b"b.png": image})
     text, cut = await bench.repo.diff_text(bench.base, new, limit_bytes=1 << 20)
     assert not cut
     assert "-three\n+THREE\n" in text
-    short, cut = await bench.repo.diff_text(bench.base, new, limit_bytes=300)
+    assert "+line 199\n" in text
+    short, cut = await bench.repo.diff_text(bench.base, new, limit_bytes=1200)
     assert cut
-    assert text.startswith(short)
-    assert short.endswith("\n")
+    assert len(short.encode()) <= 1200
+    assert "-three\n+THREE\n" in short
+    assert "of this file's diff are shown]" in short
+    for listed in (text, short):
+        assert listed.startswith("3 files changed:\n")
+        assert f"b.png, Binary file ({len(image):,} bytes, PNG image)" in listed
+        assert f"{len(lines):,} bytes" in listed
+        assert "IHDR" not in listed
 
 
 async def test_a_file_is_read_only_up_to_the_limit(bench: Bench) -> None:
@@ -289,7 +326,7 @@ async def test_the_branch_moves_only_from_where_it_was_expected(bench: Bench) ->
     two = await bench.taken(bench.base, {b"a.txt": b"2\n"})
     assert await repo.branch_tip(RUN) is None
     assert await repo.update_branch(RUN, one, None)
-    assert await repo.update_branch(RUN, one, None), "a repeated effect is no failure"
+    assert await repo.update_branch(RUN, one, None), "a repeated effect is not a failure"
     assert not await repo.update_branch(RUN, two, bench.base)
     assert not await repo.update_branch(RUN, two, None)
     assert await repo.branch_tip(RUN) == one

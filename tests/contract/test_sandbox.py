@@ -12,7 +12,8 @@ import pytest
 from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode, SandboxSettings
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.errors import SandboxLost
-from codexteam.ports.sandbox import WORKSPACE, BaseSource, Command, Sandbox, SandboxEngine, SandboxSpec
+from codexteam.ports.sandbox import WORKSPACE, BaseSource, Command, Sandbox, SandboxSpec
+from codexteam.ports.sandbox_engine import SandboxEngine
 from tests.support_base_source import base_source, commit_all, make_repository, unpack_snapshot
 
 #: Made by `.ci/sandbox_image.py`.
@@ -54,16 +55,16 @@ Make = Callable[[Path], Awaitable[SandboxEngine]]
 
 
 async def _bubblewrap(folder: Path) -> SandboxEngine:
-    from codexteam.adapters.bubblewrap.engine import BubblewrapEngine
+    from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
 
     return BubblewrapEngine(folder)
 
 
 async def _docker(folder: Path) -> SandboxEngine:
-    from codexteam.adapters.docker.engine import DockerEngine
+    from codexteam.adapters.sandbox.docker.engine import DockerEngine
 
     settings = SandboxSettings(image=SANDBOX_IMAGE)
-    return DockerEngine(settings, environment=os.environ, owner=str(folder))
+    return DockerEngine(settings, environment=os.environ, owner=str(folder), state_dir=folder)
 
 
 async def _fake(folder: Path) -> SandboxEngine:
@@ -198,6 +199,32 @@ async def test_a_snapshot_gives_the_same_workspace_again(any_bench: Bench) -> No
     assert repeated.tip == shot.tip
 
 
+_RENAMES = """
+import os
+os.rename("folder", "moved")
+os.rename("moved", "folder")
+os.mkdir("empty")
+os.rename("folder", "empty")
+os.mkdir("folder")
+open("folder/run.sh", "w").write("another\\n")
+os.renames("empty", "deep/er")
+"""
+
+
+async def test_a_folder_of_the_base_is_renamed_as_on_any_file_system(bench: Bench) -> None:
+    sandbox = await bench.start()
+    done = await sandbox.run(Command(("python3", "-c", _RENAMES)))
+    assert done.ok, done.output
+    moved = await sandbox.run(sh("git add -A && git mv deep git-moved && ls git-moved/er && cat folder/run.sh"))
+    assert moved.output == b"c.txt\nrun.sh\nanother\n", moved.output
+    shot = await sandbox.snapshot(bench.folder / "work.pack")
+    assert shot is not None
+    again = await bench.start(restore=shot)
+    listed = await again.run(sh("ls; ls folder; cat git-moved/er/run.sh"))
+    assert b"\ngit-moved\n" in listed.output, listed.output
+    assert listed.output.endswith(b"\nrun.sh\n#!/bin/sh\necho ran\n"), listed.output
+
+
 async def test_closing_may_be_repeated_and_then_it_is_lost(any_bench: Bench) -> None:
     sandbox = await any_bench.start()
     await sandbox.close()
@@ -314,7 +341,7 @@ async def test_cancelling_a_command_kills_it(bench: Bench) -> None:
 
 async def test_a_session_outlives_the_call(bench: Bench) -> None:
     sandbox = await bench.start()
-    session = await sandbox.open(Command(("bash", "-c", "while read x; do echo got $x; done; echo end; exit 4")))
+    session = await sandbox.open(sh("while read x; do echo got $x; done; echo end; exit 4", tty=True))
     await session.write(b"a\n")
     said = b""
     async with asyncio.timeout(20):
@@ -330,6 +357,21 @@ async def test_a_session_outlives_the_call(bench: Bench) -> None:
     assert ended.result.signal == 9
 
 
+@pytest.mark.parametrize(
+    "line", ["cat; echo eof", "read x; cat - /dev/stdin; echo eof", "python3 -c 'input()'; echo eof"]
+)
+async def test_a_command_without_a_terminal_reads_the_end_of_its_input_at_once(bench: Bench, line: str) -> None:
+    sandbox = await bench.start()
+    session = await sandbox.open(sh(line))
+    await session.write(b"never read\n")
+    seen = await session.read(wait_seconds=20)
+    assert seen.result is not None
+    assert seen.result.exit_code == 0
+    assert seen.output.endswith(b"eof\n")
+    assert b"never read" not in seen.output
+    assert (await sandbox.run(sh(line))).output.endswith(b"eof\n")
+
+
 async def test_a_session_with_a_terminal_obeys_control_c(bench: Bench) -> None:
     sandbox = await bench.start()
     line = "trap 'echo caught; exit 3' INT; tty; while :; do read -t 1 x; done"
@@ -343,6 +385,19 @@ async def test_a_session_with_a_terminal_obeys_control_c(bench: Bench) -> None:
             said += last.output
     assert b"caught" in said + last.output
     assert last.result.exit_code == 3
+
+
+async def test_folders_that_are_repositories_are_at_their_own_place_too(bench: Bench) -> None:
+    for mode in (SandboxMode.WORKSPACE_WRITE, SandboxMode.READ_ONLY):
+        sandbox = await bench.start(mode, repositories=True)
+        assert (await sandbox.run(sh("cd /repos/folder && touch /repos/new"))).exit_code == 1
+        assert (await sandbox.run(sh("cat /repos/a.txt"))).output == b"one\n"
+    writable = bench.started[0]
+    await writable.run(sh("echo changed > folder/c.txt && touch folder/new"))
+    assert (
+        await writable.run(sh("cat /repos/folder/c.txt && ls /repos/folder"))
+    ).output == b"changed\nc.txt\nnew\nrun.sh\n"
+    assert (await (await bench.start()).run(sh("ls -d /repos"))).exit_code == 2
 
 
 async def test_killing_everything_inside_loses_no_files(bench: Bench) -> None:
@@ -431,9 +486,28 @@ async def test_every_kind_of_change_is_in_the_snapshot(bench: Bench) -> None:
     assert listed.output == b"three\nthree\n12\nr\n"
 
 
+async def test_files_that_changed_places_are_in_the_snapshot(bench: Bench) -> None:
+    (bench.repository / "one").write_bytes(b"1\n")
+    (bench.repository / "two").write_bytes(b"2\n")
+    tip = commit_all(bench.repository, "two alike")
+    base = base_source(bench.repository, bench.folder / "more", root=bench.base.commit, commit=tip)
+    for source in (base, bench.base):
+        sandbox = await bench.start(base=source)
+        assert (await sandbox.run(sh("git diff-files --name-only"))).output == b"", "the index is of this checkout"
+        swapped = "one two" if source is base else "a.txt b.txt"
+        line = f"set {swapped}; touch -r $1 time; mv $1 x; mv $2 $1; mv x $2; touch -r time $1 $2; rm time"
+        assert (await sandbox.run(sh(line))).output == b""
+        shot = await sandbox.snapshot(bench.folder / "work.pack")
+        assert shot is not None
+        found = unpack_snapshot(bench.repository, shot.pack, shot.tip)
+        first, second = (name.encode() for name in swapped.split())
+        contents = {b"one": b"1\n", b"two": b"2\n", b"a.txt": b"one\n", b"b.txt": b"two\n"}
+        assert (found[first][1], found[second][1]) == (contents[second], contents[first])
+
+
 async def test_a_full_disk_of_ours_fails_the_snapshot_and_loses_nothing(bench: Bench) -> None:
     sandbox = await bench.start()
-    session = await sandbox.open(sh("read x; echo still here"))
+    session = await sandbox.open(sh("read x; echo still here", tty=True))
     await sandbox.run(sh("head -c 300K /dev/urandom >big"))
     (bench.folder / "work.pack.part").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
@@ -444,7 +518,7 @@ async def test_a_full_disk_of_ours_fails_the_snapshot_and_loses_nothing(bench: B
     taken = await sandbox.snapshot(bench.folder / "work.pack")
     assert taken is not None
     await session.write(b"\n")
-    assert (await session.read(wait_seconds=20)).output == b"still here\n"
+    assert (await session.read(wait_seconds=20)).output.endswith(b"still here\r\n")
 
 
 async def test_a_snapshot_leaves_the_agents_index_and_branches_alone(bench: Bench) -> None:

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 from codexteam.adapters.mcp_servers import McpServers
-from codexteam.config.settings import McpServerSettings
-from codexteam.core.json_types import JSONObject
+from codexteam.config.settings import McpPlace, McpServerSettings
+from codexteam.core.ids import JSONObject
 from codexteam.errors import SurroundingsError
 from codexteam.ports.tool_servers import ImagePart, NoServerAnswer, ServerAnswer, ServerFailure, TextPart, ToolServers
 from tests.fakes.fake_tool_server import FakeServer, FakeToolServers
 
-SAMPLE = str(Path(__file__).parents[1] / "integration" / "mcp" / "sample_server.py")
+SAMPLE = str(Path(__file__).parents[1] / "integration" / "adapters" / "mcp" / "sample_server.py")
 _TOOLS = ["die", "echo", "environment", "fail", "picture", "process", "wait"]
 
 
 def _real() -> ToolServers:
-    sample = McpServerSettings("sample", command=sys.executable, args=(SAMPLE,), startup_timeout_seconds=60)
-    missing = McpServerSettings("missing", command="/nowhere/server")
-    needed = McpServerSettings("needed", command="/nowhere/server", required=True)
+    host = McpPlace.HOST
+    sample = McpServerSettings("sample", command=sys.executable, args=(SAMPLE,), startup_timeout_seconds=60, place=host)
+    missing = McpServerSettings("missing", command="/nowhere/server", place=host)
+    needed = McpServerSettings("needed", command="/nowhere/server", required=True, place=host)
     return McpServers({server.id: server for server in (sample, missing, needed)}, {"PATH": "/usr/bin:/bin"})
 
 

@@ -11,26 +11,29 @@ from pathlib import Path
 
 from rich.console import Console
 
-from codexteam.adapters.terminal.live import BoardView
-from codexteam.app.history import read_events
-from codexteam.report.board import Board
+from codexteam.adapters.store.journal import read_events
+from codexteam.report.progress import Progress
+from codexteam.views.live.board import BoardFacts, board_lines, rows_of
+from codexteam.views.live.lines import as_rich
+from codexteam.views.live.state import ViewState, with_rows
 
 
 def main(events: Path, out: Path) -> None:
-    board, best, most = Board(), 0, -1
+    progress, best, most = Progress(), 0, -1
     for number, event in enumerate(read_events(events)):
-        board.take(event)
-        at_work = sum(not agent.done and bool(agent.action) for agent in board.agents.values())
+        progress.take(event)
+        at_work = sum(not agent.done and bool(agent.action) for agent in progress.agents.values())
         if at_work >= most:
             best, most = number, at_work
         if event.kind == "gate.started":
             break  # the picture is of the work
-    shown = Board()
+    shown = Progress()
     for number, event in enumerate(read_events(events)):
         if number <= best:
             shown.take(event)
     console = Console(record=True, width=100, height=18, file=io.StringIO(), force_terminal=True)
-    console.print(BoardView(shown, lambda: shown.now_seconds).render(100, 18))
+    state = with_rows(ViewState(), rows_of(shown))
+    console.print(as_rich(board_lines(shown, state, BoardFacts(shown.now_seconds), 100, 18)))
     console.save_svg(str(out), title="codexteam run")
 
 

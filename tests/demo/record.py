@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from codexteam.adapters.git.sample import make_repository
+from codexteam.adapters.git.repo import make_repository
 from codexteam.app import demo
-from codexteam.app.running import View
+from codexteam.views.run_view import RunView
 from tests.demo import script
 from tests.scripted_api import serve_in_thread
 
@@ -37,21 +37,21 @@ def record(file: Path) -> None:
             'wire_api = "responses"\n'
         )
         environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
-        options = demo.DemoOptions(Path(folder) / "tally", environment, View())
+        options = demo.DemoOptions(Path(folder) / "tally", environment, RunView())
         sample = demo.copy_sample(options)
         make_repository(sample, environment, message=demo.MESSAGE)
         file.unlink(missing_ok=True)
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "codexteam", "run", demo.GOAL, "--record", str(file.absolute())),
-                *("-c", 'codexteam.sandbox.kind="bubblewrap"'),
+                *("-c", 'codexteam.sandbox.kind="bubblewrap"', "--step", "documentation=always"),
             ],
             cwd=sample,
             env=environment,
             check=False,
         )
     if done.returncode != 0:
-        raise SystemExit(f"the run ended with {done.returncode}: {file} is no recording of a green run")
+        raise SystemExit(f"the run ended with {done.returncode}: {file} is not a recording of a green run")
     _set_pace(file)
 
 

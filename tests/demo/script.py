@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from tests.demo import edits
 from tests.scripted_api.script import Call, Played, custom_call, function_call, message
 

@@ -11,8 +11,8 @@ from tests.e2e.world import KEY, World, make_world
 from tests.scripted_api import HttpError, Script, ScriptedApi, serve_in_thread
 from tests.scripted_api.script import Call, Played
 
-#: The settings of a run without Docker.
-BUBBLEWRAP = '[codexteam.sandbox]\nkind = "bubblewrap"\n'
+#: The settings of a run without Docker; the scripts' last step is the documentation.
+BUBBLEWRAP = '[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.steps]\ndocumentation = "always"\n'
 
 MakeWorld = Callable[..., tuple[World, ScriptedApi]]
 

@@ -1,14 +1,14 @@
 """A scripted team over the sample repository: eight tasks, and each way in which work goes wrong once.
 
-T1 writes outside its paths, T2 says that it is done and is not, T3 has a flaw that the reviewer finds, T4 and T5 write
-the same file without having said so, T6 puts a credential into a file. T7 joins the modules, T8 describes them, T9 is
+T1 leaves a link to a file of the machine, T2 says that it is done and is not, T3 has a flaw that the reviewer finds, T4 and T5
+write the same file without having said so, T6 puts a credential into a file. T7 joins the modules, T8 describes them, T9 is
 the re-plan's fix of the reviewer's finding. Whatever order things happen in, the last tree is `expected_files`.
 """
 
 import shlex
 from pathlib import Path
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.demo import edits, script
 from tests.demo.script import patch, report, run, task
 from tests.scripted_api.script import Call, Played, message
@@ -84,7 +84,6 @@ class SettingsTest(unittest.TestCase):
         self.assertEqual("mine", access_id({"TALLY_ACCESS_ID": "mine"}))
 """
 USAGE = "# Using tally\n\n`python3 -m tally report CSV` prints a Markdown table.\n"
-README_OUTSIDE = "# tally\n\nRewritten by a task that was not asked to.\n"
 
 
 def _with_patch(text: str, *pairs: tuple[str, str]) -> str:
@@ -162,9 +161,9 @@ def plan() -> JSONObject:
         _module("T1", "Read CSV files", "read_csv", effort=2),
         _module("T2", "Sum by category", "summary"),
         _module("T3", "Write a Markdown table", "markdown"),
-        # where they write was not said: the clash shows at the merge
-        _module("T4", "Write JSON", "as_json", paths=[]),
-        _module("T5", "Write CSV", "as_csv", paths=[]),
+        # both write a file that neither names: the clash shows at the merge
+        _module("T4", "Write JSON", "as_json"),
+        _module("T5", "Write CSV", "as_csv"),
         _module("T6", "Read the access id from the environment", "settings", deps=["T2"]),
         task(
             "T7",
@@ -185,8 +184,12 @@ def fix_plan() -> JSONObject:
 
 
 def _write(files: dict[str, str]) -> JSONObject:
+    return run(_line(files))
+
+
+def _line(files: dict[str, str]) -> str:
     lines = [f"mkdir -p {Path(path).parent} && printf %s {shlex.quote(text)} > {path}" for path, text in files.items()]
-    return run(" && ".join(lines))
+    return " && ".join(lines)
 
 
 _READ = {"tally/read_csv.py": edits.READ_CSV, "tests/test_read_csv.py": edits.TEST_READ_CSV}
@@ -198,8 +201,6 @@ _WRONG_SUMMARY = "def summarise(entries):\n    return {entry.category: entry.cen
 
 #: What each attempt writes, in its first turn.
 _WORK: dict[tuple[str, str, int], dict[str, str]] = {
-    ("implement", "T1", 1): {**_READ, "README.md": README_OUTSIDE},
-    ("implement", "T1", 2): {**_READ, "README.md": (SAMPLE / "README.md").read_text(encoding="utf-8")},
     ("implement", "T2", 1): {**_SUMMARY, "tally/summary.py": _WRONG_SUMMARY},
     ("implement", "T2", 2): _SUMMARY,
     ("implement", "T4", 1): {**_JSON, "tally/formats.py": FORMATS_JSON},
@@ -232,6 +233,8 @@ def play(call: Call) -> Played:
 
 def _work(call: Call) -> Played:
     if call.turn == 1:
+        if call.task_id == "T1":
+            return [run(f"{_line(_READ)} && {'ln -s /etc/passwd' if call.attempt == 1 else 'rm'} tally/accounts")]
         if call.task_id in _PATCHES:
             return [patch(call, _PATCHES[call.task_id])]
         return [_write(_WORK[call.purpose, call.task_id, call.attempt])]

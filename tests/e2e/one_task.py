@@ -1,6 +1,6 @@
 """A scripted team with one task: for tests of the command around a run."""
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.demo import edits, script
 from tests.demo.script import patch, report, task
 from tests.e2e.eight_tasks import SAMPLE, expected_files
@@ -9,7 +9,10 @@ from tests.scripted_api.script import Call, Played, message
 #: So specific that nobody has to read it first.
 GOAL = "Add tally/markdown.py, which writes sums as a Markdown table, with tests in tests/test_markdown.py."
 #: One gate, no Docker.
-TEAM = '[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.gates]\nenabled = ["ci_runner"]\n'
+TEAM = (
+    '[codexteam.steps]\ndocumentation = "always"\n'
+    '[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.gates]\nenabled = ["ci_runner"]\n'
+)
 
 
 def plan() -> JSONObject:

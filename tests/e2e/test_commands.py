@@ -1,26 +1,29 @@
-"""What happens around a run: stopped, refused, waiting, out of budget; and gone on with."""
+"""What happens around a run: stopped, refused, waiting, out of budget; and continued with."""
 
 import asyncio
 import json
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.demo.script import report, run, task
 from tests.e2e import one_task
 from tests.e2e.conftest import MakeWorld
 from tests.e2e.eight_tasks import SAMPLE
 from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import KEY, KEY_NAME, Ended, World, files_with, fingerprint, processes_of, tree_of
-from tests.scripted_api.script import Call, Played, Reset, message
+from tests.faults.invariants import rows
+from tests.scripted_api.script import Call, HttpError, Played, Reset, message
 from tests.support_engine import SANDBOX_IMAGE, asks, door
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def check_green(world: World, ended: Ended) -> None:
@@ -76,7 +79,7 @@ def test_limits_that_are_given_when_a_run_goes_on_count_from_there(make: MakeWor
 
     world, api = make(TEAM, play)
     assert world.run("run", GOAL, "--approve", "plan", "--budget", "20m", "-m", "gpt-5.4-mini").code == 5
-    assert world.run("approve", "plan").code == 0
+    assert world.run("answer", "plan", "yes").code == 0
     asked = len(api.requests)
 
     lower = world.run("resume", "-c", "codexteam.budget.run_tokens=1000")
@@ -111,7 +114,7 @@ def test_a_plan_of_too_many_tasks_is_taken_when_the_limit_is_raised(make: MakeWo
     check_green(world, world.run("resume", "-c", "codexteam.limits.max_tasks=2"))
 
 
-def test_what_a_user_says_to_a_plan_is_not_forgotten_when_the_budget_is_spent(make: MakeWorld) -> None:
+def test_words_to_a_plan_survive_a_spent_budget(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     assert world.run("run", GOAL, "--approve", "plan").code == 5
     assert world.run("answer", "plan", "--no", "Call it a grid.").code == 0
@@ -123,35 +126,121 @@ def test_what_a_user_says_to_a_plan_is_not_forgotten_when_the_budget_is_spent(ma
     assert "The user says: Call it a grid." in json.dumps(again.call.body["input"])
 
 
-def test_a_budget_of_nothing_makes_no_call(make: MakeWorld) -> None:
+def test_a_budget_of_nothing_makes_no_call_and_a_resumes_budget_holds(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     assert world.run("run", GOAL, "--budget", "0k").code == 4
     assert api.requests == []
-
-
-def test_a_budget_that_one_resume_was_given_holds_at_the_next(make: MakeWorld) -> None:
-    world, api = make(TEAM, one_task.play)
-    assert world.run("run", GOAL, "--budget", "0k").code == 4
 
     for words in (("--budget", "7tokens"), ()):
         ended = world.run("resume", "--json", *words)
         assert ended.code == 4, ended.err
         assert [line["budget"] for line in ended.lines if line["kind"] == "run.opened"] == ["7 tokens"]
-        assert ended.lines == world.events()[-len(ended.lines) :], "the same lines, numbered over all sittings"
+        assert ended.lines == world.events()[-len(ended.lines) :], "the same lines, numbered over all sessions"
     assert api.requests == []
 
 
-def test_a_plan_that_waits_for_a_person_ends_with_5_and_goes_on_when_approved(make: MakeWorld) -> None:
+def test_a_plan_waiting_for_a_person_exits_5_and_continues_once_approved(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     ended = world.run("run", GOAL, "--approve", "plan")
     assert ended.code == 5, ended.out + ended.err
     assert not [request for request in api.requests if request.call.purpose == "implement"]
     assert "- [ ] **T1** Write a Markdown table" in (world.repository / "plan.md").read_text()
-    assert world.run("approve", "plan").code == 0
+    ended = world.run("approve", "plan", "--resume")
+    assert ended.out.startswith("plan: approved\ngreen: ")
+    check_green(world, ended)
+
+
+def test_the_first_ctrl_c_ends_waiting_for_a_server_that_is_down(make: MakeWorld) -> None:
+    down = [True]
+
+    def play(call: Call) -> Played:
+        return HttpError(503) if call.purpose == "implement" and down[0] else one_task.play(call)
+
+    world, _ = make(TEAM, play)
+    process = world.start("run", GOAL)
+    with process, ExitStack() as stack:
+        stack.callback(process.kill)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "asked again" in line:
+                break
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < 20, "minutes of retries were ahead"
+    assert "interrupted by Ctrl-C; the model service does not answer" in err
+    assert "the model service does not answer" in world.run("status").out
+    down[0] = False
     check_green(world, world.run("resume"))
 
 
-def test_a_plan_that_had_a_question_is_shown_once_it_is_answered_and_says_what_it_cost(make: MakeWorld) -> None:
+def _has_event(world: World, kind: str) -> bool:
+    histories = list(world.state.glob("runs/*/events.jsonl"))
+    return any(f'"kind":"{kind}"' in history.read_text() for history in histories)
+
+
+def _is_running(world: World, name: str) -> bool:
+    lines = (line for history in world.state.glob("runs/*/events.jsonl") for line in history.read_text().splitlines())
+    return any('"kind":"command.running"' in line and name in line for line in lines)
+
+
+def test_an_acceptance_command_is_visible_while_it_runs_and_is_ended(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        if call.purpose != "plan":
+            return one_task.play(call)
+        accept = [{"criterion": "it ends", "command": "tail -f /dev/null"}]
+        return [message({**one_task.plan(), "tasks": [{**one_task.plan()["tasks"][0], "acceptance": accept}]})]  # type: ignore[index,dict-item]
+
+    world, _ = make(f"{TEAM}[codexteam.limits]\ncommand_seconds = 16\nmax_attempts = 1\n", play)
+    process = world.start("run", GOAL)
+    with process, ExitStack() as stack:
+        stack.callback(process.kill)
+        # it runs on the base first, where it does not end either
+        while process.poll() is None and not _is_running(world, "accept.T1.1"):
+            time.sleep(0.05)
+        shown = world.run("status").out
+        _, err = process.communicate(timeout=120)
+    assert "runs    `tail -f /dev/null` (accept.T1.1) for 0:1" in shown
+    assert "`tail -f /dev/null` (accept.T1.1) runs for 10.0 s now; it is ended after 16.0 s" in err
+    assert process.returncode == 3, err
+    assert "timed out" in world.run("show", "T1").out
+
+
+@contextmanager
+def _silent(*, takes_connections: bool) -> Iterator[int]:
+    """Yield the port of a server that never answers; with a full queue it does not even take a connection."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0 if not takes_connections else 100)
+        for _ in range(0 if takes_connections else 3):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("takes_connections", [False, True])
+def test_the_first_ctrl_c_ends_a_first_call_that_hangs(make: MakeWorld, takes_connections: bool) -> None:
+    world, api = make(TEAM, one_task.play)
+    config = world.home / ".codex" / "config.toml"
+    with _silent(takes_connections=takes_connections) as port, ExitStack() as stack:
+        config.write_text(config.read_text().replace(api.base_url, f"http://127.0.0.1:{port}/v1"))
+        process = stack.enter_context(world.start("run", GOAL))
+        stack.callback(process.kill)
+        while process.poll() is None and not _has_event(world, "agent.received"):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < 25, "minutes of waiting were ahead"
+    assert "interrupted by Ctrl-C; the model service does not answer" in err
+    assert bool(rows(world, "SELECT 1 FROM call")) is takes_connections, "what was never sent costs nothing"
+
+
+def test_a_plan_with_a_question_is_shown_with_its_cost_once_answered(make: MakeWorld) -> None:
     asked: list[str] = []
 
     def play(call: Call) -> Played:
@@ -166,30 +255,29 @@ def test_a_plan_that_had_a_question_is_shown_once_it_is_answered_and_says_what_i
     again = world.run("resume")
     assert again.code == 0, again.out + again.err
     assert "wave 1\n  T1 Write a Markdown table" in again.out
-    assert "spent   price unknown, " in again.out
+    assert "spent   $0.0" in again.out
     assert again.out.splitlines()[-2] == "next    codexteam resume"
     assert "next    codexteam resume  # works on the plan; edit plan.md first if you like\n" in world.run("status").out
 
 
-def test_a_plan_that_was_declined_costs_nothing_more_until_its_user_says_what_is_to_be(make: MakeWorld) -> None:
+def test_a_declined_plan_costs_nothing_until_its_user_says_what_to_do(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     assert world.run("plan", GOAL).code == 0
-    declined = world.run("answer", "plan", "--no")
-    assert "codexteam resume takes plan.md as you edit it, or asks again" in declined.out
     asked = len(api.requests)
+    declined = world.run("answer", "plan", "--no", "--resume")
+    assert declined.code == 0, "what was declined is not continued"
+    assert declined.out == "plan: declined. Edit plan.md and continue: codexteam resume; or leave it\n"
 
     again = world.run("resume")
     assert again.code == 5, again.out + again.err
     assert "waits   plan: This plan of 1 task was declined. Work on it after all?\n" in again.out
     assert "next    codexteam approve plan\n" in again.out
-    assert world.run("resume").code == 5, "going on is no approval of what was declined"
+    assert world.run("resume").code == 5, "continuing is not an approval of what was declined"
     assert len(api.requests) == asked
 
     path = world.repository / "plan.md"
     path.write_text(path.read_text().replace("Write a Markdown table", "Write a table in Markdown"))
-    approved = world.run("approve", "plan")
-    assert approved.code == 0, approved.err
-    check_green(world, world.run("resume"))
+    check_green(world, world.run("approve", "--all", "--resume"))
     assert "**T1** Write a table in Markdown" in path.read_text()
 
 
@@ -215,7 +303,8 @@ def test_gates_that_ask_for_the_base_at_once_share_one_check_of_it(make: MakeWor
     world, _ = make(f'[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.gates]\n{gates}', play)
     ended = world.run("run", GOAL)
     assert ended.code == 0, ended.out + ended.err
-    assert len([event for event in world.events() if event["kind"] == "baseline.checked"]) == 1
+    checked = [event["command"] for event in world.events() if event["kind"] == "baseline.checked"]
+    assert checked.count("sleep 3") == 1
     assert world.git("show", f"{world.branch}:tests/qa.txt") == "tried\n"
 
 
@@ -258,7 +347,7 @@ def test_it_is_said_that_calls_are_asked_again_and_until_when(make: MakeWorld) -
     assert [event["tries"] for event in waiting] == [2, 3]
 
 
-def test_a_disk_without_room_for_an_agent_s_work_stops_the_run_and_costs_it_nothing(make: MakeWorld) -> None:
+def test_a_full_disk_of_ours_stops_the_run_and_not_the_attempt(make: MakeWorld) -> None:
     def play(call: Call) -> Played:
         if (call.purpose, call.turn) == ("implement", 1) and not full:
             full.append(world.run_folder / "tasks" / "T1" / "1" / "turn-1.pack.part")
@@ -350,3 +439,42 @@ def test_nothing_is_asked_in_a_folder_that_is_no_repository(make: MakeWorld) -> 
     assert "not a git repository" in ended.err
     assert api.requests == []
     assert SAMPLE.is_dir()
+
+
+def test_an_unlisted_model_stops_a_run_before_any_spend_or_write(
+    make: MakeWorld,
+) -> None:
+    world, api = make(one_task.TEAM, one_task.play)
+    api.models = {"object": "list", "data": [{"id": "gpt-5.5"}, {"id": "gpt-5.4-mini"}, {"id": "whisper-1"}]}
+
+    for command in ("run", "plan"):
+        ended = world.run(command, one_task.GOAL)
+        assert ended.code == 6
+        assert "lists no model `gpt-5.4`, which orchestrator, requirement_analyst, implem" in ended.err
+        assert "implementer and 5 more ask for" in ended.err
+        assert "nearest are gpt-5.5, gpt-5.4-mini" in ended.err
+    assert api.requests == []
+    assert not world.state.exists()
+
+    api.models = {"data": [{"id": "gpt-5.4"}]}
+    ended = world.run("plan", one_task.GOAL)
+    assert ended.code == 0, ended.err
+    asked = len(api.requests)
+    ended = world.run("resume", "-m", "gpt-5.4-turbo")
+    assert ended.code == 6
+    assert "lists no model `gpt-5.4-turbo`" in ended.err
+    assert len(api.requests) == asked
+
+
+def test_a_profile_without_a_file_warns_and_is_an_error_when_strict(
+    make: MakeWorld,
+) -> None:
+    world, api = make(one_task.TEAM, one_task.play)
+
+    strict = world.run("run", "-p", "wrok", "--strict-config", one_task.GOAL)
+    assert strict.code == 2
+    assert "-p/--profile wrok: there is no " in strict.err
+    assert api.requests == []
+    ended = world.run("plan", "-p", "wrok", "--quiet", one_task.GOAL)
+    assert ended.code == 0, ended.err
+    assert ended.err.startswith("warning: -p/--profile wrok: there is no ")

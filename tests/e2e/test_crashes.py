@@ -18,7 +18,7 @@ from tests.e2e.eight_tasks import expected_files
 from tests.e2e.world import World, fingerprint, processes_of, tree_of
 from tests.scripted_api import RecordedRequest
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 #: Lines of `--json` after which the command is killed; the whole run has about 170.
 MOMENTS = (2, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 67, 74, 81, 88, 95, 102, 109, 116, 123, 130, 137, 144, 150)

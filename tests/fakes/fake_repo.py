@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from codexteam.adapters.git import policy as rules
+from codexteam.adapters.git.diff_digest import FileDiff, diff_digest
+from codexteam.adapters.git.policy import (
+    folder_problems,
+    guarded_problems,
+    kind_problems,
+    link_problems,
+    name_problems,
+    scope_problems,
+)
+from codexteam.core.file_kinds import Relevance, binary_kind, is_binary, relevance
 from codexteam.core.ids import CommitId, RunId, TreeId, branch_name
 from codexteam.core.paths import decode, show
 from codexteam.core.text import clean
@@ -18,8 +27,8 @@ from codexteam.ports.repo import (
     Identity,
     Intake,
     IntakePolicy,
+    IntakeRefused,
     Merged,
-    Refused,
     RepositoryFacts,
     TreeChange,
     Violation,
@@ -51,6 +60,8 @@ class FakeRepo:
     problem: str = ""
     """What `inspect` refuses the repository with."""
     dirty: bool = False
+    uncommitted: dict[str, bytes | str] = field(default_factory=dict)
+    """What the user's files are that are not as committed."""
     landed: dict[str, CommitId] = field(default_factory=dict)
     kept: dict[tuple[RunId, str], Snapshot] = field(default_factory=dict)
     closed: bool = False
@@ -76,6 +87,12 @@ class FakeRepo:
         """Remember it."""
         self._commit_at(commit)
         self._bases[run_id] = commit
+
+    async def commit_work_tree(self, base: CommitId, message: str, author: Identity) -> CommitId:
+        """Commit the user's files as the test said they are."""
+        return await self.commit(
+            self._tree({**self._files_at(base), **self._packed(self.uncommitted)}), (base,), message, author
+        )
 
     async def base_source(self, run_id: RunId, commit: CommitId) -> BaseSource:
         """Write the commit's files as the fake sandbox reads them."""
@@ -110,7 +127,7 @@ class FakeRepo:
             links = set(read["links"])
             given = {name: data if name in links else bytes.fromhex(data) for name, data in read["files"].items()}
         except (ValueError, KeyError, OSError) as error:
-            return Refused((Violation("pack", f"no pack of the fake sandbox: {error}"),))
+            return IntakeRefused((Violation("pack", f"no pack of the fake sandbox: {error}"),))
         files = self._packed(given)
         # the fake sandbox does not say what is executable: what was, is
         files = {
@@ -118,13 +135,18 @@ class FakeRepo:
             for path, (mode, blob) in files.items()
         }
         changes = tuple(_changes(base, files))
-        scope = tuple(rules.scope_problems(changes, policy))
-        found = [*rules.kind_problems(changes, policy), *self._sizes(changes, policy), *rules.name_problems(changes)]
-        found = found or list(rules.link_problems(changes, self._blobs.get))
-        found = found or [*rules.guarded_problems(changes, policy), *(scope if enforce_scope else ())]
+        scope = tuple(scope_problems(changes, policy))
+        found = [
+            *kind_problems(changes, policy),
+            *folder_problems(changes, policy),
+            *self._sizes(changes, policy),
+            *name_problems(changes),
+        ]
+        found = found or list(link_problems(changes, policy, self._blobs.get))
+        found = found or [*guarded_problems(changes, policy), *(scope if enforce_scope else ())]
         found = found or list(self._secrets(changes, policy))
         if found:
-            return Refused(tuple(found))
+            return IntakeRefused(tuple(found))
         return Accepted(self._tree(files), changes, () if enforce_scope else scope)
 
     async def commit(self, tree: TreeId, parents: Sequence[CommitId], message: str, author: Identity) -> CommitId:
@@ -151,15 +173,20 @@ class FakeRepo:
 
     async def diff_text(self, old: CommitId, new: CommitId, *, limit_bytes: int) -> tuple[str, bool]:
         """Give a diff by the standard library."""
-        lines: list[str] = []
+        files: list[FileDiff] = []
         for change in await self.changes(old, new):
-            before, after = (
-                self._blobs.get(blob, b"").decode(errors="replace") for blob in (change.old_blob, change.new_blob)
-            )
+            data = [self._blobs.get(blob, b"") for blob in (change.old_blob, change.new_blob)]
+            facts = f"{len(data[1]):,} bytes"
+            if any(map(is_binary, data)):
+                facts = f"Binary file ({facts}, {binary_kind(data[1])})"
+                files.append(FileDiff(change.status, show(change.path), facts, Relevance.CODE))
+                continue
             names = (f"a/{show(change.path)}", f"b/{show(change.path)}")
-            lines += unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), *names)
-        text = clean("".join(lines))
-        return (text, False) if len(text) <= limit_bytes else (text[: text.rfind("\n", 0, limit_bytes) + 1], True)
+            before, after = (each.decode(errors="replace").splitlines(keepends=True) for each in data)
+            patch = clean("".join(unified_diff(before, after, *names)))
+            kind = relevance(show(change.path), len(data[1]), data[1])
+            files.append(FileDiff(change.status, show(change.path), facts, kind, patch, len(patch.encode())))
+        return diff_digest(files, limit_bytes)
 
     async def read_blob(self, commit: CommitId, path: bytes, *, limit_bytes: int) -> bytes | None:
         """Give a file."""
@@ -170,6 +197,11 @@ class FakeRepo:
         if len(data) > limit_bytes:
             raise ValueError(f"{show(path)} has {len(data)} bytes; at most {limit_bytes} are read")
         return data
+
+    async def read_blobs(self, blobs: Sequence[str], *, limit_bytes: int) -> list[bytes | None]:
+        """Give blobs."""
+        found = [self._blobs.get(blob) for blob in blobs]
+        return [data if data is not None and len(data) <= limit_bytes else None for data in found]
 
     async def list_files(self, commit: CommitId) -> tuple[tuple[bytes, str, str], ...]:
         """Give all files."""
@@ -204,7 +236,7 @@ class FakeRepo:
         name = branch_name(run_id)
         current = self.landed.get(name)
         if current is not None and current not in self._line(commit):
-            raise LandingError(f"{name} was moved by somebody else: it is at {current[:10]}")
+            raise LandingError(f"{name} was moved by something else: it is at {current[:10]}")
         self.landed[name] = commit
         return name
 
@@ -220,6 +252,10 @@ class FakeRepo:
         self.closed = True
 
     # for tests
+
+    def tree_with(self, commit: CommitId, files: Mapping[str, bytes | str]) -> TreeId:
+        """Make the tree of a commit with some files added or changed."""
+        return self._tree({**self._files_at(commit), **self._packed(files)})
 
     def content(self, commit: CommitId) -> dict[str, bytes]:
         """Give every file's bytes at a commit."""

@@ -5,20 +5,22 @@ import hashlib
 import inspect
 import json
 import posixpath
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from codexteam.config.settings import SandboxMode
 from codexteam.core.ids import AgentKey
-from codexteam.errors import SandboxLost
+from codexteam.errors import SandboxLost, SandboxUnavailable
+from codexteam.ports.environments import Environment, SetupOrder
 from codexteam.ports.sandbox import (
     WORKSPACE,
     BaseSource,
     Command,
     CommandResult,
-    EngineReport,
+    Remark,
     Sandbox,
     SandboxFacts,
     SandboxSpec,
@@ -26,6 +28,7 @@ from codexteam.ports.sandbox import (
     SessionOutput,
     Snapshot,
 )
+from codexteam.ports.sandbox_engine import EngineReport
 
 Answer: TypeAlias = CommandResult | Callable[["FakeSandbox", Command], CommandResult | Awaitable[CommandResult]]
 """What a command gives, or a function of the sandbox and the command that gives it."""
@@ -81,14 +84,20 @@ class FakeSandbox:
         # the fake repository writes a base as this file writes snapshots; any other base is the engine's files
         archive = spec.base.root_archive
         self.base = _unpack(archive) if archive.name.endswith(".fake.json") else dict(engine.files)
-        self.files: dict[str, File] = dict(self.base)
-        if spec.restore is not None:
-            self.files = _unpack(spec.restore.pack)
+        self.layer = {
+            name: data
+            for name, data in engine.environments.demand(spec.environment_key).items()
+            if name not in self.base
+        }
+        work = self.base if spec.restore is None else _unpack(spec.restore.pack)
+        self.files: dict[str, File] = {**self.layer, **work}
         self.executable: set[str] = set()
         self.ran: list[Command] = []
         self.sessions: list[FakeSession] = []
         self.closed = False
         self.lost = False
+        self.remarks: tuple[Remark, ...] = ()
+        """What the next snapshots say they left out."""
 
     @property
     def facts(self) -> SandboxFacts:
@@ -106,9 +115,12 @@ class FakeSandbox:
             on_output(result.output)
         return result
 
-    async def open(self, command: Command) -> Session:
+    async def open(self, command: Command, *, on_output: Callable[[bytes], None] | None = None) -> Session:
         """Answer from the script, as a session that ends at once."""
-        session = FakeSession(await self._answer(command))
+        result = await self._answer(command)
+        if on_output is not None:
+            on_output(result.output)
+        session = FakeSession(result, _told=on_output is not None)
         self.sessions.append(session)
         return session
 
@@ -134,7 +146,7 @@ class FakeSandbox:
         data = self.files.get(name)
         if data is None:
             if self._is_folder(name):
-                raise ValueError(f"{path} is no regular file")
+                raise ValueError(f"{path} is not a regular file")
             return None
         assert isinstance(data, bytes)
         if len(data) > limit_bytes:
@@ -159,10 +171,11 @@ class FakeSandbox:
     async def snapshot(self, destination: Path) -> Snapshot | None:
         """Write all files into `destination` as JSON; only the fake can read that."""
         self._demand_alive()
-        if self.files == self.base:
+        work = {name: data for name, data in self.files.items() if self.layer.get(name) != data}
+        if work == self.base:
             return None
-        packed = {name: data if isinstance(data, str) else data.hex() for name, data in sorted(self.files.items())}
-        links = sorted(name for name, data in self.files.items() if isinstance(data, str))
+        packed = {name: data if isinstance(data, str) else data.hex() for name, data in sorted(work.items())}
+        links = sorted(name for name, data in work.items() if isinstance(data, str))
         text = json.dumps({"files": packed, "links": links}).encode()
         destination.write_bytes(text)
         tip = hashlib.sha1(text, usedforsecurity=False).hexdigest()
@@ -187,7 +200,7 @@ class FakeSandbox:
             if not (follow and isinstance(target, str)):
                 return name
             path = posixpath.join(posixpath.dirname(name), target)
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
 
     def _is_folder(self, name: str) -> bool:
         return any(other.startswith(name + "/") for other in self.files) or name == ""
@@ -197,6 +210,117 @@ def _unpack(pack: Path) -> dict[str, File]:
     packed = json.loads(pack.read_text())
     links = set(packed["links"])
     return {name: data if name in links else bytes.fromhex(data) for name, data in packed["files"].items()}
+
+
+class FakeSetupSandbox(FakeSandbox):
+    """Answers steps from the engine's script, and keeps its files under the order's key."""
+
+    def __init__(self, engine: "FakeEngine", order: SetupOrder) -> None:
+        spec = SandboxSpec(
+            order.agent,
+            order.base,
+            SandboxMode.WORKSPACE_WRITE,
+            order.network,
+            order.limits,
+            environment=order.variables,
+        )
+        super().__init__(engine, spec)
+        self.order = order
+        self._environments = engine.environments
+
+    @property
+    def has_root(self) -> bool:
+        """What the fake environments say."""
+        return self._environments.has_root
+
+    async def keep(self, made: Environment) -> Environment:
+        """Keep what is in no commit, under the order's key."""
+        self._demand_alive()
+        if self._environments.no_room:
+            raise SandboxUnavailable(self._environments.no_room, hint="make room")
+        layer = {name: data for name, data in self.files.items() if name not in self.base}
+        kept = replace(made, key=self.order.key, size_bytes=sum(len(data) for data in layer.values()))
+        self._environments.put(kept, layer)
+        return kept
+
+
+class FakeEnvironments:
+    """Environments in memory: what a set-up's files have beyond its base is the layer of later fakes.
+
+    `set_ups` has every set-up's sandbox, `no_room` is why nothing can be kept.
+    """
+
+    def __init__(self, engine: "FakeEngine") -> None:
+        self._engine = engine
+        self.starts_services = True
+        self.uses_images = True
+        self.has_root = False
+        self.no_room = ""
+        self.problem = ""
+        """Why no set-up can be started."""
+        self.kept: dict[str, Environment] = {}
+        self.layers: dict[str, dict[str, File]] = {}
+        self.set_ups: list[FakeSetupSandbox] = []
+        self._used: dict[str, int] = {}
+        self._claims: dict[str, asyncio.Lock] = {}
+
+    def put(self, environment: Environment, layer: dict[str, File] | None = None) -> None:
+        """Keep one."""
+        self.kept[environment.key] = environment
+        self.layers[environment.key] = dict(layer or {})
+        self._use(environment.key)
+
+    def _use(self, key: str) -> None:
+        self._used[key] = max(self._used.values(), default=0) + 1
+
+    async def identity(self, base: BaseSource) -> str:
+        """Give the same for every base."""
+        return "fake"
+
+    async def find(self, key: str) -> Environment | None:
+        """Give it, and mark it as used."""
+        found = self.kept.get(key)
+        if found is not None:
+            self._use(key)
+        return found
+
+    @asynccontextmanager
+    async def claim(self, key: str) -> AsyncIterator[None]:
+        """Wait for whoever builds it."""
+        async with self._claims.setdefault(key, asyncio.Lock()):
+            yield
+
+    async def set_up(self, order: SetupOrder) -> FakeSetupSandbox:
+        """Start a fake whose files are the base's."""
+        if self.problem:
+            raise SandboxUnavailable(self.problem, hint="ask the test")
+        sandbox = FakeSetupSandbox(self._engine, order)
+        self.set_ups.append(sandbox)
+        return sandbox
+
+    async def list(self) -> Sequence[tuple[Environment, int]]:
+        """Give all, last used first; times are numbers that grow."""
+        ordered = sorted(self.kept, key=lambda key: self._used[key], reverse=True)
+        return [(self.kept[key], self._used[key]) for key in ordered]
+
+    async def remove(self, keys: Sequence[str]) -> Sequence[str]:
+        """Forget those that no fake uses and no claim holds."""
+        used = {each.spec.environment_key for each in self._engine.started if not each.closed}
+        gone = []
+        for key in keys:
+            claim = self._claims.get(key)
+            if key in self.kept and key not in used and not (claim is not None and claim.locked()):
+                del self.kept[key], self.layers[key], self._used[key]
+                gone.append(key)
+        return gone
+
+    def demand(self, key: str) -> dict[str, File]:
+        """Give the layer of an environment that must be there; of no key, nothing."""
+        if not key:
+            return {}
+        if key not in self.layers:
+            raise SandboxUnavailable(f"there is no environment {key}", hint="build it: `codexteam env build`")
+        return self.layers[key]
 
 
 class FakeEngine:
@@ -216,18 +340,27 @@ class FakeEngine:
         self.problem = problem
         self.started: list[FakeSandbox] = []
         self.prepared: list[BaseSource] = []
+        self._environments = FakeEnvironments(self)
 
     @property
     def name(self) -> str:
         """`fake`."""
         return "fake"
 
+    @property
+    def environments(self) -> FakeEnvironments:
+        """What it keeps."""
+        return self._environments
+
     async def check(self) -> EngineReport:
         """Say what `problem` says."""
         return EngineReport("fake", usable=not self.problem, version="1", problem=self.problem)
 
-    async def prepare(self, base: BaseSource, *, on_progress: Callable[[str], None] | None = None) -> None:
+    async def prepare(
+        self, base: BaseSource, *, environment_key: str = "", on_progress: Callable[[str], None] | None = None
+    ) -> None:
         """Remember the base."""
+        self._environments.demand(environment_key)
         self.prepared.append(base)
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
@@ -235,6 +368,10 @@ class FakeEngine:
         sandbox = FakeSandbox(self, spec)
         self.started.append(sandbox)
         return sandbox
+
+    async def made_from(self, base: BaseSource) -> str:
+        """Say that it is made up."""
+        return "nothing: it is a fake"
 
     async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
         """Close what runs and is not kept; give the names."""

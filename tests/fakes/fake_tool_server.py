@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from codexteam.errors import SurroundingsError
+from codexteam.ports.sandbox import Sandbox
 from codexteam.ports.tool_servers import NoServerAnswer, ServerAnswer, ServerFailure, ServerTool, StartedServers
 
 Behaviour: TypeAlias = Callable[[JSONObject], Awaitable[ServerAnswer | NoServerAnswer]]
@@ -29,6 +30,10 @@ class FakeToolServers:
         self.servers = servers
         self.calls: list[tuple[str, str, JSONObject]] = []
         self.closed = False
+
+    def inside(self, sandbox: Callable[[], Awaitable[Sandbox]]) -> "FakeToolServers":
+        """Give itself: in memory there is no place."""
+        return self
 
     async def start(self, server_ids: Sequence[str]) -> StartedServers:
         tools: list[ServerTool] = []

@@ -10,6 +10,7 @@ class FastClock:
     def __init__(self, speed: float = 100.0) -> None:
         self._speed = speed
         self._began_at = time.monotonic()
+        self._before_seconds = 0.0
         self._wall = 1_795_000_000.0
         self.slept: list[float] = []
 
@@ -17,7 +18,12 @@ class FastClock:
         return self._wall + self.monotonic_seconds()
 
     def monotonic_seconds(self) -> float:
-        return (time.monotonic() - self._began_at) * self._speed
+        return self._before_seconds + (time.monotonic() - self._began_at) * self._speed
+
+    def go(self, speed: float) -> None:
+        """Go as fast as this from now on."""
+        self._before_seconds, self._began_at = self.monotonic_seconds(), time.monotonic()
+        self._speed = speed
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

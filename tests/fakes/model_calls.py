@@ -1,20 +1,19 @@
 """Requests to a model, and what comes of them, for tests of everything that implements `Model`."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
 from codexteam.config.settings import ModelSettings, ProviderSettings
-from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, RunId
 from codexteam.ports.model import (
-    Answered,
     CallEnd,
     CallFailed,
     ContextExceeded,
     CutShort,
     Model,
+    ModelAnswer,
     ModelEvent,
     ModelRequest,
     OutputSchema,
@@ -81,16 +80,16 @@ class Collected:
     def end(self) -> CallEnd:
         """The one end, which must be the last event."""
         last = self.events[-1]
-        ends = self.of(Answered) + self.of(CutShort) + self.of(ContextExceeded) + self.of(CallFailed)
-        assert isinstance(last, Answered | CutShort | ContextExceeded | CallFailed)
+        ends = self.of(ModelAnswer) + self.of(CutShort) + self.of(ContextExceeded) + self.of(CallFailed)
+        assert isinstance(last, ModelAnswer | CutShort | ContextExceeded | CallFailed)
         assert len(ends) == 1
         return last
 
     @property
-    def answer(self) -> Answered:
+    def answer(self) -> ModelAnswer:
         """The end, which must be an answer."""
         end = self.end
-        assert isinstance(end, Answered), end
+        assert isinstance(end, ModelAnswer), end
         return end
 
     @property
@@ -108,6 +107,13 @@ class Collected:
     def of(self, kind: type[_Event]) -> list[_Event]:
         """The events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
+
+
+async def restarted(stream: AsyncIterator[ModelEvent]) -> StreamRestarted:
+    """Read on until the stream is begun again."""
+    while not isinstance(event := await anext(stream), StreamRestarted):
+        pass
+    return event
 
 
 async def collect(model: Model, request: ModelRequest) -> Collected:

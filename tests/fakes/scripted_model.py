@@ -5,18 +5,18 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from codexteam.core.ids import CallKey
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import CallKey, JSONObject
 from codexteam.ports.model import (
-    Answered,
     CallEnd,
     CallFailed,
     ContextExceeded,
     CutShort,
     ItemDone,
+    ModelAnswer,
     ModelEvent,
     ModelRequest,
+    Sending,
 )
 
 #: What an answer that is given as items alone is billed.
@@ -67,6 +67,8 @@ class ScriptedModel:
         play = self._take(request)
         self.open_streams += 1
         try:
+            if not isinstance(play, Exception):
+                yield Sending()
             while isinstance(play, Held):
                 if play.asked is not None:
                     play.asked.set()
@@ -109,7 +111,7 @@ def _events(play: Play) -> list[ModelEvent]:
             raise play
         case Events():
             return list(play.events)
-        case Answered():
+        case ModelAnswer():
             return [*_items(play.items), play]
         case CutShort() | ContextExceeded() | CallFailed():
             return [play]
@@ -117,7 +119,7 @@ def _events(play: Play) -> list[ModelEvent]:
             raise TypeError("held answers are waited for before")
         case _:
             items = tuple(play)
-            return [*_items(items), Answered(items, USAGE, "resp_scripted", _refusal(items))]
+            return [*_items(items), ModelAnswer(items, USAGE, "resp_scripted", _refusal(items))]
 
 
 def _items(items: Sequence[JSONObject]) -> list[ModelEvent]:

@@ -17,27 +17,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from codexteam.core import invariants as of_states
-from codexteam.core.codec import decode_event, decode_state, encode_state
 from codexteam.core.events import (
     AcceptanceFailed,
     AttemptAsked,
     AttemptFailed,
     AttemptSucceeded,
+    BranchMoved,
     Event,
     ExtraIntegrated,
     Integrated,
     IntegrationConflicted,
 )
-from codexteam.core.ids import RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.facts import story
+from codexteam.core.ids import JSONObject, RunId
+from codexteam.core.merge_train import merges_in
 from codexteam.core.plan_md import normal_plan, parse
 from codexteam.core.state import Rules, RunState, TaskPhase
 from codexteam.core.step import step
-from codexteam.core.story import story
-from codexteam.driver.performer import plan_of_state
+from codexteam.core.stored_state import decode_event, decode_state, encode_state
+from codexteam.run.effects import plan_of_state
 from tests.e2e.world import World, files_with, fingerprint, processes_of
 from tests.scripted_api import Call, RecordedRequest
+from tests.unit.core import run_invariants as of_states
 
 #: Run, role, purpose, task, attempt, turn: what a call is, as its metadata says.
 CallName = tuple[str, ...]
@@ -62,9 +63,9 @@ class Evidence:
     usage_known: bool = True
     """Whether the service told the usage of every answer as it was."""
     faulted: frozenset[CallName] = frozenset()
-    """Calls that met a fault of the service: an error is no answer to be stored."""
+    """Calls that met a fault of the service: an error is not an answer to be stored."""
     outputs: str = ""
-    """What all sittings printed."""
+    """What all sessions printed."""
     temporary: Path | None = None
     """The folder for temporary files that the run was given, and nobody else."""
     output_tokens: Mapping[CallName, Sequence[int]] | None = None
@@ -73,11 +74,13 @@ class Evidence:
     """More names that the run may leave in its state folder."""
     docker: bool = False
     """Whether its sandboxes were containers."""
+    on_codex: bool = False
+    """Whether the user's Codex asked the model: its requests have no key."""
 
 
 def violations(evidence: Evidence) -> list[str]:
     """Check everything."""
-    found = [*_user(evidence), *_database(evidence)]
+    found = [*_user(evidence), *_complete(evidence), *_database(evidence)]
     if not found:
         found = [*_states(evidence), *_calls(evidence), *_ledger(evidence), *_hub(evidence), *_left_over(evidence)]
         found += [*_once(evidence), *_git_left_over(evidence), *_engine_left_over(evidence), *_secrets(evidence)]
@@ -91,7 +94,14 @@ def during(evidence: Evidence) -> list[str]:
     """Check what must hold at every moment, also while the run is dead."""
     ours = "the user's .plan.md.codexteam-new "  # between its writing and its renaming
     user = [line for line in _user(evidence) if not line.startswith(ours)]
-    return [*user, *_database(evidence), *_secrets_cheap(evidence)]
+    return [*user, *_complete(evidence), *_database(evidence), *_secrets_cheap(evidence)]
+
+
+def _complete(evidence: Evidence) -> Iterator[str]:
+    """Everything that a ref of the user's repository leads to is there."""
+    checked = _git(evidence.world, evidence.world.repository / ".git", "fsck", "--connectivity-only", "--no-dangling")
+    if checked.returncode:
+        yield f"the user's repository is damaged: {checked.stdout}{checked.stderr}"
 
 
 def _user(evidence: Evidence) -> Iterator[str]:
@@ -128,7 +138,7 @@ def _run_id(world: World) -> RunId:
 @dataclass(slots=True)
 class _History:
     states: list[RunState] = field(default_factory=list)
-    events: list[object] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
 
 def _replayed(world: World) -> _History:
@@ -163,8 +173,7 @@ def _states(evidence: Evidence) -> Iterator[str]:
 
 def name_of(call: Call) -> CallName:
     """Give a call's name, as `answered` has it."""
-    metadata = cast("JSONObject", call.body.get("metadata", {}))
-    return tuple(str(metadata.get(name)) for name in ("run_id", "role", "purpose", "task_id", "attempt", "turn"))
+    return (call.run_id, call.role, call.purpose, call.task_id, str(call.attempt), str(call.turn))
 
 
 def _calls(evidence: Evidence) -> Iterator[str]:
@@ -173,7 +182,10 @@ def _calls(evidence: Evidence) -> Iterator[str]:
         for request in evidence.requests[seen:]:
             if name_of(request.call) in stored:
                 yield f"asked again after its answer was stored: {name_of(request.call)}"
-    by_key = Counter(request.call.headers.get("idempotency-key", "") for request in evidence.requests)
+    by_key = Counter(
+        str(name_of(request.call)) if evidence.on_codex else request.call.headers.get("idempotency-key", "")
+        for request in evidence.requests
+    )
     if "" in by_key:
         yield "a request has no Idempotency-Key"
     names = Counter(name_of(request.call) for request in evidence.requests)
@@ -214,7 +226,7 @@ def _ledger(evidence: Evidence) -> Iterator[str]:
             if event["kind"] == "agent.turn" and isinstance(usage := event["usage"], dict):
                 told[0] += int(str(usage["input_tokens"]))
                 told[1] += int(str(usage["output_tokens"]))
-        if evidence.kills == 0 and total != [tuple(told)]:
+        if total != [tuple(told)]:
             yield f"the store counts {total}, the events {told}"
 
 
@@ -240,7 +252,8 @@ def _hub(evidence: Evidence) -> Iterator[str]:
     if left := [path.name for path in hub.rglob("*.lock")]:
         yield f"locks are left in the hub: {left}"
     history = _replayed(world)
-    merged = [event.commit for event in history.events if isinstance(event, Integrated | ExtraIntegrated)]
+    merged = [merge.commit for merge in merges_in(history.events)]
+    merged += [event.commit for event in history.events if isinstance(event, ExtraIntegrated) and event.commit]
     tip = history.states[-1].tip
     for commit in filter(None, merged):
         if _git(world, hub, "merge-base", "--is-ancestor", commit, str(tip)).returncode:
@@ -294,6 +307,10 @@ def _once(evidence: Evidence) -> Iterator[str]:
                 yield f"{event.task_id} was merged, and then came {type(event).__name__} of attempt {event.attempt}"
             case Integrated():
                 merged.add(event.task_id)
+            case BranchMoved():
+                if again := merged & {merge.task_id for merge in event.merges}:
+                    yield f"{sorted(again)} were merged twice"
+                merged.update(merge.task_id for merge in event.merges)
             case _:
                 pass
 
@@ -310,7 +327,7 @@ def _accepted(evidence: Evidence) -> Iterator[str]:
     form = f"--format=%H|{_TRAILER.format('Task')}|{_TRAILER.format('Attempt')}"
     lines = world.git("log", form, f"{history.states[-1].base}..{world.branch}").split()
     in_branch = Counter(tuple(line.split("|")) for line in lines)
-    merged = {(str(event.task_id), event.attempt): event for event in history.events if isinstance(event, Integrated)}
+    merged = {(str(merge.task_id), merge.attempt): merge for merge in merges_in(history.events)}
     back = {
         (str(event.task_id), event.attempt)
         for event in history.events
@@ -324,7 +341,8 @@ def _accepted(evidence: Evidence) -> Iterator[str]:
                     yield f"the work of {key}, {merged[key].commit}, is not in the branch once: {in_branch}"
             elif key not in back:
                 yield f"the work of {key}, {event.commit}, was accepted and nothing came of it"
-    commits = {event.commit for event in history.events if isinstance(event, Integrated | ExtraIntegrated)}
+    commits = {event.commit for event in history.events if isinstance(event, ExtraIntegrated)}
+    commits |= {merge.commit for merge in merges_in(history.events)}
     if strangers := {line.split("|")[0] for line in lines} - commits:
         yield f"commits are in the branch that nothing accepted: {strangers}"
     for task_id, known in history.states[-1].tasks.items():
@@ -338,8 +356,8 @@ def _history(evidence: Evidence) -> Iterator[str]:
     history = _replayed(evidence.world)
     wanted: list[tuple[int, str]] = []
     for number, (event, before) in enumerate(zip(history.events, history.states, strict=False), start=1):
-        after, effects = step(before, cast("Event", event))
-        wanted += [(number, kind) for kind, _ in story(cast("Event", event), before, after, effects)]
+        after, effects = step(before, event)
+        wanted += [(number, kind) for kind, _ in story(event, before, after, effects)]
     lines = evidence.world.events()
     told = [(int(str(line["event"])), str(line["kind"])) for line in lines if "event" in line]
     if told != wanted:
@@ -401,11 +419,11 @@ def _engine_left_over(evidence: Evidence) -> Iterator[str]:
 
 #: All that a finished run leaves in its state folder, beside the insides of its hub and of checkouts.
 _MAY_STAY = re.compile(
-    r"""state\.sqlite(-wal|-shm)? | lock-[0-9a-f]+-[0-9a-f]+ | hub\.git(/.*)? | quarantine | trees
+    r"""(state\.sqlite|code-map\.sqlite3)(-wal|-shm)? | lock-[0-9a-f]+-[0-9a-f]+ | hub\.git(/.*)? | quarantine | trees
       | bubblewrap | bubblewrap/bases(/.*)?
       | kept | kept/RUN | kept/RUN/[\w.-]+\.json | kept/RUN/[\w.-]+-[0-9a-f]{16}\.pack
-      | runs | runs/RUN | runs/RUN/(events\.jsonl|release-notes\.md)
-      | runs/RUN/base | runs/RUN/base/[0-9a-f]{40}(-[0-9a-f]{40}\.pack|\.tar|\.shallow|\.extra\.none|\.pack)
+      | runs | runs/RUN | runs/RUN/(events\.jsonl|release-notes\.md|report\.html)
+      | runs/RUN/base | runs/RUN/base/[0-9a-f]{40}(-[0-9a-f]{40}\.pack|\.tar|\.shallow|\.[0-9a-f]{12}\.extra\.none|\.pack)
       | runs/RUN/tasks(/\w+(/\d+(/(turn-\d+|start)\.pack|/[a-z]+(/turn-\d+\.pack)?)?)?)?
       | runs/RUN/tasks/\w+/\d+/outputs/[0-9a-f]+\.txt""",
     re.VERBOSE,
@@ -430,7 +448,9 @@ def _places(evidence: Evidence) -> Iterator[str]:
         yield f"left behind: a temporary {path.name}"
     allowed = {".codex", ".codex/config.toml", ".codex/codexteam.config.toml", ".gitconfig"}
     for path in world.home.rglob("*"):
-        if path.relative_to(world.home).as_posix() not in allowed:
+        name = path.relative_to(world.home).as_posix()
+        # what Codex keeps in its home is its own
+        if name not in allowed and not (evidence.on_codex and name.startswith(".codex/")):
             yield f"left in the user's home: {path.relative_to(world.home)}"
 
 
@@ -451,7 +471,7 @@ def _secrets(evidence: Evidence) -> Iterator[str]:
 def _secrets_cheap(evidence: Evidence) -> Iterator[str]:
     for folder, _, names in os.walk(evidence.world.state):
         for path in (Path(folder) / name for name in names):
-            # git that a killed run had begun goes on to its end, and takes its own files away
+            # git that a killed run had begun continues to its end, and takes its own files away
             with suppress(FileNotFoundError):
                 if path.is_file() and any(canary.encode() in path.read_bytes() for canary in evidence.canaries):
                     yield f"a canary is in {path.relative_to(evidence.world.state)}"

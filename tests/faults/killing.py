@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codexteam.ports.fault_points import POINT_VARIABLE, RECORD_VARIABLE
+from codexteam.system.fault_points import POINT_VARIABLE, RECORD_VARIABLE
 from tests.e2e.conftest import with_key
 from tests.e2e.world import KEY, World, fingerprint, make_world, tree_of
 from tests.faults import twelve_tasks
@@ -21,16 +21,16 @@ from tests.faults.invariants import CallName, Evidence, answered, during, name_o
 from tests.scripted_api import HttpError, Script, ScriptedApi, serve_in_thread
 from tests.scripted_api.script import Call, Played
 
-#: More sittings than this for one run means that it does not get on.
-_MAX_SITTINGS = 200
-_SITTING_SECONDS = 300.0
-#: Exit code of a sitting that ends because a person has to answer.
+#: More sessions than this for one run means that it does not get on.
+_MAX_SESSIONS = 200
+_SESSION_SECONDS = 300.0
+#: Exit code of a session that ends because a person has to answer.
 _WAITS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class AtPlace:
-    """Kill at a named place, the n-th time it is reached in one sitting."""
+    """Kill at a named place, the n-th time it is reached in one session."""
 
     name: str
     time: int = 1
@@ -123,11 +123,11 @@ def expected_tree(world: World, files: Mapping[str, str] = twelve_tasks.EXPECTED
     return tree_of(world, {**files, "tally/money.py": "cents = 1\n"})
 
 
-def recorded_places(world: World, record: Path) -> Counter[str]:
-    """Run to the end without a fault, and give how often each place was reached."""
-    environment = _environment(world, record)
+def recorded_places(world: World, record: Path, *, path: str | None = None) -> Counter[str]:
+    """Run to the end without a fault, and give how often each place was reached; `path` as for `drive`."""
+    environment = _environment(world, record, path)
     words: tuple[str, ...] = ("run", twelve_tasks.GOAL)
-    for _ in range(_MAX_SITTINGS):
+    for _ in range(_MAX_SESSIONS):
         ended = world.run(*words, **environment)
         if ended.code == _WAITS:
             assert world.run("approve", "plan", **environment).code == 0
@@ -138,10 +138,11 @@ def recorded_places(world: World, record: Path) -> Counter[str]:
     return Counter(line.split(" ")[1] for line in record.read_text().splitlines())
 
 
-def _environment(world: World, record: Path) -> dict[str, str]:
+def _environment(world: World, record: Path, path: str | None) -> dict[str, str]:
     temporary = temporary_folder(world)
     temporary.mkdir(exist_ok=True)
     return {
+        **({} if path is None else {"PATH": path}),
         twelve_tasks.CANARY_NAME: twelve_tasks.CANARY,
         "TMPDIR": str(temporary),
         RECORD_VARIABLE: str(record),
@@ -204,8 +205,12 @@ def drive(
     expected: Mapping[str, str] = twelve_tasks.EXPECTED,
     script: CountingScript | None = None,
     docker: bool = False,
+    path: str | None = None,
 ) -> Killed:
-    """Run, kill, resume, kill ... until the run is over, and hold it against the invariants after each kill and at the end."""
+    """Run, kill, resume, kill ... until the run is over, and hold it against the invariants after each kill and at the end.
+
+    `path` is the user's PATH, where agents are on a Codex that is there.
+    """
     began = time.monotonic()
     result = Killed()
     before = fingerprint(world)
@@ -218,12 +223,12 @@ def drive(
     outputs = ""
     canaries = (KEY, twelve_tasks.CANARY)
     waits = False
-    for _ in range(_MAX_SITTINGS):
+    for _ in range(_MAX_SESSIONS):
         words: tuple[str, ...] = ("resume",) if _has_run(world) else ("run", twelve_tasks.GOAL)
-        code, output = _sitting(world, ("approve", "plan") if waits else words, armed, record)
+        code, output = _session(world, ("approve", "plan") if waits else words, armed, record, path)
         outputs += output
         if code == -signal.SIGKILL:
-            waits = False  # whether the answer was stored, the next sitting says
+            waits = False  # whether the answer was stored, the next session says
             struck = armed.struck(record)
             result.struck.append(struck)
             evidence = Evidence(world, before, api.requests, canaries=canaries)
@@ -255,6 +260,7 @@ def drive(
         output_tokens=None if script is None else script.output_tokens,
         faulted=frozenset() if script is None else frozenset(script.refused),
         docker=docker,
+        on_codex=path is not None,
     )
     result.found += [f"at the end: {line}" for line in violations(evidence)]
     return result
@@ -269,15 +275,15 @@ def _has_run(world: World) -> bool:
         return False
 
 
-def _sitting(world: World, words: Sequence[str], armed: _Armed, record: Path) -> tuple[int, str]:
-    environment = _environment(world, record)
+def _session(world: World, words: Sequence[str], armed: _Armed, record: Path, path: str | None) -> tuple[int, str]:
+    environment = _environment(world, record, path)
     if armed.points:
         environment[POINT_VARIABLE] = armed.points
     record.unlink(missing_ok=True)
     process = world.start(*words, **environment)
     seconds = armed.seconds
     try:
-        out, err = process.communicate(timeout=_SITTING_SECONDS if seconds is None else seconds)
+        out, err = process.communicate(timeout=_SESSION_SECONDS if seconds is None else seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
@@ -289,7 +295,7 @@ def _sitting(world: World, words: Sequence[str], armed: _Armed, record: Path) ->
 def plan_of_kills(places: Counter[str], count: int, seed: int) -> list[Kill]:
     """Give so many kills: every place once, the rest at random places, times and moments; in no order."""
     rng = random.Random(seed)
-    # each sitting counts anew: what a run reaches often is hit somewhere in its first third
+    # each session counts anew: what a run reaches often is hit somewhere in its first third
     kills: list[Kill] = [AtPlace(name, 1 + rng.randrange(max(1, times // 3))) for name, times in places.items()]
     while len(kills) < count:
         if rng.random() < 0.5:

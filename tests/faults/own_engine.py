@@ -133,8 +133,9 @@ def own_engine(folder: Path, data: Path | None = None) -> Iterator[OwnEngine]:
 
 
 def left_on(client: docker.DockerClient, state: Path) -> list[str]:
-    """Give what runs of a state folder left on an engine: containers, and volumes but for the shared checkouts."""
+    """Give what runs of a state folder left on an engine: containers, and volumes but for shared checkouts and caches."""
     ours: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={state}"}
     containers = [str(found.name) for found in client.containers.list(all=True, filters=ours)]
     volumes = [str(found.name) for found in client.volumes.list(filters=ours)]
-    return [name for name in (*containers, *volumes) if "codexteam-base-" not in name]
+    shared = ("codexteam-base-", "codexteam-cache-")
+    return [name for name in (*containers, *volumes) if not name.startswith(shared)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.demo.script import run
 from tests.e2e.world import Ended
 from tests.faults.table import Happened, Stage

@@ -19,7 +19,7 @@ from typing import TypeAlias, cast
 
 import pytest
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.e2e.world import KEY, Ended, World, fingerprint, processes_of, tree_of
 from tests.faults import three_tasks, twelve_tasks
 from tests.faults.invariants import Evidence, answered, during, name_of, violations
@@ -34,7 +34,7 @@ LONG = pytest.mark.skipif(not ALL, reason="the long form: CODEXTEAM_FAULTS=all")
 _REPORT = os.environ.get("CODEXTEAM_FAULTS_REPORT", "")
 #: More requests than a run ever makes: the fault stays until it is taken away.
 UNTIL_MENDED = 1000
-_SITTING_SECONDS = 240.0
+_SESSION_SECONDS = 240.0
 _STATE_SECONDS = 60.0
 
 Happened: TypeAlias = Callable[["Stage", Ended], list[str]]
@@ -69,7 +69,7 @@ class Stage:
             errors="replace",
         )
         try:
-            out, err = process.communicate(timeout=_SITTING_SECONDS)
+            out, err = process.communicate(timeout=_SESSION_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -173,7 +173,7 @@ def endure(folder: Path, fault: Fault, *, kind: str = "bubblewrap") -> Outcome:
             found += [] if stage.struck else ["the fault was never met"]
         happened = _in_words(stage, first, last, round(time.monotonic() - began))
         outcome = Outcome(fault.name, happened, [*found, *stage.told])
-    _tell(outcome)
+    _write_outcome(outcome)
     return outcome
 
 
@@ -236,7 +236,7 @@ def _clipped(line: str, stage: Stage) -> str:
     return line if len(line) <= 200 else line[:199] + "…"
 
 
-def _tell(outcome: Outcome) -> None:
+def _write_outcome(outcome: Outcome) -> None:
     """Print the row, and keep it where it is wanted."""
     end = "as it must be" if not outcome.found else f"WRONG: {outcome.found}"
     print(f"| {outcome.fault} | {outcome.happened} | {end} |")

@@ -1,7 +1,7 @@
-"""What a model's service does wrong, each through a whole run: outlived, or one clear error and a `resume` that goes on.
+"""What a model's service does wrong, each through a whole run: outlived, or one clear error and a `resume` that continues.
 
-The quickest rows are always tried. `CODEXTEAM_FAULTS=all pytest -s tests/faults/test_api_faults.py` tries all of them
-and prints the table.
+The complete check tries the quickest rows. All of them, with a table printed:
+`CODEXTEAM_FAULTS=all pytest -s --complete tests/faults/test_api_faults.py`.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from tests.e2e.world import Ended
 from tests.faults.strikes import events_of, in_background, wait_for
 from tests.faults.table import ALL, UNTIL_MENDED, Fault, Stage, endure
@@ -22,7 +22,7 @@ from tests.scripted_api import Drop, HttpError, Raw, Reply, Reset, Stall, functi
 from tests.scripted_api.script import Call, Played
 from tests.scripted_api.wire import event
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 Answer: TypeAlias = Callable[[Call, Sequence[JSONObject]], Played]
 Events: TypeAlias = Sequence[bytes]
@@ -77,6 +77,23 @@ def _refused_metadata(call: Call, items: Sequence[JSONObject]) -> Played:
     if isinstance(metadata, dict) and "guessed" not in metadata:
         return HttpError(400, "unknown_parameter", "Unknown parameter: 'metadata'.")
     return list(items)
+
+
+def _strict(call: Call, items: Sequence[JSONObject]) -> Played:
+    """Refuse the first field that chat completions do not have."""
+    unknown = sorted(
+        set(call.body) & {"prompt_cache_key", "include", "store", "parallel_tool_calls", "text", "reasoning"}
+    )
+    return HttpError(422, message=f"body.{unknown[0]}: Extra inputs are not permitted") if unknown else list(items)
+
+
+def _told_once(*parts: str) -> Callable[[Stage, Ended], list[str]]:
+    def look(stage: Stage, _: Ended) -> list[str]:
+        notices = [str(notice["text"]) for notice in events_of(stage, "notice")]
+        counts = {part: sum(f"`{part}`" in notice for notice in notices) for part in parts}
+        return [f"{part} was told {count} times" for part, count in counts.items() if count != 1]
+
+    return look
 
 
 def _fails_for_one_attempt(call: Call, items: Sequence[JSONObject]) -> Played:
@@ -147,7 +164,7 @@ FAULTS = (
     Fault(name="529", answer=HttpError(529, "overloaded_error")),
     Fault(name="408", answer=HttpError(408)),
     Fault(name="200 with a proxy's HTML page", answer=Raw(_PAGE, "text/html")),
-    Fault(name="200 with JSON that is no stream", answer=Raw(b'{"output": []}', "application/json")),
+    Fault(name="200 with JSON that is not a stream", answer=Raw(b'{"output": []}', "application/json")),
     Fault(
         name="401 in the middle", answer=HttpError(401, "invalid_api_key"), times=UNTIL_MENDED, code=6, says="key",
     ),
@@ -159,9 +176,20 @@ FAULTS = (
         times=UNTIL_MENDED, code=6, says="redirected",
     ),
     Fault(
-        name="400: the service takes no metadata", answer=_refused_metadata, call=None, times=UNTIL_MENDED, code=6,
-        says="send_metadata", later=("-c", "codexteam.send_metadata=false"), mend=lambda stage: stage.mended.clear(),
+        name="400: the service takes no metadata", answer=_refused_metadata, call=None, times=UNTIL_MENDED,
+        also=_told_once("metadata"),
     ),
+    Fault(
+        name="400: one field after the other is refused", answer=_strict, call=None, times=UNTIL_MENDED,
+        also=_told_once("prompt_cache_key", "include", "store"), short=True,
+    ),
+    Fault(name="405 for good", answer=HttpError(405), call=None, times=UNTIL_MENDED, code=6, says="base_url"),
+    Fault(name="501 for good", answer=HttpError(501), call=None, times=UNTIL_MENDED, code=6, says="base_url"),
+    Fault(
+        name="a usage limit is reached", answer=HttpError(429, "usage_limit_reached"), times=UNTIL_MENDED, code=4,
+        says="usage limit",
+    ),
+    Fault(name="403 with a page of the gate in front", answer=Raw(_PAGE, "text/html", 403)),
     Fault(
         name="400: the context is too long", answer=HttpError(400, "context_length_exceeded"), call=_ANSWER,
         usage_known=False,
@@ -175,7 +203,7 @@ FAULTS = (
     Fault(name="silence in the middle of the stream", answer=Stall(), options=_IDLE),
     Fault(name="nothing but keep-alive comments", answer=Stall(comment_seconds=0.2), options=_IDLE),
     Fault(name="JSON that is cut", answer=_mangled(_cut_json)),
-    Fault(name="text that is no UTF-8", answer=_mangled(_bad_utf8), call=_ANSWER),
+    Fault(name="text that is not UTF-8", answer=_mangled(_bad_utf8), call=_ANSWER),
     Fault(name="events in the wrong order", answer=_mangled(lambda events: [*reversed(events[:-1]), events[-1]])),
     Fault(name="the end event comes first", answer=_mangled(lambda events: [events[-1], *events[:-1]])),
     Fault(name="every event twice", answer=_mangled(lambda events: [one for one in events for _ in range(2)]), short=True),
@@ -206,7 +234,7 @@ FAULTS = (
     Fault(name="a refusal", answer=[refusal("I won't.")], also=_once_more),
     Fault(name="an empty answer", answer=[], call=_ANSWER),
     Fault(name="an unknown tool", answer=[function_call("browse", {"x": 1})], also=_told_the_model("no tool")),
-    Fault(name="arguments that are no JSON", answer=[function_call("exec_command", '{"cmd": "l')],
+    Fault(name="arguments that are not JSON", answer=[function_call("exec_command", '{"cmd": "l')],
           also=_told_the_model("not valid JSON")),
     Fault(name="arguments of another shape", answer=[function_call("exec_command", {"cmd": {"a": [1]}})]),
     Fault(name="one call under one id twice", answer=_same_call_twice, also=_told_the_model("once")),

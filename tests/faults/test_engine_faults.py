@@ -1,7 +1,8 @@
 """What is under a run fails: the Docker engine, its containers, its images, its disk; each through a whole run.
 
-The quickest rows are always tried. `CODEXTEAM_FAULTS=all pytest -s tests/faults/test_engine_faults.py` tries all of
-them and prints the table. Engines that are stopped or filled up are the test's own.
+The complete check tries the quickest rows. All of them, with a table printed:
+`CODEXTEAM_FAULTS=all pytest -s --complete tests/faults/test_engine_faults.py`.
+Engines that are stopped or filled up are the test's own.
 """
 
 import os
@@ -21,7 +22,7 @@ from tests.faults.own_engine import OwnEngine, client_of, left_on, own_engine
 from tests.faults.strikes import AT_WORK, FORKS, full, in_background, no_large_request, small_disk, told, when_at_work
 from tests.faults.table import ALL, LONG, Fault, Stage, endure
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.complete, pytest.mark.timeout(900)]
 
 
 def _state(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from tests.faults.invariants import Evidence, answered, rows, violations
 from tests.faults.killing import CountingScript, expected_tree, machine, temporary_folder
 from tests.scripted_api import RecordedRequest
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -79,49 +79,84 @@ def _add_commit(world: World) -> None:
     world.git("update-ref", f"refs/heads/{world.branch}", new)
 
 
+def _lose_the_base(world: World) -> None:
+    """Rewrite the user's branch and drop the commit that the run's branch stands on."""
+    base = world.git("rev-parse", "main").strip()
+    tree = world.git("rev-parse", "main^{tree}").strip()
+    world.git("update-ref", "refs/heads/main", world.git("commit-tree", tree, "-m", "anew").strip())
+    (world.repository / ".git/objects" / base[:2] / base[2:]).unlink()
+
+
 _OPEN = """INSERT INTO call (run_id, role, agent_purpose, task_id, attempt, turn, purpose, request_hash)
            SELECT run_id, role, agent_purpose, task_id, attempt, 99, purpose, request_hash FROM call LIMIT 1"""
+_UNTOLD = "DELETE FROM fact WHERE sequence = (SELECT min(sequence) FROM fact WHERE kind = 'agent.turn')"
 _OUTPUT = "UPDATE call SET output_tokens = output_tokens + 1 WHERE purpose = 'plan'"
 _USAGE = "UPDATE call SET input_tokens = input_tokens + 1 WHERE purpose = 'plan'"
-_SPOILERS: dict[str, tuple[Callable[[World], object], str]] = {
-    "the user's file": (lambda w: (w.repository / "staged.txt").write_text("other"), "the user's staged.txt"),
-    "the user's index": (lambda w: w.git("add", "untracked.txt"), "the user's .git/index"),
-    "the user's hook": (lambda w: (w.repository / ".git/hooks/post-commit").chmod(0o600), "hooks/post-commit"),
-    "the user's HEAD": (lambda w: (w.repository / ".git/HEAD").write_text("ref: refs/heads/x\n"), ".git/HEAD"),
-    "usage": (lambda w: _execute(w, _USAGE), "the server counted"),
-    "a lost answer": (lambda w: _execute(w, "DELETE FROM call WHERE purpose = 'plan'"), "no answer stored"),
-    "a lost event": (lambda w: _execute(w, "DELETE FROM event WHERE sequence = 3"), "gap"),
-    "a mark in plan.md": (lambda w: _edit(w.repository / "plan.md", "- [x] **T4**", "- [ ] **T4**"), "plan.md shows"),
-    "a canary in a file": (lambda w: (w.run_folder / "log.txt").write_text(twelve_tasks.CANARY), "a canary is in"),
-    "a lock in the hub": (lambda w: (w.state / "hub.git/refs/x.lock").write_text(""), "locks are left"),
-    "a quarantine": (lambda w: (w.state / "quarantine/q-1").mkdir(parents=True), "left behind: quarantine/q-1"),
-    "a branch": (lambda w: w.git("update-ref", "refs/heads/codexteam/other", "main"), "branches are left"),
-    "no branch": (lambda w: w.git("update-ref", "-d", f"refs/heads/{w.branch}"), "there is no branch"),
-    "a moved branch": (lambda w: w.git("update-ref", f"refs/heads/{w.branch}", "main"), "the branch points to"),
-    "the run's word": (lambda w: _execute(w, "UPDATE run SET state = 'running'"), "the store says the run is running"),
-    "the history": (
-        lambda w: _edit(w.run_folder / "events.jsonl", '"sequence":7,', '"sequence":8,'),
-        "repeated numbers",
-    ),
-    "output": (lambda w: _execute(w, _OUTPUT), "tokens of output"),
-    "an open call": (lambda w: _execute(w, _OPEN), "calls are open that nobody waits for"),
-    "a turn that is not told": (lambda w: _drop_line(w, "agent.turn"), "turns are told"),
-    "what status says": (lambda w: _drop_line(w, "agent.turn"), "status says"),
-    "a decision that is not told": (lambda w: _drop_line(w, "task.merged"), "not told"),
-    "a stranger's commit": (_add_commit, "that nothing accepted"),
-    "work done again": (_once_more, "cannot be checked"),
-    "a ref in the hub": (
-        lambda w: (w.state / "hub.git/refs/codexteam/x").write_text(w.git("rev-parse", w.branch)),
-        "refs that nobody needs",
-    ),
-    "half an object": (lambda w: (w.repository / ".git/objects/pack/tmp_pack_x").write_text(""), "left behind: .git/"),
-    "half an object in the hub": (lambda w: (w.state / "hub.git/objects/tmp_obj_x").write_text(""), "in the hub: tmp_"),
-    "a file in the state": (lambda w: (w.run_folder / "scratch").write_text(""), "left behind: runs/RUN/scratch"),
-    "a second pack": (lambda w: (w.run_folder / "tasks/T1/1/turn-1.pack").write_text(""), "the newest would do"),
-    "a workspace": (lambda w: (w.state / "bubblewrap/runs/x").mkdir(parents=True), "left behind: bubblewrap/runs"),
-    "a temporary file": (lambda w: (temporary_folder(w) / "x").write_text(""), "a temporary x"),
-    "a file at home": (lambda w: (w.home / ".cache").mkdir(), "left in the user's home"),
-    "the hub's objects": (lambda w: shutil.rmtree(w.state / "hub.git/objects/pack"), "the hub is damaged"),
+#: Ways to spoil a run, and what is found then. Those that do not hide each other share a check, which takes a second.
+_SPOILERS: dict[str, list[tuple[Callable[[World], object], str]]] = {
+    "what is the user's": [
+        (lambda w: (w.repository / "staged.txt").write_text("other"), "the user's staged.txt"),
+        (lambda w: w.git("add", "untracked.txt"), "the user's .git/index"),
+        (lambda w: (w.repository / ".git/hooks/post-commit").chmod(0o600), "hooks/post-commit"),
+        (lambda w: (w.repository / ".git/HEAD").write_text("ref: refs/heads/x\n"), ".git/HEAD"),
+    ],
+    "what is left over": [
+        (lambda w: _edit(w.repository / "plan.md", "- [x] **T4**", "- [ ] **T4**"), "plan.md shows"),
+        (lambda w: (w.run_folder / "log.txt").write_text(twelve_tasks.CANARY), "a canary is in"),
+        (lambda w: (w.state / "hub.git/refs/x.lock").write_text(""), "locks are left"),
+        (lambda w: (w.state / "quarantine/q-1").mkdir(parents=True), "left behind: quarantine/q-1"),
+        (lambda w: w.git("update-ref", "refs/heads/codexteam/other", "main"), "branches are left"),
+        (
+            lambda w: (w.state / "hub.git/refs/codexteam/x").write_text(w.git("rev-parse", w.branch)),
+            "refs that nobody needs",
+        ),
+        (lambda w: (w.repository / ".git/objects/pack/tmp_pack_x").write_text(""), "left behind: .git/"),
+        (lambda w: (w.state / "hub.git/objects/tmp_obj_x").write_text(""), "in the hub: tmp_"),
+        (lambda w: (w.run_folder / "scratch").write_text(""), "left behind: runs/RUN/scratch"),
+        (lambda w: (w.run_folder / "tasks/T1/1/turn-1.pack").write_text(""), "the newest would do"),
+        (lambda w: (w.state / "bubblewrap/runs/x").mkdir(parents=True), "left behind: bubblewrap/runs"),
+        (lambda w: (temporary_folder(w) / "x").write_text(""), "a temporary x"),
+        (lambda w: (w.home / ".cache").mkdir(), "left in the user's home"),
+        (lambda w: _execute(w, _UNTOLD), "status says"),
+    ],
+    "what is stored": [
+        (lambda w: _execute(w, _USAGE), "the server counted"),
+        (lambda w: _execute(w, _OUTPUT), "tokens of output"),
+        (lambda w: _execute(w, _OPEN), "calls are open that nobody waits for"),
+        (lambda w: _execute(w, "UPDATE run SET state = 'running'"), "the store says the run is running"),
+        (
+            lambda w: _edit(w.run_folder / "events.jsonl", '"sequence":7,', '"sequence":8,'),
+            "repeated numbers",
+        ),
+    ],
+    "what is in the file of events": [
+        (lambda w: _drop_line(w, "agent.turn"), "turns are told"),
+        (lambda w: _drop_line(w, "task.merged"), "not told"),
+    ],
+    "a lost answer": [
+        (lambda w: _execute(w, "DELETE FROM call WHERE purpose = 'plan'"), "no answer stored"),
+    ],
+    "a lost event": [
+        (lambda w: _execute(w, "DELETE FROM event WHERE sequence = 3"), "gap"),
+    ],
+    "no branch": [
+        (lambda w: w.git("update-ref", "-d", f"refs/heads/{w.branch}"), "there is no branch"),
+    ],
+    "a moved branch": [
+        (lambda w: w.git("update-ref", f"refs/heads/{w.branch}", "main"), "the branch points to"),
+    ],
+    "a stranger's commit": [
+        (_add_commit, "that nothing accepted"),
+    ],
+    "work done again": [
+        (_once_more, "cannot be checked"),
+    ],
+    "the user's objects": [
+        (_lose_the_base, "the user's repository is damaged"),
+    ],
+    "the hub's objects": [
+        (lambda w: shutil.rmtree(w.state / "hub.git/objects/pack"), "the hub is damaged"),
+    ],
 }
 
 
@@ -138,12 +173,13 @@ def test_what_does_not_hold_is_found(sound: Evidence, way: str) -> None:
     shutil.rmtree(world.repository)
     shutil.copytree(world.folder / "good", world.repository, symlinks=True)
     evidence = replace(sound, before=fingerprint(world))
-    spoil, says = _SPOILERS[way]
-    spoil(world)
+    for spoil, _ in _SPOILERS[way]:
+        spoil(world)
     found = _found(evidence)
     (temporary_folder(world) / "x").unlink(missing_ok=True)
     shutil.rmtree(world.home / ".cache", ignore_errors=True)
-    assert any(says in line for line in found), found
+    missed = [says for _, says in _SPOILERS[way] if not any(says in line for line in found)]
+    assert missed == [], found
 
 
 def test_calls_that_are_made_again_are_found(sound: Evidence) -> None:

@@ -1,7 +1,7 @@
 """What is around a run fails: bubblewrap, the disk, git, the clock; each through a whole run.
 
-The quickest rows are always tried. `CODEXTEAM_FAULTS=all pytest -s tests/faults/test_machine_faults.py` tries all of
-them and prints the table.
+The complete check tries the quickest rows. All of them, with a table printed:
+`CODEXTEAM_FAULTS=all pytest -s --complete tests/faults/test_machine_faults.py`.
 """
 
 import os
@@ -31,7 +31,7 @@ from tests.faults.strikes import (
 )
 from tests.faults.table import ALL, Fault, Stage, endure
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def _kill_server(_: Stage) -> None:

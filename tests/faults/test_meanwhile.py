@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.world import World
-from tests.faults import twelve_tasks
+from tests.faults import three_tasks
 from tests.faults.killing import HeldBack, expected_tree, machine
 from tests.faults.table import LONG
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 
 def _user_git(world: World, *arguments: str) -> None:
@@ -71,12 +71,21 @@ def _deletes_state(world: World) -> None:
     raise AssertionError("the state folder could not be deleted")
 
 
-def _run_and_meddle(world: World, held: HeldBack, meddle: Callable[[World], None], lines: int) -> tuple[int, str]:
-    with world.start("run", twelve_tasks.GOAL, "--json") as process:
+_SETTINGS = three_tasks.SETTINGS.format(kind="bubblewrap")
+
+
+def _held() -> HeldBack:
+    """The last task waits until the user has done what they do."""
+    return HeldBack(three_tasks.play, "T7")
+
+
+def _run_and_meddle(world: World, held: HeldBack, meddle: Callable[[World], None], kind: str) -> tuple[int, str]:
+    """Run, and do something once the first event of a kind is shown."""
+    with world.start("run", three_tasks.GOAL, "--json") as process:
         try:
             assert process.stdout is not None
-            for number, _ in enumerate(process.stdout, start=1):
-                if number == lines:
+            for line in process.stdout:
+                if f'"{kind}"' in line and not held.may_end.is_set():
                     meddle(world)
                     held.may_end.set()
             _, err = process.communicate(timeout=300)
@@ -96,10 +105,10 @@ def _run_and_meddle(world: World, held: HeldBack, meddle: Callable[[World], None
 def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
     tmp_path: Path, meddle: Callable[[World], None]
 ) -> None:
-    held = HeldBack()
-    with machine(tmp_path, held) as (world, _):
-        tree = expected_tree(world)
-        code, err = _run_and_meddle(world, held, meddle, 60)
+    held = _held()
+    with machine(tmp_path, held, settings=_SETTINGS) as (world, _):
+        tree = expected_tree(world, three_tasks.EXPECTED)
+        code, err = _run_and_meddle(world, held, meddle, "task.merged")
         assert code == 0, err
         assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
         if meddle is _edits_plan:
@@ -110,17 +119,19 @@ def test_a_run_ends_as_it_would_whatever_its_user_does_meanwhile(
             )
 
 
-@pytest.mark.parametrize("lines", [60, *(pytest.param(lines, marks=LONG) for lines in (20, 90))])
-def test_a_run_whose_state_is_deleted_under_it_ends_in_one_error_that_says_so(tmp_path: Path, lines: int) -> None:
-    held = HeldBack()
-    with machine(tmp_path, held) as (world, _):
+@pytest.mark.parametrize(
+    "kind", ["task.merged", *(pytest.param(kind, marks=LONG) for kind in ("plan.created", "task.accepted"))]
+)
+def test_a_run_whose_state_is_deleted_ends_in_one_true_error(tmp_path: Path, kind: str) -> None:
+    held = _held()
+    with machine(tmp_path, held, settings=_SETTINGS) as (world, _):
         head, index = world.git("rev-parse", "HEAD"), (world.repository / ".git" / "index").read_bytes()
-        code, err = _run_and_meddle(world, held, _deletes_state, lines)
+        code, err = _run_and_meddle(world, held, _deletes_state, kind)
         assert code == 6, err
         assert err.count("error: ") == 1, err
         assert "the state folder was removed while run" in err
         assert world.git("rev-parse", "HEAD") == head
         assert (world.repository / ".git" / "index").read_bytes() == index
-        if lines == 60:
-            again = world.run("run", twelve_tasks.GOAL)
+        if kind == "task.merged":
+            again = world.run("run", three_tasks.GOAL)
             assert again.code == 0, again.err

@@ -1,4 +1,4 @@
-"""kill -9 of a part: the whole process group, a sandbox, what serves in it, a container. The run goes on, or `resume` does.
+"""kill -9 of a part: the whole process group, a sandbox, what serves in it, a container. The run continues, or `resume` does.
 
 The short form kills one of each kind; with `CODEXTEAM_KILLS` every part is killed.
 """
@@ -20,11 +20,11 @@ from tests.faults.killing import expected_tree, machine
 from tests.scripted_api import ScriptedApi
 from tests.scripted_api.script import Call, Played, function_call
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.timeout(600)]
 
 #: How long the agent of T4 sleeps at first: until it is killed, or its sandbox is. Nobody else sleeps for just as long.
 _LONG_NAP = f"60.0625{os.getpid()}"
-#: The same where the run goes on with the same command, which sleeps again.
+#: The same where the run continues with the same command, which sleeps again.
 _SHORT_NAP = f"10.0625{os.getpid()}"
 _CANARY = {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
 _IMAGE_SCRIPT = Path(__file__).parents[2] / ".ci" / "sandbox_image.py"
@@ -109,7 +109,7 @@ def _is_bwrap(pid: int) -> bool:
 
 
 def _serves(pid: int) -> bool:
-    return "/run/codexteam/server.py" in _words(pid)[:5]
+    return "/run/codexteam/server.pyz" in _words(pid)[:5]
 
 
 _PARTS: dict[str, Callable[[list[int]], int]] = {
@@ -122,7 +122,7 @@ _PARTS: dict[str, Callable[[list[int]], int]] = {
 
 @pytest.mark.bubblewrap
 @pytest.mark.parametrize("part", _PARTS if _ALL else ["bwrap"])
-def test_a_sandbox_that_loses_a_process_is_made_anew_and_the_run_ends_green(tmp_path: Path, part: str) -> None:
+def test_a_sandbox_that_loses_a_process_is_remade_and_the_run_is_green(tmp_path: Path, part: str) -> None:
     with machine(tmp_path, _napping(_LONG_NAP), settings=_BUBBLEWRAP) as (world, api):
         before, tree = fingerprint(world), expected_tree(world, three_tasks.EXPECTED)
         run = _start(world)

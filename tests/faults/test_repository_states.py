@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.demo.script import report, run
 from tests.scripted_api import ScriptedApi, serve_in_thread
 from tests.scripted_api.script import Call, Played, message
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 _ROOT = Path(__file__).parents[2]
 PLAN = """\
@@ -47,6 +47,7 @@ TEAM = """\
 kind = "bubblewrap"
 [codexteam.gates]
 enabled = []
+allow_unchecked = true
 [codexteam.limits]
 max_scouts = 0
 """
@@ -107,14 +108,14 @@ class State:
     name: str
     build: Build
     code: int
-    says: str
-    """Part of what is printed."""
+    says: tuple[str, ...]
+    """Parts of what is printed."""
 
 
 STATES: list[State] = []
 
 
-def state(name: str, code: int, says: str = "") -> Callable[[Build], Build]:
+def state(name: str, code: int, *says: str) -> Callable[[Build], Build]:
     """Add a row to the table."""
 
     def add(build: Build) -> Build:
@@ -129,9 +130,11 @@ def _clean(place: Place) -> None:
     pass
 
 
-@state("a folder below the root", 0)
-def _below(place: Place) -> None:
+@state("a folder below a root that is reached by a link", 0)
+def _below_a_link(place: Place) -> None:
     (place.root / "folder" / "deeper").mkdir()
+    (place.folder / "link").symlink_to(place.root)
+    place.root = place.folder / "link"
     place.arguments[:0] = ["-C", str(place.root / "folder" / "deeper")]
 
 
@@ -153,24 +156,14 @@ def _no_commits(place: Place) -> None:
     place.git("init", "-q", "-b", "trunk")
 
 
-@state("a detached HEAD", 0, "detached")
-def _detached(place: Place) -> None:
+@state("a detached HEAD, changed, staged and untracked files, and a stash", 0, "detached", "Uncommitted work")
+def _own_work(place: Place) -> None:
+    (place.root / "a.txt").write_text("stashed\n")
+    place.git("stash")
     place.git("checkout", "-q", "--detach")
-
-
-@state("changed files", 0, "Uncommitted work")
-def _dirty(place: Place) -> None:
     (place.root / "a.txt").write_text("the user's own\n")
-
-
-@state("staged files", 0, "Uncommitted work")
-def _staged(place: Place) -> None:
     (place.root / "staged.txt").write_text("staged\n")
     place.git("add", "staged.txt")
-
-
-@state("untracked files with odd names", 0, "Uncommitted work")
-def _untracked(place: Place) -> None:
     for name in (b"new\nline", b"-rf", b"not-\xff-utf8", b'quo"te', b"esc\x1b[2J", b"new.txt.orig"):
         Path(os.fsdecode(os.fsencode(place.root) + b"/" + name)).write_bytes(b"x\n")
 
@@ -214,18 +207,13 @@ def _bisecting(place: Place) -> None:
     place.git("bisect", "good", "HEAD~4")
 
 
-@state("a stash", 0)
-def _stash(place: Place) -> None:
-    (place.root / "a.txt").write_text("stashed\n")
-    place.git("stash")
-
-
-@state("a shallow clone", 0, "shallow")
-def _shallow(place: Place) -> None:
+@state("a shallow clone with a sparse checkout", 0, "shallow", "parse")
+def _shallow_and_sparse(place: Place) -> None:
     for number in range(4):
         place.commit("b.txt", f"{number}\n")
     place.git("clone", "-q", "--depth=2", f"file://{place.root}", str(place.folder / "shallow"))
     place.root = place.folder / "shallow"
+    place.git("sparse-checkout", "set", "--cone", "nothing")
 
 
 @state("a partial clone", 0, "partial")
@@ -245,43 +233,35 @@ def _partial_empty(place: Place) -> None:
     place.root = place.folder / "partial"
 
 
-@state("a submodule", 0, "submodule")
-def _submodule(place: Place) -> None:
+@state("a submodule, files in Git LFS as pointers, and files with odd names", 0, "submodule", "LFS")
+def _unusual_files(place: Place) -> None:
     inner = place.folder / "inner"
     place.git("clone", "-q", str(place.root), str(inner))
     place.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
-    place.git("commit", "-qm", "submodule")
-
-
-@state("files in Git LFS, as pointers", 0, "LFS")
-def _lfs(place: Place) -> None:
+    for name in (
+        b"new\nline",
+        b"-dash",
+        b"not-\xff-utf8",
+        b'quo"te',
+        b"back\\slash",
+        b"tab\t",
+        "ünï".encode(),
+        b"*",
+        b"$(touch x)",
+    ):
+        Path(os.fsdecode(os.fsencode(place.root) + b"/" + name)).write_bytes(b"x\n")
     (place.root / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
     place.commit("big.bin", pointer)
 
 
-@state("a sparse checkout", 0, "parse")
-def _sparse(place: Place) -> None:
-    place.git("sparse-checkout", "set", "--cone", "nothing")
-
-
-@state("a linked worktree", 0)
-def _linked(place: Place) -> None:
-    place.git("worktree", "add", "-q", "-b", "other", str(place.folder / "linked"))
-    place.root = place.folder / "linked"
-
-
-@state("ids of SHA-256", 0)
-def _sha256(place: Place) -> None:
+@state("a linked worktree with ids of SHA-256", 0)
+def _linked_sha256(place: Place) -> None:
     shutil.rmtree(place.root / ".git")
     place.git("init", "-q", "-b", "main", "--object-format=sha256")
     place.commit()
-
-
-@state("a root that is reached by a link", 0)
-def _symlinked(place: Place) -> None:
-    (place.folder / "link").symlink_to(place.root)
-    place.root = place.folder / "link"
+    place.git("worktree", "add", "-q", "-b", "other", str(place.folder / "linked"))
+    place.root = place.folder / "linked"
 
 
 @state("another owner", 6, "belongs to another user")
@@ -318,7 +298,7 @@ def _state_is_a_file(place: Place) -> None:
     (place.root / ".git" / "codexteam").write_text("not a folder\n")
 
 
-@state("a state file that is no database", 6, "state.sqlite")
+@state("a state file that is not a database", 6, "state.sqlite")
 def _state_is_garbage(place: Place) -> None:
     (place.root / ".git" / "codexteam").mkdir()
     (place.root / ".git" / "codexteam" / "state.sqlite").write_bytes(b"garbage " * 2000)
@@ -360,31 +340,6 @@ def _large(place: Place) -> None:
     place.git("commit", "-qm", "many")
 
 
-@state("tracked files with odd names", 0)
-def _odd_names(place: Place) -> None:
-    for name in (
-        b"new\nline",
-        b"-dash",
-        b"not-\xff-utf8",
-        b'quo"te',
-        b"back\\slash",
-        b"tab\t",
-        "ünï".encode(),
-        b"*",
-        b"$(touch x)",
-    ):
-        Path(os.fsdecode(os.fsencode(place.root) + b"/" + name)).write_bytes(b"x\n")
-    place.git("add", "-A")
-    place.git("commit", "-qm", "odd")
-
-
-@state("3,000 refs", 0)
-def _many_refs(place: Place) -> None:
-    head = place.git("rev-parse", "HEAD")
-    lines = "".join(f"{head} refs/heads/b{number}\n" for number in range(3000))
-    (place.root / ".git" / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{lines}")
-
-
 @state("a branch that is called codexteam", 6, "codexteam")
 def _branch_in_the_way(place: Place) -> None:
     place.git("branch", "codexteam")
@@ -402,7 +357,7 @@ def _cycle(place: Place) -> None:
     place.arguments[:] = ["run", "--plan", "plan.md"]
 
 
-@state("a plan.md that is no text", 6, "UTF-8")
+@state("a plan.md that is not text", 6, "UTF-8")
 def _binary_plan(place: Place) -> None:
     (place.root / "plan.md").write_bytes(b"\xff\xfe\x00")
 
@@ -433,30 +388,10 @@ def _long_goal(place: Place) -> None:
     place.stdin = b"word " * 210_000
 
 
-@state("a goal that is no text", 2, "no UTF-8")
+@state("a goal that is not text", 2, "not valid UTF-8")
 def _binary_goal(place: Place) -> None:
     place.arguments[:] = ["run", "-"]
     place.stdin = b"\xff\xfe"
-
-
-@state("git's variables of another repository", 0)
-def _inherited(place: Place) -> None:
-    other = place.folder / "other"
-    place.git("clone", "-q", str(place.root), str(other))
-    place.environment |= {
-        "GIT_DIR": str(other / ".git"),
-        "GIT_WORK_TREE": str(other),
-        "GIT_INDEX_FILE": str(other / ".git" / "index"),
-        "GIT_EXTERNAL_DIFF": f"touch {place.marker}",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "core.fsmonitor",
-        "GIT_CONFIG_VALUE_0": f"touch {place.marker}",
-    }
-
-
-@state("a stale index.lock", 0)
-def _index_lock(place: Place) -> None:
-    (place.root / ".git" / "index.lock").write_bytes(b"")
 
 
 _HOOKS = (
@@ -477,12 +412,7 @@ def _hooks(place: Place, folder: Path) -> None:
         (folder / name).chmod(0o755)
 
 
-@state("hooks that fail", 0)
-def _failing_hooks(place: Place) -> None:
-    _hooks(place, place.root / ".git" / "hooks")
-
-
-@state("configuration that names programs", 0)
+@state("configuration and variables of another repository that name programs", 0)
 def _traps(place: Place) -> None:
     place.commit(".gitattributes", "* filter=trap diff=trap merge=trap\n")
     _hooks(place, place.root / ".githooks")
@@ -505,14 +435,30 @@ def _traps(place: Place) -> None:
         "alias.rev-parse": f"!{program}",
     }.items():
         place.git("config", key, value)
+    other = place.folder / "other"
+    place.git("clone", "-q", str(place.root), str(other))
+    place.environment |= {
+        "GIT_DIR": str(other / ".git"),
+        "GIT_WORK_TREE": str(other),
+        "GIT_INDEX_FILE": str(other / ".git" / "index"),
+        "GIT_EXTERNAL_DIFF": program,
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.fsmonitor",
+        "GIT_CONFIG_VALUE_0": program,
+    }
 
 
-@state("an .env, a sitecustomize.py and a git.py that would be obeyed", 0)
-def _python_traps(place: Place) -> None:
+@state("hooks that fail, Python files that would be obeyed, 3,000 refs and a stale index.lock", 0)
+def _failing_hooks(place: Place) -> None:
     (place.root / ".env").write_text("OPENAI_BASE_URL=http://127.0.0.1:1\nCODEX_HOME=.\n")
     for name in ("sitecustomize.py", "git.py", "typing_extensions.py", "tomllib.py"):
         (place.root / name).write_text(f"open({str(place.marker)!r}, 'w')\nraise SystemExit(9)\n")
     place.commit()
+    head = place.git("rev-parse", "HEAD")
+    lines = "".join(f"{head} refs/heads/b{number}\n" for number in range(3000))
+    (place.root / ".git" / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{lines}")
+    _hooks(place, place.root / ".git" / "hooks")
+    (place.root / ".git" / "index.lock").write_bytes(b"")
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -570,7 +516,7 @@ def _call(place: Place) -> tuple[int, str]:
     # as the installed command starts: nothing is imported from where the user stands
     argv = [*place.wrapper, sys.executable, "-P", "-m", "codexteam", *place.arguments]
     done = subprocess.run(
-        argv, cwd=place.root, env=place.environment, input=place.stdin, capture_output=True, check=False, timeout=110
+        argv, cwd=place.root, env=place.environment, input=place.stdin, capture_output=True, check=False, timeout=300
     )
     return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
@@ -584,13 +530,13 @@ def _one_error(output: str) -> bool:
 
 
 @pytest.mark.parametrize("row", STATES, ids=lambda row: row.name.replace(" ", "-"))
-def test_a_state_works_or_is_one_clear_error_and_nothing_of_the_users_changes(place: Place, row: State) -> None:
+def test_a_state_works_or_is_one_clear_error_and_changes_nothing(place: Place, row: State) -> None:
     row.build(place)
     before: Mapping[str, str] = fingerprint(place.folder / "user") | fingerprint(place.root)
     code, output = _call(place)
     after = fingerprint(place.folder / "user") | fingerprint(place.root)
     assert code == row.code, output
-    assert row.says in output, output
+    assert [words for words in row.says if words not in output] == [], output
     assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == set(), output
     assert not place.marker.exists(), "a program that the repository names was run"
     if code == 0:

@@ -41,7 +41,7 @@ def _has(pattern: str) -> Callable[[World], bool]:
 
 
 def _interrupt(world: World, reached: Callable[[World], bool], number: signal.Signals) -> tuple[int, str]:
-    """Begin or go on, and send a signal as soon as a state is reached."""
+    """Begin or continue, and send a signal as soon as a state is reached."""
     words = ("resume",) if _begun(world) else ("run", twelve_tasks.GOAL)
     process = world.start(*words)
     try:
@@ -73,6 +73,7 @@ _STAGES = {
 }
 
 
+@pytest.mark.complete
 @pytest.mark.bubblewrap
 def test_a_signal_at_any_stage_ends_the_command_and_leaves_nothing_behind(tmp_path: Path) -> None:
     held = HeldBack()
@@ -91,8 +92,9 @@ def test_a_signal_at_any_stage_ends_the_command_and_leaves_nothing_behind(tmp_pa
         assert violations(evidence) == []
 
 
+@pytest.mark.complete
 @pytest.mark.bubblewrap
-def test_a_terminal_that_is_closed_ends_a_run_in_order_however_many_tell_of_it(tmp_path: Path) -> None:
+def test_a_closed_terminal_ends_a_run_in_order_however_often_it_is_noticed(tmp_path: Path) -> None:
     with machine(tmp_path) as (world, _):
         for hangups in (0, 3):  # beside the kernel's own
             ours, theirs = os.openpty()
@@ -116,9 +118,10 @@ def test_a_terminal_that_is_closed_ends_a_run_in_order_however_many_tell_of_it(t
                 assert process.wait(timeout=60) == 128 + signal.SIGHUP
             assert processes_of(world) == []
             [ending] = rows(world, "SELECT ending FROM sitting ORDER BY number DESC LIMIT 1")
-            assert ending[0] == "interrupted: SIGHUP: agents were stopped where they were"
+            assert ending[0] == "interrupted by SIGHUP; agents were cut off, their work is saved"
 
 
+@pytest.mark.complete
 @pytest.mark.docker
 def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
     client = docker.from_env()
@@ -127,7 +130,7 @@ def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
     with machine(tmp_path, HeldBack(), settings=settings) as (world, _):
         owned: dict[str, str | list[str] | bool] = {"label": f"codexteam.owner={world.state}"}
         try:
-            for hundredths in range(0, 360, 45):
+            for hundredths in range(0, 360, 60):
                 moment = time.monotonic() + hundredths / 100
                 code, err = _interrupt(world, lambda _, at=moment: time.monotonic() > at, signal.SIGTERM)  # type: ignore[misc]
                 assert code == 128 + signal.SIGTERM, (hundredths, code, err)
@@ -144,14 +147,16 @@ def test_a_signal_at_any_moment_leaves_no_container(tmp_path: Path) -> None:
 
 
 @contextmanager
-def _guarded(command: str, programs: str = "None") -> Iterator["subprocess.Popen[str]"]:
+def _guarded(command: str, *, json_lines: bool = False) -> Iterator["subprocess.Popen[str]"]:
     """A process whose command is guarded from signals, once it has said that it is ready."""
     code = (
         "import asyncio, signal, sys, time\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from codexteam.app.signals import leave, run_guarded_by_signals\n"
+        "from codexteam.cli.errors import run_guarded\n"
         f"{command}"
-        f"sys.exit(leave(run_guarded_by_signals(command, {programs})))\n"
+        f"code = run_guarded(lambda: run_guarded_by_signals(command), {{}}, json_lines={json_lines})\n"
+        "sys.exit(leave(code))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -181,11 +186,11 @@ def test_the_third_signal_ends_a_command_that_does_not_end() -> None:
         "        try:\n"
         "            await asyncio.sleep(60)\n"
         "        except asyncio.CancelledError:\n"
-        "            print('goes on', flush=True)\n"
+        "            print('continues', flush=True)\n"
     )
     with _guarded(command) as process:
         process.send_signal(signal.SIGTERM)
-        assert _line(process) == "goes on\n"
+        assert _line(process) == "continues\n"
         process.send_signal(signal.SIGTERM)
         while _in_signals(process.pid, "ShdPnd", signal.SIGTERM):
             time.sleep(0.001)  # of two that wait, one is lost
@@ -216,7 +221,7 @@ def test_what_nohup_or_a_background_has_a_command_ignore_stays_ignored() -> None
 
 def test_programs_are_told_how_a_command_ended_that_had_not_begun() -> None:
     command = "async def command(signals):\n    print('ready', flush=True)\n    await asyncio.sleep(300)\n"
-    with _guarded(command, "sys.stdout") as process:
+    with _guarded(command, json_lines=True) as process:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (143, "interrupted\n")

@@ -1,4 +1,4 @@
-"""A run whose process is stopped and goes on, and whose clocks jump: nothing is lost, and the run ends green."""
+"""A run whose process is stopped and continues, and whose clocks jump: nothing is lost, and the run ends green."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ from tests.faults.killing import expected_tree, machine
 from tests.faults.table import LONG
 from tests.scripted_api.script import Call, Played, Reply
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
-#: Shorter than a stop: every stream that was open is overdue when the process goes on.
+#: Shorter than a stop: every stream that was open is overdue when the process continues.
 _IDLE_SECONDS = 3
 _STOP_SECONDS = 5.0
 _SHORT_PATIENCE = ("-c", f"model_providers.loopback.stream_idle_timeout_ms={_IDLE_SECONDS * 1000}")
@@ -30,7 +30,7 @@ def _slowly(call: Call) -> Played:
     return Reply(items=played, gap_seconds=0.04) if isinstance(played, list) else played
 
 
-def test_a_run_that_is_stopped_and_goes_on_loses_nothing_and_asks_nothing_twice(tmp_path: Path) -> None:
+def test_a_stopped_run_continues_without_loss_or_repeated_calls(tmp_path: Path) -> None:
     with machine(tmp_path, _slowly) as (world, api):
         before, tree = fingerprint(world), expected_tree(world)
         seen = []
@@ -38,13 +38,16 @@ def test_a_run_that_is_stopped_and_goes_on_loses_nothing_and_asks_nothing_twice(
             try:
                 assert process.stdout is not None
                 for number, _ in enumerate(process.stdout, start=1):
-                    if number in {15, 40, 70}:
+                    if number in {15, 50}:
                         os.kill(process.pid, signal.SIGSTOP)
                         seen.append((len(api.requests), answered(world)))
-                        if number == 40:
+                        if number == 50:
                             other = world.run("run", "another goal")
                             assert other.code == 6, "who is stopped still has the lock"
-                            assert world.run("status").out.split()[1] == "running"
+                            looked = world.run("status")
+                            assert looked.out.split()[1] == "suspended"
+                            assert "its process is suspended" in looked.out
+                            assert world.run("runs").out.splitlines()[1].split()[1] == "suspended"
                         time.sleep(_STOP_SECONDS)
                         os.kill(process.pid, signal.SIGCONT)
                 _, err = process.communicate(timeout=300)

@@ -1,6 +1,6 @@
 """What is around the program fails: the disk is full, the state cannot be written, no engine answers, the model breaks.
 
-Each time: one clear error with its exit code, nothing of the user's changed, and the run goes on once it is mended.
+Each time: one clear error with its exit code, nothing of the user's changed, and the run continues once it is mended.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.faults.table import LONG
 from tests.scripted_api import Drop, HttpError, Raw, Reset, Stall
 from tests.scripted_api.script import Call, Fault, Played, Reply, message
 
-pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.complete, pytest.mark.bubblewrap, pytest.mark.timeout(600)]
 
 _CANARY = {twelve_tasks.CANARY_NAME: twelve_tasks.CANARY}
 

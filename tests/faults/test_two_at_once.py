@@ -3,12 +3,13 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.world import Ended, World, fingerprint
-from tests.faults import twelve_tasks
+from tests.faults import three_tasks, twelve_tasks
 from tests.faults.invariants import Evidence, violations
 from tests.faults.killing import HeldBack, expected_tree, machine
 
@@ -16,22 +17,34 @@ pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap, pytest.mark.timeout(600)
 
 
 def _meanwhile(world: World, held: HeldBack, lines: int, act: Callable[[], None]) -> tuple[int, str]:
-    """Run to the end, and do something after so many events; the run is at work until it is done."""
-    with world.start("run", twelve_tasks.GOAL, "--json") as process:
+    """Run to the end, and do something after so many events; the run is at work until it is done.
+
+    Its output is read all the while: a run whose pipe is full waits for its reader, and gives no sign of life.
+    """
+
+    def act_and_let_end() -> None:
+        try:
+            act()
+        finally:
+            held.may_end.set()
+
+    with world.start("run", twelve_tasks.GOAL, "--json") as process, ThreadPoolExecutor(1) as beside:
+        acting: list[Future[None]] = []
         try:
             assert process.stdout is not None
             for number, _ in enumerate(process.stdout, start=1):
                 if number == lines:
-                    act()
-                    held.may_end.set()
+                    acting.append(beside.submit(act_and_let_end))
             _, err = process.communicate(timeout=300)
         finally:
             held.may_end.set()
             process.kill()
+    for each in acting:
+        each.result()
     return process.returncode, err
 
 
-def test_every_second_command_that_would_work_on_the_repository_says_that_another_does(tmp_path: Path) -> None:
+def test_a_second_command_on_the_repository_says_that_another_is_running(tmp_path: Path) -> None:
     held = HeldBack()
     with machine(tmp_path, held) as (world, api):
         linked, seen_as = world.folder / "linked", world.folder / "seen-as"
@@ -43,9 +56,10 @@ def test_every_second_command_that_would_work_on_the_repository_says_that_anothe
 
         def act() -> None:
             run_id = world.run_folder.name
-            for place in (world.repository, linked, seen_as):
-                for words in (("run", "another goal"), ("resume",), ("plan", "another goal"), ("clean", "--all")):
-                    refused[f"{words[0]} in {place.name}"] = world.run("-C", str(place), *words)
+            everywhere = [(place, ("run", "another goal")) for place in (world.repository, linked, seen_as)]
+            here = [(world.repository, words) for words in (("resume",), ("plan", "another goal"))]
+            for place, words in (*everywhere, *here, (linked, ("clean", "--all"))):
+                refused[f"{words[0]} in {place.name}"] = world.run("-C", str(place), *words)
             refused["clean"] = world.run("clean")
             refused["clean RUN"] = world.run("clean", run_id)
             looked["apply"] = world.run("apply")
@@ -59,11 +73,11 @@ def test_every_second_command_that_would_work_on_the_repository_says_that_anothe
             assert "another codexteam process works on this repository (process " in ended.err, name
             assert "hint: Wait for it, or end it with `codexteam stop`." in ended.err, name
         apply = looked.pop("apply")
-        assert (apply.code, "goes on" in apply.err) == (7, True), apply
+        assert (apply.code, "is running" in apply.err) == (7, True), apply
         for name, ended in looked.items():
             assert ended.code == 0, (name, ended)
         assert "running" in looked["status"].out.splitlines()[0]
-        assert "nothing: it goes on" in looked["clean --dry-run --all"].out
+        assert "nothing: it is running" in looked["clean --dry-run --all"].out
         evidence = Evidence(world, before, api.requests, expected_tree=tree)
         assert violations(evidence) == []
 
@@ -74,9 +88,9 @@ def test_every_second_command_that_would_work_on_the_repository_says_that_anothe
 
 
 def test_of_two_runs_that_are_started_in_the_same_moment_one_works(tmp_path: Path) -> None:
-    with machine(tmp_path) as (world, _):
-        tree = expected_tree(world)
-        both = [world.start("run", twelve_tasks.GOAL) for _ in range(2)]
+    with machine(tmp_path, three_tasks.play, settings=three_tasks.SETTINGS.format(kind="bubblewrap")) as (world, _):
+        tree = expected_tree(world, three_tasks.EXPECTED)
+        both = [world.start("run", three_tasks.GOAL) for _ in range(2)]
         try:
             ended = [(*process.communicate(timeout=300), process.returncode) for process in both]
         finally:
@@ -89,7 +103,7 @@ def test_of_two_runs_that_are_started_in_the_same_moment_one_works(tmp_path: Pat
         assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
 
 
-def test_a_run_that_was_killed_is_not_shown_as_running_while_its_leftovers_are_cleaned(tmp_path: Path) -> None:
+def test_a_killed_run_is_not_shown_as_running_while_it_is_cleaned(tmp_path: Path) -> None:
     with machine(tmp_path) as (world, _):
         with world.start_near("run", twelve_tasks.GOAL, "--json") as process:
             assert process.stdout is not None
@@ -102,7 +116,7 @@ def test_a_run_that_was_killed_is_not_shown_as_running_while_its_leftovers_are_c
         code = (
             "import sys\n"
             "from pathlib import Path\n"
-            "from codexteam.adapters.lock import RepositoryLock\n"
+            "from codexteam.adapters.machine.lock import RepositoryLock\n"
             "with RepositoryLock(Path(sys.argv[1]), Path(sys.argv[2]), started='now'):\n"
             "    print('held', flush=True)\n"
             "    sys.stdin.read()\n"

@@ -15,8 +15,8 @@ from typing import cast
 import pytest
 
 from codexteam.adapters.store.schema import MIGRATIONS
-from codexteam.core.codec import SCHEMA_VERSION
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
+from codexteam.core.stored_state import SCHEMA_VERSION
 from tests.e2e.world import Ended, World, fingerprint
 from tests.faults import twelve_tasks
 from tests.faults.invariants import Evidence, answered, rows, violations
@@ -62,12 +62,20 @@ def _json(ended: Ended) -> Mapping[str, object]:
     return ended.lines[0]
 
 
-def test_a_run_of_an_older_version_is_looked_at_without_a_change_and_resumed_with_a_copy_kept(tmp_path: Path) -> None:
+def test_an_older_run_is_read_unchanged_and_resumed_with_a_copy_kept(tmp_path: Path) -> None:
     with machine(tmp_path) as (world, api):
         before, tree = fingerprint(world), expected_tree(world)
         _begin_and_kill(world)
         path = world.state / "state.sqlite"
-        _write(path, "DROP TABLE sitting", "PRAGMA user_version = 1", "PRAGMA wal_checkpoint(TRUNCATE)")
+        # an older version wrote each line of the file as it happened, and had no rows for them
+        (world.run_folder / "events.jsonl").write_text(world.run("events").out)
+        _write(
+            path,
+            "DROP TABLE sitting",
+            "DROP TABLE fact",
+            "PRAGMA user_version = 1",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        )
         seen, old = (len(api.requests), answered(world)), _bytes(world)
 
         for words in (("runs",), ("status",), ("events",), ("logs",), ("show", "T1"), ("inbox",)):
@@ -93,70 +101,56 @@ def test_a_run_of_an_older_version_is_looked_at_without_a_change_and_resumed_wit
         assert violations(evidence) == []
 
 
-def test_a_newer_state_file_is_refused_by_every_command_and_stays_byte_for_byte_as_it_was(tmp_path: Path) -> None:
-    with machine(tmp_path) as (world, _):
-        tree = expected_tree(world)
-        _begin_and_kill(world)
-        _write_and_die(world.state / "state.sqlite", "PRAGMA user_version = 99")
-        newer = _bytes(world)
-        assert newer["state.sqlite-wal"], "the log of a killed process is there, and stays"
-
-        for words in (("resume",), ("run", "another goal"), ("clean",), ("status",), ("runs",), ("apply",), ("stop",)):
-            refused = world.run(*words)
-            assert refused.code == 6, (words, refused.out, refused.err)
-            assert f"schema 99; this version reads up to {len(MIGRATIONS)}" in refused.err
-            assert "hint: use the codexteam that wrote it, or a newer one" in refused.err
-            assert _bytes(world) == newer, words
-
-        _write(world.state / "state.sqlite", f"PRAGMA user_version = {len(MIGRATIONS)}")
-        resumed = world.run("resume")
-        assert resumed.code == 0, resumed.err
-        assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
+def _refuses_a_newer_file(world: World) -> None:
+    """The whole file is another version's: it stays byte for byte as it was."""
+    _write_and_die(world.state / "state.sqlite", "PRAGMA user_version = 99")
+    newer = _bytes(world)
+    assert newer["state.sqlite-wal"], "the log of a killed process is there, and stays"
+    for words in (("resume",), ("run", "another goal"), ("clean",), ("status",), ("runs",), ("apply",), ("stop",)):
+        refused = world.run(*words)
+        assert refused.code == 6, (words, refused.out, refused.err)
+        assert f"schema 99; this version reads up to {len(MIGRATIONS)}" in refused.err
+        assert "hint: use the codexteam that wrote it, or a newer one" in refused.err
+        assert _bytes(world) == newer, words
+    _write(world.state / "state.sqlite", f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def test_a_state_that_a_newer_version_wrote_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
-    with machine(tmp_path) as (world, _):
-        tree = expected_tree(world)
-        _begin_and_kill(world)
-        path = world.state / "state.sqlite"
-        newer = f"UPDATE checkpoint SET state = json_set(state, '$.schema', {SCHEMA_VERSION + 1})"
-        unknown = (
-            "INSERT INTO event SELECT run_id, max(sequence) + 1, 0.0, 'Teleported', '{}' FROM event GROUP BY run_id"
+def _refuses_newer_content(world: World) -> None:
+    """A state or an event in it is another version's: no row changes."""
+    path = world.state / "state.sqlite"
+    newer = f"UPDATE checkpoint SET state = json_set(state, '$.schema', {SCHEMA_VERSION + 1})"
+    unknown = "INSERT INTO event SELECT run_id, max(sequence) + 1, 0.0, 'Teleported', '{}' FROM event GROUP BY run_id"
+    for statement, undo, words in (
+        (
+            newer,
+            f"UPDATE checkpoint SET state = json_set(state, '$.schema', {SCHEMA_VERSION})",
+            "checkpoint of schema",
+        ),
+        (unknown, "DELETE FROM event WHERE kind = 'Teleported'", "unknown event 'Teleported'"),
+    ):
+        _write(path, statement)
+        kept = (
+            rows(world, "SELECT * FROM run"),
+            rows(world, "SELECT * FROM sitting"),
+            rows(world, "SELECT * FROM event"),
         )
-        for statement, undo, words in (
-            (
-                newer,
-                f"UPDATE checkpoint SET state = json_set(state, '$.schema', {SCHEMA_VERSION})",
-                "checkpoint of schema",
-            ),
-            (unknown, "DELETE FROM event WHERE kind = 'Teleported'", "unknown event 'Teleported'"),
-        ):
-            _write(path, statement)
-            kept = (
-                rows(world, "SELECT * FROM run"),
-                rows(world, "SELECT * FROM sitting"),
-                rows(world, "SELECT * FROM event"),
-            )
-            for command in ("resume", "status"):
-                refused = world.run(command)
-                assert refused.code == 6, (command, refused.out, refused.err)
-                assert words in refused.err
-                assert "newer" in refused.err
-            now = (
-                rows(world, "SELECT * FROM run"),
-                rows(world, "SELECT * FROM sitting"),
-                rows(world, "SELECT * FROM event"),
-            )
-            assert now == kept
-            _write(path, undo)
-
-        resumed = world.run("resume")
-        assert resumed.code == 0, resumed.err
-        assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree
+        for command in ("resume", "status"):
+            refused = world.run(command)
+            assert refused.code == 6, (command, refused.out, refused.err)
+            assert words in refused.err
+            assert "newer" in refused.err
+        now = (
+            rows(world, "SELECT * FROM run"),
+            rows(world, "SELECT * FROM sitting"),
+            rows(world, "SELECT * FROM event"),
+        )
+        assert now == kept
+        _write(path, undo)
 
 
-def test_a_run_says_of_each_sitting_how_it_ended(tmp_path: Path) -> None:
+def test_a_newer_state_is_refused_and_each_session_says_how_it_ended(tmp_path: Path) -> None:
     with machine(tmp_path) as (world, _):
+        tree = expected_tree(world)
         _begin_and_kill(world)
         status = _json(world.run("status", "--json"))
         assert status["state"] == "interrupted"
@@ -164,6 +158,9 @@ def test_a_run_says_of_each_sitting_how_it_ended(tmp_path: Path) -> None:
         assert status["agents"] == []
         assert "was killed, or its machine went down" in world.run("status").out
         assert world.run("runs").out.splitlines()[1].split()[1] == "interrupted"
+
+        _refuses_a_newer_file(world)
+        _refuses_newer_content(world)
 
         stopped = world.run_until(5, signal.SIGTERM, "resume")
         assert stopped.code == 128 + signal.SIGTERM, stopped.err
@@ -176,3 +173,4 @@ def test_a_run_says_of_each_sitting_how_it_ended(tmp_path: Path) -> None:
         assert str(second["ending"]).startswith("interrupted")
         assert str(third["ending"]).startswith("green: ")
         assert len({first["pid"], second["pid"], third["pid"], os.getpid()}) == 4
+        assert world.git("rev-parse", f"{world.branch}^{{tree}}").strip() == tree

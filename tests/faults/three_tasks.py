@@ -8,7 +8,7 @@ import json
 import re
 from typing import cast
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.faults import twelve_tasks
 from tests.scripted_api.script import Call, Played, message
 

@@ -12,7 +12,7 @@ It ends with `EXPECTED_OF_EVERYTHING`.
 import shlex
 from pathlib import Path
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.demo.script import report, run
 from tests.scripted_api import HttpError
 from tests.scripted_api.script import Call, Played, message
@@ -32,6 +32,9 @@ CANARY_NAME = "CANARY_TOKEN"
 CANARY = "canary-" + "5f2c9ab17e40d863"
 
 SETTINGS = """\
+[codexteam]
+scope = "warn"
+
 [codexteam.sandbox]
 kind = "bubblewrap"
 
@@ -47,6 +50,10 @@ max_threads = 4
 EVERYTHING = """\
 [codexteam]
 approve = ["plan"]
+scope = "warn"
+
+[codexteam.steps]
+documentation = "always"
 
 [codexteam.sandbox]
 kind = "bubblewrap"
@@ -80,9 +87,9 @@ PLAN: JSONObject = {
     "summary": "Each file on its own.",
     "tasks": [
         *(_task(number) for number in (1, 2, 3, 4)),
-        # where they write was not said: the clash shows at the merge
-        _task(5, paths=()),
-        _task(6, paths=()),
+        # both write a file that neither names: the clash shows at the merge
+        _task(5),
+        _task(6),
         _task(7, deps=(1,)),
         _task(8, deps=(2,)),
         _task(9, deps=(5, 6)),

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from codexteam.config.load import load_settings
@@ -11,7 +12,7 @@ from codexteam.errors import ConfigError
 from tests.fuzz.mutations import byte_edits, edited_bytes, mutated
 from tests.fuzz.running import TIMEOUT, fuzz, require
 
-pytestmark = TIMEOUT
+pytestmark = [TIMEOUT, pytest.mark.slow]
 
 _TESTS = Path(__file__).parents[1]
 _ROOT = _TESTS.parent

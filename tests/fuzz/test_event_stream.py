@@ -3,16 +3,17 @@
 import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import strategies as st
 
 from codexteam.adapters.responses.answer import AnswerReader
 from codexteam.adapters.responses.event_stream import EventStream, EventTooLongError
-from codexteam.adapters.responses.failures import Denied, TryAgain
-from codexteam.ports.model import Answered, CallFailed, ContextExceeded, CutShort, ItemDone, TextDelta
+from codexteam.adapters.responses.failures import Denied, NotTaken, TryAgain
+from codexteam.ports.model import CallFailed, ContextExceeded, CutShort, ItemDone, ModelAnswer, TextDelta
 from tests.fuzz.mutations import ByteEdit, byte_edits, edited_bytes
 from tests.fuzz.running import TIMEOUT, fuzz, require
 
-pytestmark = TIMEOUT
+pytestmark = [TIMEOUT, pytest.mark.slow]
 
 _MAX_EVENT_BYTES = 1 << 16
 
@@ -48,9 +49,21 @@ _GOOD = [
     ("error", {"error": {"code": None, "message": 3, "param": []}}),
 ]
 _EVENT = st.tuples(_KINDS, _JSON) | st.sampled_from(_GOOD)
-_ENDING = st.sampled_from(["\n", "\r\n", "\r"])
+_ENDINGS = ["\n", "\r\n", "\r"]
+_ENDING = st.sampled_from(_ENDINGS)
+_ENDS: dict[str, tuple[str, object]] = {
+    "no end": _GOOD[2],
+    "answered": _GOOD[3],
+    "cut short": _GOOD[4],
+    "try again": _GOOD[5],
+    "failed": ("response.failed", {"response": {"error": {"code": "invalid_prompt", "message": "It is not allowed"}}}),
+}
+#: What comes before an end and changes nothing about it, as a call whose arguments were cut would.
+_BEFORE_END = [_GOOD[0], _GOOD[2]]
+_WHOLE = st.tuples(st.lists(st.sampled_from(_BEFORE_END), max_size=4), st.sampled_from([*_ENDS.values()]))
 _STREAM = st.tuples(
-    st.lists(_EVENT, max_size=8),
+    # events by chance end most streams early, as what nobody can read: whole streams are made on purpose
+    st.lists(_EVENT, max_size=8) | _WHOLE.map(lambda whole: [*whole[0], whole[1]]),
     _ENDING,
     st.lists(st.integers(0, 5000), max_size=10),
     st.one_of(st.just([]), st.just([]), byte_edits()),
@@ -96,7 +109,7 @@ def _holds(case: tuple[list[tuple[str, object]], str, list[int], list[ByteEdit]]
     match reader.end:
         case None:
             return "no end"
-        case Answered(items, usage):
+        case ModelAnswer(items, usage):
             json.dumps(items, allow_nan=False, ensure_ascii=False).encode()
             cut = any(item.get("status") == "incomplete" and "call_id" in item for item in items)
             require(not cut, "an answer has no tool call that was cut")
@@ -106,12 +119,20 @@ def _holds(case: tuple[list[tuple[str, object]], str, list[int], list[ByteEdit]]
             return "answered"
         case CutShort():
             return "cut short"
-        case CallFailed() | ContextExceeded():
+        case CallFailed() | ContextExceeded() | NotTaken():
             return "failed"
         case Denied():
             return "denied"
         case TryAgain():
             return "try again"
+
+
+@pytest.mark.parametrize("word", _ENDS)
+def test_each_end_of_a_stream_is_met_wherever_it_is_cut(word: str) -> None:
+    for ending in _ENDINGS:
+        for events in ([_ENDS[word]], [*_BEFORE_END, _ENDS[word]], [*_BEFORE_END, _ENDS[word], _GOOD[0]]):
+            for cut in range(len(_bytes_of(events, ending))):
+                assert _holds((events, ending, [cut], [])) == word, (events, ending, cut)
 
 
 def test_any_stream_ends_in_a_known_way_wherever_it_is_cut() -> None:

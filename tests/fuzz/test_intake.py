@@ -6,6 +6,7 @@ import subprocess
 import unicodedata
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from codexteam.ports.repo import Accepted, Intake
@@ -15,7 +16,7 @@ from tests.fuzz.running import TIMEOUT, fuzz, require
 from tests.support_git import FREE, Desk, make_user, open_desk
 from tests.support_packs import Entry, Workshop, write_pack
 
-pytestmark = TIMEOUT
+pytestmark = [TIMEOUT, pytest.mark.slow]
 
 _NAMES = [
     b"a", b"a.txt", b"A.txt", b"b", b"folder", b"FOLDER", b".git", b".GIT", b"git~1", b".git ", b".g\xe2\x80\x8cit",

@@ -2,15 +2,16 @@
 
 from difflib import SequenceMatcher
 
+import pytest
 from hypothesis import strategies as st
 
-from codexteam.core.patch.apply import Applied, DoesNotFit, FileState, Unreadable, apply_hunks, paths_of
-from codexteam.core.patch.parse import NotAPatch, parse_patch
+from codexteam.agent.patch.apply import AppliedPatch, DoesNotFit, FileState, Unreadable, apply_hunks, paths_of
+from codexteam.agent.patch.parse import NotAPatch, parse_patch
 from tests.fuzz.mutations import mutated
 from tests.fuzz.running import TIMEOUT, fuzz, require
-from tests.integration.patch.generator import Case, make_case
+from tests.integration.agent.patch.generator import Case, make_case
 
-pytestmark = TIMEOUT
+pytestmark = [TIMEOUT, pytest.mark.slow]
 
 ROOT = "/work"
 FILE = "def f():\n    return 1\n\n\nclass A:\n    x = 1\n    y = 2\n\n    def g(self):\n        return self.x\n"
@@ -64,7 +65,7 @@ def _holds(case: Case) -> str:
     if isinstance(outcome, DoesNotFit):
         require(bool(outcome.message), "what does not fit has its reason")
         return "does not fit"
-    assert isinstance(outcome, Applied)
+    assert isinstance(outcome, AppliedPatch)
     require(outcome.text.startswith("Success. Updated the following files:\n"), "Codex's own words")
     return "applied"
 
@@ -99,7 +100,7 @@ def _round_trip(sides: tuple[list[str], list[str], bool]) -> str:
     hunks = parse_patch(_whole_patch(old, new))
     assert not isinstance(hunks, NotAPatch), hunks
     applied = apply_hunks(hunks, {"f": before.encode()}, root=ROOT)
-    assert isinstance(applied, Applied), applied
+    assert isinstance(applied, AppliedPatch), applied
     require(applied.writes["f"] == ("\n".join(new) + "\n").encode(), "the new file")
     return "changed"
 

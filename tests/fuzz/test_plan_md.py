@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import strategies as st
 
 from codexteam.core.ids import TaskId
-from codexteam.core.plan import Task, TaskStatus
+from codexteam.core.plan_graph import Task, TaskStatus
 from codexteam.core.plan_md import Header, PlanDocument, Raw, is_ours, normal_plan, parse, render, update
+from codexteam.core.plan_md_template import template, without_template
 from codexteam.errors import PlanError
 from tests.fuzz.mutations import mutated
 from tests.fuzz.running import TIMEOUT, fuzz, require
 
-pytestmark = TIMEOUT
+pytestmark = [TIMEOUT, pytest.mark.slow]
 
 HEADER = Header("20261121-0231-7f3a", "1a2b3c4d5e", "codexteam/20261121-0231-7f3a")
 
@@ -72,6 +74,7 @@ Some day:
 - none that I know of
 """
 SMALL = "## Tasks\n- [ ] **T1** x\n"
+TEMPLATED = "## Tasks\n\n- [ ] **T1** x\n\n" + "\n".join(template(2)) + "\n\n## Later\n"
 FOREIGN = "# Plan\n\n- [ ] buy milk\n- [x] done\n\n| a | b |\n|---|---|\n\n## TODO\n\n* one\n"
 
 TOKENS = [
@@ -83,12 +86,12 @@ TOKENS = [
     "  - fixes: F1",
     "  - fixes: T1", "  text", "  \\- x", "  \\\\", "\\#", "\\\\#", "<!-- codexteam run ", "-->", "  - accpt: x",
     "(effort 0)", "**T1**",
-    "`", "``", " `", "`implementer`",
+    "`", "``", " `", "`implementer`", "<!-- mine", "  - deps: `T1`", "  - files: `x`", "  - test: x", "- [X] **T8** e",
 ]  # fmt: skip
 
 _MARKUP = st.text(alphabet=st.sampled_from("- []*T1`x:\n#\\~!afterpaths()\u0000\ufeff\u2028\t\r"), max_size=200)
 TEXTS = st.one_of(
-    mutated([WHOLE, SMALL, FOREIGN], TOKENS),
+    mutated([WHOLE, SMALL, FOREIGN, TEMPLATED], TOKENS),
     mutated([WHOLE, SMALL], TOKENS),
     _MARKUP.map(lambda text: "## Tasks\n" + text),
     _MARKUP.map(lambda text: WHOLE + text),
@@ -115,7 +118,7 @@ def _holds(text: str) -> str:
     # a byte order mark that has become the first character goes with the first write
     settled = render(again).lstrip("\ufeff\n") == written.lstrip("\ufeff\n")
     require(settled, f"writing settles at once: {written!r}")
-    # a run goes on with it: a task is done, one is new, the header is the run's
+    # a run continues with it: a task is done, one is new, the header is the run's
     tasks = tuple(replace(task, status=TaskStatus.DONE) for task in plan.tasks)
     new = Task(TaskId(f"T{1 + max((int(task.id[1:]) for task in plan.tasks), default=0)}"), "A new one")
     progressed = update(again, replace(plan, tasks=(*tasks, new)), HEADER, done=["T1 x"], next_up=["T2 y"])
@@ -124,10 +127,10 @@ def _holds(text: str) -> str:
     require(set(known) == {task.id for task in (*tasks, new)}, f"every task is shown: {shown!r}")
     done = all(task.status is TaskStatus.DONE for name, task in known.items() if name != new.id)
     require(done, f"every mark is shown: {shown!r}")
-    # the byte order mark at a file's head is no text
+    # the byte order mark at a file's head is not text
     unmarked = shown.replace("\ufeff", "")
     for node in document.nodes:
-        for line in node.lines if isinstance(node, Raw) else ():
+        for line in without_template(node.lines) if isinstance(node, Raw) else ():
             kept = line.replace("\ufeff", "") in unmarked or line.startswith("<!-- codexteam run ")
             require(kept, f"the user's own text is kept: {line!r} is not in {shown!r}")
     require(is_ours(shown) == is_ours(text), "it stays ours, or somebody else's")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
 BYTES_PER_TOKEN = 4
 BLOCK_TOKENS = 128
@@ -49,7 +49,7 @@ class Prompt:
 
 
 def _prompt_bytes(body: JSONObject) -> bytes:
-    # the order in which providers put a prompt together; everything else of a request is no part of it
+    # the order in which providers put a prompt together; everything else of a request is not a part of it
     parts = [body.get("model"), body.get("tools"), body.get("text"), body.get("instructions")]
     inputs = body.get("input")
     if isinstance(inputs, list):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,16 @@ class Call:
     """Names in lower case."""
 
     def _metadata(self, name: str) -> str:
-        metadata = self.body.get("metadata")
+        metadata = self.body.get("metadata") or self._of_codex()
         value = metadata.get(name) if isinstance(metadata, dict) else None
         return value if isinstance(value, str) else ""
+
+    def _of_codex(self) -> JSONValue:
+        """Return what Codex sends on for whoever began its turn."""
+        sent = self.body.get("client_metadata")
+        text = sent.get("x-codex-turn-metadata") if isinstance(sent, dict) else None
+        value: JSONValue = json.loads(text) if isinstance(text, str) else None
+        return value
 
     @property
     def role(self) -> str:
@@ -43,8 +50,19 @@ class Call:
         return int(self._metadata("attempt") or 0)
 
     @property
+    def run_id(self) -> str:
+        return self._metadata("run_id")
+
+    @property
     def turn(self) -> int:
+        if "metadata" not in self.body:
+            return 1 + self._rounds()
         return int(self._metadata("turn") or 0)
+
+    def _rounds(self) -> int:
+        """Count how often tools have answered: Codex says at which turn it began, and makes many requests in one."""
+        kinds = [str(item.get("type", "")).endswith("_output") for item in self.input]
+        return sum(is_output and not before for before, is_output in zip([False, *kinds], kinds, strict=False))
 
     @property
     def input(self) -> list[JSONObject]:
@@ -179,7 +197,7 @@ def refusal(text: str) -> JSONObject:
 
 
 def function_call(name: str, arguments: JSONObject | str, *, call_id: str | None = None) -> JSONObject:
-    """A call of a function tool; text arguments are sent as they are, also when they are no JSON."""
+    """A call of a function tool; text arguments are sent as they are, also when they are not JSON."""
     number = next(_ids)
     return {
         "type": "function_call",

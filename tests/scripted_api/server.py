@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.scripted_api.prompt_cache import PromptCache
 from tests.scripted_api.script import Call, Drop, HttpError, Raw, Reply, Reset, Script, Stall, as_reply
 from tests.scripted_api.wire import head_events, last_event
@@ -58,9 +58,12 @@ class ScriptedApi:
         port: int = 0,
         latency_seconds: float = 0.0,
         cache_minimum_tokens: int = 1024,
+        models: JSONObject | None = None,
     ) -> None:
         self.script = script
         """May be changed while the server runs."""
+        self.models = models
+        """What is answered where the list of models is asked for; None is that there is none."""
         self.requests: list[RecordedRequest] = []
         """In the order they came in."""
         self.stalled = asyncio.Event()
@@ -166,6 +169,9 @@ class ScriptedApi:
         method, path, _ = first.split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
+        if method == "GET" and path.partition("?")[0] == "/v1/models" and self.models is not None:
+            await _send_whole(writer, 200, "application/json", json.dumps(self.models).encode(), {})
+            return True
         if method != "POST" or path.partition("?")[0] != "/v1/responses":
             await self._send_error(writer, HttpError(404, message=f"{method} {path}: only POST /v1/responses is here"))
             return True
@@ -292,14 +298,20 @@ async def _send_whole(
 
 @contextlib.contextmanager
 def serve_in_thread(
-    script: Script, *, latency_seconds: float = 0.0, cache_minimum_tokens: int = 1024
+    script: Script,
+    *,
+    latency_seconds: float = 0.0,
+    cache_minimum_tokens: int = 1024,
+    models: JSONObject | None = None,
 ) -> Iterator[ScriptedApi]:
     """Run the server in a thread of its own, for tests that wait for a program."""
     started: threading.Event = threading.Event()
     box: list[tuple[ScriptedApi, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
-        api = ScriptedApi(script, latency_seconds=latency_seconds, cache_minimum_tokens=cache_minimum_tokens)
+        api = ScriptedApi(
+            script, latency_seconds=latency_seconds, cache_minimum_tokens=cache_minimum_tokens, models=models
+        )
         async with api:
             stop = asyncio.Event()
             box.append((api, asyncio.get_running_loop(), stop))

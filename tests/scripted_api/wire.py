@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from tests.scripted_api.prompt_cache import BYTES_PER_TOKEN, Prompt
 from tests.scripted_api.script import Reply
 

@@ -1,5 +1,6 @@
 """What a workspace is made from: a tar with a small `.git` of the run's base, and packs of what came after."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -7,15 +8,16 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from codexteam.adapters.git.extras import write_extras
-from codexteam.adapters.git.history import last_commits, pack_request
+from codexteam.adapters.git.composite import Member
+from codexteam.adapters.git.fetch import last_commits, pack_request
 from codexteam.adapters.git.hub import Hub, base_ref
-from codexteam.adapters.git.places import Places
-from codexteam.adapters.git.runner import Deadline
+from codexteam.adapters.git.location import Places
+from codexteam.adapters.git.runner import GitDeadline
+from codexteam.adapters.git.untracked import CopyRules, ExtraSource, write_extras
 from codexteam.core.ids import CommitId, RunId
 from codexteam.errors import RepoError
-from codexteam.ports.fault_points import reach
 from codexteam.ports.sandbox import BaseSource
+from codexteam.system.fault_points import reach
 
 _SECONDS = 1800.0
 
@@ -36,7 +38,9 @@ LEFT_BEHIND = (
 class BaseSources:
     """Makes the files of `BaseSource`, each once, in a run's folder."""
 
-    def __init__(self, hub: Hub, places: Places, folder: Path, *, depth: int, copy_ignored: Sequence[str]) -> None:
+    def __init__(
+        self, hub: Hub, places: Places, folder: Path, *, depth: int, rules: CopyRules, members: Sequence[Member] = ()
+    ) -> None:
         """Take where they are kept and what goes into them.
 
         Args:
@@ -44,16 +48,18 @@ class BaseSources:
             places: the user's repository, for files that git does not track or stores elsewhere.
             folder: made when it is missing.
             depth: commits of history that a workspace shows.
-            copy_ignored: globs of ignored files that workspaces need.
+            rules: which ignored files workspaces get.
+            members: where several repositories make the workspace: all of them.
         """
         self._hub = hub
         self._places = places
         self._folder = folder
         self._depth = depth
-        self._copy_ignored = copy_ignored
+        self._rules = rules
+        self._members = members
 
     def give(self, run_id: RunId, commit: CommitId) -> BaseSource:
-        """Give the base for a commit.
+        """Return the base for a commit.
 
         Raises:
             RepoError: the run has no base yet, the commit is unknown, or the files cannot be written.
@@ -65,7 +71,7 @@ class BaseSources:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             archive, cut = self._archive(root)
             delta = None if commit == root else self._delta(root, commit, cut)
-            return BaseSource(root, archive, commit, delta, self._extras(root))
+            return BaseSource(root, archive, commit, delta, self._extras(root), self._hub.tree_of(commit))
         except OSError as error:
             raise RepoError(f"{self._folder}: a workspace's base cannot be written: {error.strerror}") from error
 
@@ -73,11 +79,13 @@ class BaseSources:
         archive = self._folder / f"{root}.tar"
         cuts = self._folder / f"{root}.shallow"
         parts = self._folder / f"{root}.parts"
-        shutil.rmtree(parts, ignore_errors=True)  # of a sitting that was killed, also just after the archive was there
+        shutil.rmtree(
+            parts, ignore_errors=True
+        )  # left by a session that was killed, perhaps just after the archive was written
         if archive.exists() and cuts.exists():
             return archive, frozenset(cuts.read_text().split())
         shallow = set(self._hub.shallow().decode().split())
-        history = last_commits(self._hub.reader, root, self._depth, shallow, Deadline.after(_SECONDS))
+        history = last_commits(self._hub.reader, root, self._depth, shallow, GitDeadline.after(_SECONDS))
         parts.mkdir()
         self._hub.output(
             "pack-objects", "--revs", "--delta-base-offset", "-q", str(parts / "pack"),
@@ -124,12 +132,17 @@ class BaseSources:
         return pack
 
     def _extras(self, root: CommitId) -> Path | None:
-        extras = self._folder / f"{root}.extra.tar"
-        none = self._folder / f"{root}.extra.none"
+        # the files to copy may change, and trust be withdrawn, before a run continues
+        sources = [ExtraSource(each.places, each.head, each.name) for each in self._members]
+        sources = sources or [ExtraSource(self._places, root)]
+        patterns = b"\0".join(self._rules.patterns(each.places.root) for each in sources)
+        asked = hashlib.sha256(patterns).hexdigest()[:12]
+        extras = self._folder / f"{root}.{asked}.extra.tar"
+        none = self._folder / f"{root}.{asked}.extra.none"
         if extras.exists() or none.exists():
             return extras if extras.exists() else None
         fresh = extras.with_suffix(".new")
-        if not self._places.bare and write_extras(self._hub, self._places, root, self._copy_ignored, fresh):
+        if write_extras(self._hub, sources, self._rules, fresh):
             _finish(fresh, extras)
             return extras
         fresh.unlink(missing_ok=True)

@@ -3,22 +3,27 @@
 import os
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from codexteam.adapters.git.composite import members_prefix
 from codexteam.adapters.git.hub import Hub, base_ref, branch_ref, checked_run, landed_ref
-from codexteam.adapters.git.kept import KeptWork
 from codexteam.adapters.git.landing import landed_at, remove_branch
-from codexteam.adapters.git.places import Places
-from codexteam.adapters.git.runner import Call
+from codexteam.adapters.git.location import Places
+from codexteam.adapters.git.runner import GitCall
+from codexteam.adapters.git.saved_snapshots import KeptWork
 from codexteam.core.ids import CommitId, RunId, branch_name
 from codexteam.errors import LandingError, RepoError
 
+#: Why a run's branch stays.
+ONLY_HOLDER = "no other branch has its commits"
 
-def clean_run(hub: Hub, places: Places, kept: KeptWork, run_id: RunId, archives: Path) -> list[str]:
+
+def clean_run(hub: Hub, places: Sequence[Places], kept: KeptWork, run_id: RunId, archives: Path) -> list[str]:
     """Remove a dead run's refs, snapshots and branch; may be repeated.
 
     What was kept, and an integration branch that is not in the user's repository, go into `<archives>/<run>.tar`
-    first. The user's branch goes only when another branch has its commits.
+    first. The user's branch goes only when another branch has its commits. `places` are the run's repositories.
 
     Returns:
         What was done, a sentence each, for people.
@@ -27,14 +32,18 @@ def clean_run(hub: Hub, places: Places, kept: KeptWork, run_id: RunId, archives:
         RepoError: the archive cannot be written; then nothing was removed.
     """
     done: list[str] = []
-    archive = _archive(hub, places, kept, run_id, archives)
+    # what was put into several repositories is in none of them under the run's own commit
+    landed = hub.ref(landed_ref(run_id)) if len(places) > 1 else landed_at(hub, places[0], run_id)
+    archive = _archive(hub, landed, kept, run_id, archives)
     if archive is not None:
         done.append(f"archived unmerged work as {archive}")
-    done += _clean_branch(hub, places, run_id)
+    for each in places:
+        done += _clean_branch(hub, each, run_id)
     if kept.list(run_id):
         kept.remove(run_id)
         done.append("removed kept snapshots")
-    for ref in (branch_ref(run_id), landed_ref(run_id), base_ref(run_id)):
+    members = sorted(hub.refs(members_prefix(run_id)))
+    for ref in (branch_ref(run_id), landed_ref(run_id), base_ref(run_id), *members):
         if hub.ref(ref) is not None:
             hub.delete_ref(ref)
             done.append(f"removed {ref} from the hub")
@@ -54,10 +63,10 @@ def remove_hub_if_unused(hub: Hub) -> bool:
     return True
 
 
-def _archive(hub: Hub, places: Places, kept: KeptWork, run_id: RunId, archives: Path) -> Path | None:
+def _archive(hub: Hub, landed: CommitId | None, kept: KeptWork, run_id: RunId, archives: Path) -> Path | None:
     saved = kept.list(run_id)
     tip = hub.ref(branch_ref(run_id))
-    unlanded = tip is not None and tip not in {hub.ref(base_ref(run_id)), landed_at(hub, places, run_id)}
+    unlanded = tip is not None and tip not in {hub.ref(base_ref(run_id)), landed}
     if not saved and not unlanded:
         return None
     archive = archives / f"{checked_run(run_id)}.tar"
@@ -99,13 +108,9 @@ def _free(archive: Path) -> Path:
     return target
 
 
-#: Why a run's branch stays.
-ONLY_HOLDER = "no other branch has its commits"
-
-
 def is_only_holder(hub: Hub, places: Places, run_id: RunId, at: CommitId) -> bool:
-    """Say whether no branch of the user's repository but the run's own has the commits that the run's has at `at`."""
-    call = Call(
+    """Return whether no branch of the user's repository but the run's own has the commits that the run's has at `at`."""
+    call = GitCall(
         ("for-each-ref", f"--contains={at}", "--format=%(refname)", "refs/heads/", "refs/remotes/"), places.git_dir
     )
     found = set(hub.runner.check(call, "the branches").decode("utf-8", "replace").split())

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from codexteam.adapters.git.places import Places
-from codexteam.adapters.git.runner import Call, GitRunner
+from codexteam.adapters.git.location import Places
+from codexteam.adapters.git.runner import GitCall, GitRunner
 from codexteam.adapters.git.work_tree import work_tree_state
 from codexteam.core.ids import CommitId
 from codexteam.core.text import clean_line
@@ -12,7 +12,6 @@ from codexteam.errors import RepoError
 from codexteam.ports.repo import RepositoryFacts
 
 _PLAN = b"plan.md"
-
 #: What lies in the git directory while something is under way, what it is called, and how to get out of it.
 _UNDER_WAY = (
     ("MERGE_HEAD", "a merge", "Finish it with `git commit`, or leave it with `git merge --abort`."),
@@ -65,7 +64,7 @@ def _refuse_branch_in_the_way(runner: GitRunner, places: Places) -> None:
     Raises:
         RepoError: a branch has the folder's name.
     """
-    if runner.run(Call(("show-ref", "--verify", "--quiet", "refs/heads/codexteam"), places.git_dir)).ok:
+    if runner.run(GitCall(("show-ref", "--verify", "--quiet", "refs/heads/codexteam"), places.git_dir)).ok:
         raise RepoError(
             f"{clean_line(str(places.root))}: there is a branch named codexteam; results land in codexteam/<run>, "
             "which git cannot make beside it",
@@ -74,32 +73,34 @@ def _refuse_branch_in_the_way(runner: GitRunner, places: Places) -> None:
 
 
 def is_partial(runner: GitRunner, places: Places) -> bool:
-    """Say whether objects of this clone may be missing, to be fetched when they are needed."""
+    """Return whether objects of this clone may be missing, to be fetched when they are needed."""
     keys = r"^(extensions\.partialclone|remote\..*\.promisor)$"
-    return runner.run(Call(("config", "--null", "--name-only", "--get-regexp", keys), places.git_dir)).ok
+    return runner.run(GitCall(("config", "--null", "--name-only", "--get-regexp", keys), places.git_dir)).ok
 
 
 def _head(runner: GitRunner, places: Places) -> CommitId:
     where = clean_line(str(places.root))
-    result = runner.run(Call(("rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"), places.git_dir))
+    result = runner.run(
+        GitCall(("rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"), places.git_dir)
+    )
     head = result.out.decode().strip()
     if result.ok and len(head) == places.id_length:
         return CommitId(head)
     if result.err:
         raise RepoError(f"{where}: HEAD cannot be read: {result.err}", hint="`git fsck` says what is broken.")
-    at = runner.run(Call(("symbolic-ref", "--quiet", "HEAD"), places.git_dir))
+    at = runner.run(GitCall(("symbolic-ref", "--quiet", "HEAD"), places.git_dir))
     name = clean_line(at.out.decode("utf-8", "replace").strip().removeprefix("refs/heads/"))
     hint = "Push a first commit to it." if places.bare else "Make a first commit: git add -A && git commit."
     raise RepoError(f"{where}: no commits yet on {name or 'HEAD'}", hint=hint)
 
 
 def _branch(runner: GitRunner, places: Places) -> str | None:
-    result = runner.run(Call(("symbolic-ref", "--quiet", "HEAD"), places.git_dir))
+    result = runner.run(GitCall(("symbolic-ref", "--quiet", "HEAD"), places.git_dir))
     return os.fsdecode(result.out).strip().removeprefix("refs/heads/") if result.ok else None
 
 
 def _files(runner: GitRunner, places: Places, head: CommitId) -> dict[bytes, tuple[str, str]]:
-    call = Call(("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", head), places.git_dir)
+    call = GitCall(("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", head), places.git_dir)
     listing = runner.check(call, f"{clean_line(str(places.root))}: the files of HEAD")
     files: dict[bytes, tuple[str, str]] = {}
     for line in listing.split(b"\0")[:-1]:
@@ -128,10 +129,10 @@ def _peculiarities(runner: GitRunner, places: Places, files: dict[bytes, tuple[s
 
 
 def uses_lfs(runner: GitRunner, places: Places, files: dict[bytes, tuple[str, str]]) -> bool:
-    """Say whether a tracked `.gitattributes` names the LFS filter."""
+    """Return whether a tracked `.gitattributes` names the LFS filter."""
     blobs = [object_id for path, (_, object_id) in files.items() if path.split(b"/")[-1] == b".gitattributes"]
     attributes = Path(places.common_dir, "info/attributes")
     texts = [attributes.read_bytes()] if attributes.is_file() else []
-    calls = (Call(("cat-file", "blob", blob), places.git_dir, output_bytes=1 << 20) for blob in blobs[:1000])
+    calls = (GitCall(("cat-file", "blob", blob), places.git_dir, output_bytes=1 << 20) for blob in blobs[:1000])
     texts += [runner.check(call, "attributes") for call in calls]
     return any(b"filter=lfs" in text for text in texts)

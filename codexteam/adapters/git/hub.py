@@ -8,15 +8,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from codexteam.adapters.git.neutral import ATTRIBUTES
+from codexteam.adapters.git.object_files import read_ref, write_ref
 from codexteam.adapters.git.objects import ObjectReader
-from codexteam.adapters.git.runner import Call, Deadline, GitResult, GitRunner, GitTimeout
+from codexteam.adapters.git.runner import ATTRIBUTES, GitCall, GitDeadline, GitResult, GitRunner, GitTimeout
 from codexteam.core.ids import CommitId, RunId, TreeId, branch_name
 from codexteam.errors import RepoError
-from codexteam.ports.fault_points import reach
+from codexteam.system.fault_points import reach
 
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-#: A tree or commit larger than this is none that people made.
+#: Nobody creates a tree or commit larger than this.
 _OBJECT_BYTES = 64 << 20
 _OPERATION_SECONDS = 120.0
 _MANY_PACKS = 50
@@ -25,28 +26,28 @@ _PARTS = ("config", "info", "objects/pack", "refs/heads")
 
 
 def checked_run(run_id: str) -> str:
-    """Give a run id that is safe in a ref name and a path.
+    """Return a run id that is safe in a ref name and a path.
 
     Raises:
         RepoError: it is not.
     """
     if not _RUN.fullmatch(run_id):
-        raise RepoError(f"{run_id!r} is no run id")
+        raise RepoError(f"{run_id!r} is not a run id")
     return run_id
 
 
 def branch_ref(run_id: RunId) -> str:
-    """Give the ref of a run's integration branch, the same in the hub and in the user's repository."""
+    """Return the ref of a run's integration branch, the same in the hub and in the user's repository."""
     return f"refs/heads/{branch_name(RunId(checked_run(run_id)))}"
 
 
 def base_ref(run_id: RunId) -> str:
-    """Give the hub's ref for the commit that a run started from."""
+    """Return the hub's ref for the commit that a run started from."""
     return f"refs/codexteam/base/{checked_run(run_id)}"
 
 
 def landed_ref(run_id: RunId) -> str:
-    """Give the hub's ref for what was last put into the user's repository."""
+    """Return the hub's ref for what was last put into the user's repository."""
     return f"refs/codexteam/landed/{checked_run(run_id)}"
 
 
@@ -81,11 +82,13 @@ def write_bare_repository(
 class Hub:
     """The hub's refs and objects. May be used from several threads of the one process that holds the lock."""
 
-    def __init__(self, path: Path, object_format: str, runner: GitRunner, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, object_format: str, runner: GitRunner, *, read_only: bool = False, is_alone: bool = True
+    ) -> None:
         """Open it, or make it.
 
-        Locks and half-written files of a process that died are removed, since this one holds the repository's lock.
-        With `read_only` neither is done, and the lock need not be held.
+        Locks and half-written files of a process that died are removed where this one `is_alone`: it holds the
+        repository's lock. With `read_only` neither is done, and the lock need not be held.
 
         Raises:
             RepoError: it cannot be made, or is of another object format.
@@ -99,7 +102,8 @@ class Hub:
             return
         try:
             self._make()
-            self._sweep()
+            if is_alone:
+                self._sweep()
         except OSError as error:
             raise RepoError(
                 f"{path}: the hub cannot be made: {error.strerror}",
@@ -129,7 +133,7 @@ class Hub:
         if is_sha256 != (self.object_format == "sha256"):
             raise RepoError(
                 f"{self.path}: the hub is of another object format than the repository ({self.object_format})",
-                hint="Move the state folder away; it belongs to a repository that is no more.",
+                hint="Move the state folder away; it belongs to a repository that no longer exists.",
             )
 
     def _sweep(self) -> None:
@@ -169,7 +173,7 @@ class Hub:
     def run(self, *args: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> GitResult:
         """Run git in the hub, whatever its exit code."""
         try:
-            return self.runner.run(Call(args, self.path, stdin=stdin, environment=environment or {}))
+            return self.runner.run(GitCall(args, self.path, stdin=stdin, environment=environment or {}))
         except GitTimeout:
             raise RepoError(f"git {args[0]} took too long in the hub") from None
 
@@ -187,18 +191,26 @@ class Hub:
     # refs
 
     def ref(self, name: str) -> CommitId | None:
-        """Give what a ref points to."""
+        """Return what a ref points to."""
+        found = read_ref(self.path, name)
+        if found is not None and _ID.fullmatch(found):
+            return CommitId(found)
+        if found is None and not (self.path / "packed-refs").exists():
+            return None
         result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", name)
         return CommitId(result.out.decode().strip()) if result.ok else None
 
     def refs(self, prefix: str) -> dict[str, CommitId]:
-        """Give all refs below a prefix that ends with `/`."""
+        """Return all refs below a prefix that ends with `/`."""
         lines = self.output("for-each-ref", "--format=%(objectname) %(refname)", prefix).decode().splitlines()
         return {name: CommitId(object_id) for object_id, _, name in (line.partition(" ") for line in lines)}
 
     def move_ref(self, name: str, new: CommitId, old: CommitId | None) -> bool:
         """Point a ref to `new` if it points to `old` (None: if it is not there); True also when it is at `new`."""
         with self._refs:
+            if not (self.path / "packed-refs").exists():
+                with contextlib.suppress(OSError):  # git has the words for what is in the way
+                    return write_ref(self.path, name, new, old) or self.ref(name) == new
             expected = old or "0" * len(new)
             for _ in range(2):
                 if self.run("update-ref", "--no-deref", name, new, expected).ok or self.ref(name) == new:
@@ -224,36 +236,31 @@ class Hub:
     # objects
 
     def tree_of(self, commit: CommitId) -> TreeId:
-        """Give a commit's tree.
+        """Return a commit's tree.
 
         Raises:
             RepoError: there is no such commit.
         """
         return commit_links(self.commit_bytes(commit))[0]
 
-    def parents_of(self, commit: CommitId) -> tuple[CommitId, ...]:
-        """Give a commit's parents as it names them, whether they are here or not."""
-        return commit_links(self.commit_bytes(commit))[1]
-
     def commit_bytes(self, commit: CommitId) -> bytes:
-        """Give a commit object."""
-        found = self.reader.read(commit, limit_bytes=_OBJECT_BYTES, deadline=Deadline.after(_OPERATION_SECONDS))
+        """Return a commit object."""
+        found = self.reader.read(commit, limit_bytes=_OBJECT_BYTES, deadline=GitDeadline.after(_OPERATION_SECONDS))
         if found is None or found.type != "commit" or found.data is None:
             raise RepoError(f"{commit}: no such commit in the hub")
         return found.data
 
     def has(self, object_id: str) -> bool:
-        """Say whether the hub has an object."""
-        return self.reader.describe([object_id], deadline=Deadline.after(_OPERATION_SECONDS))[0] is not None
+        return self.reader.describe([object_id], deadline=GitDeadline.after(_OPERATION_SECONDS))[0] is not None
 
     def shallow(self) -> bytes:
-        """Give the `shallow` file: commits whose parents were not taken."""
+        """Return the `shallow` file: commits whose parents were not taken."""
         with contextlib.suppress(FileNotFoundError):
             return (self.path / "shallow").read_bytes()
         return b""
 
     def files(self, tree: str) -> Iterator[tuple[bytes, str, str]]:
-        """Give path, mode and id of every file of a tree or commit."""
+        """Return path, mode and id of every file of a tree or commit."""
         listing = self.output("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", tree)
         for line in listing.split(b"\0")[:-1]:
             head, _, path = line.partition(b"\t")

@@ -2,24 +2,34 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from codexteam.adapters.git import policy as rules
-from codexteam.adapters.git.changes import raw_changes
 from codexteam.adapters.git.content import ContentPolicy, LineScanner
-from codexteam.adapters.git.extras import LFS_POINTER_BYTES, lfs_pointer
 from codexteam.adapters.git.hub import Hub, commit_links
+from codexteam.adapters.git.known_texts import KnownTexts
+from codexteam.adapters.git.objects import write_tree
+from codexteam.adapters.git.policy import (
+    folder_problems,
+    guarded_problems,
+    kind_problems,
+    link_problems,
+    name_problems,
+    scope_problems,
+    sibling_problems,
+    stored_mode_problems,
+)
 from codexteam.adapters.git.quarantine import PackRefusal, Quarantine
-from codexteam.adapters.git.runner import Deadline, GitTimeout
-from codexteam.adapters.git.trees import write_tree
+from codexteam.adapters.git.runner import GitDeadline, GitTimeout
+from codexteam.adapters.git.tree_changes import tree_changes
+from codexteam.adapters.git.untracked import LFS_POINTER_BYTES, lfs_pointer
 from codexteam.adapters.git.walk import TreeRefusal, TreeSizes, TreeWalk, walk_tree
 from codexteam.core.ids import TreeId
 from codexteam.core.paths import MAX_DEPTH, MAX_PATH_BYTES, show
 from codexteam.errors import RepoError
-from codexteam.ports.repo import Accepted, Intake, IntakePolicy, Refused, TreeChange, Violation
+from codexteam.ports.repo import Accepted, Intake, IntakePolicy, IntakeRefused, TreeChange, Violation
 from codexteam.ports.sandbox import Snapshot
 
 _MAX_COMMITS = 1_000
@@ -41,12 +51,12 @@ class _Work:
 
     quarantine: Quarantine
     policy: IntakePolicy
-    deadline: Deadline
+    deadline: GitDeadline
     base_tree: TreeId
     tree: TreeId
 
 
-class IntakeDesk:
+class WorkIntake:
     """Takes work into one hub; several at once."""
 
     def __init__(self, hub: Hub, folder: Path, scanner: LineScanner | None) -> None:
@@ -63,39 +73,49 @@ class IntakeDesk:
             RepoError: the base is unknown, or the hub cannot be written.
         """
         base_tree = self._hub.tree_of(snapshot.base)
-        deadline = Deadline.after(policy.timeout_seconds)
+        deadline = GitDeadline.after(policy.timeout_seconds)
         try:
             with Quarantine(self._hub, self._folder, deadline) as quarantine:
                 tree = _open(quarantine, snapshot, policy, deadline)
                 return self._judge(_Work(quarantine, policy, deadline, base_tree, tree), enforce_scope=enforce_scope)
         except _Refusal as refusal:
-            return Refused(refusal.violations)
+            return IntakeRefused(refusal.violations)
         except (PackRefusal, TreeRefusal) as refusal:
-            return Refused((Violation("pack" if isinstance(refusal, PackRefusal) else "size", str(refusal)),))
+            return IntakeRefused((Violation("pack" if isinstance(refusal, PackRefusal) else "size", str(refusal)),))
         except GitTimeout:
-            return Refused((Violation("size", f"checking it took longer than {policy.timeout_seconds:g} seconds"),))
+            return IntakeRefused(
+                (Violation("size", f"checking it took longer than {policy.timeout_seconds:g} seconds"),)
+            )
 
     def _judge(self, work: _Work, *, enforce_scope: bool) -> Accepted:
-        base = self._base_walk(work)
-        walk = self._new_walk(work, base)
-        _stop_at(rules.stored_mode_problems(walk.trees))
-        changes = raw_changes(work.quarantine.output, work.base_tree, work.tree)
+        walk = self._new_walk(work, self._base_walk(work))
+        _stop_at(stored_mode_problems(walk.trees))
+        changes = tree_changes(work.quarantine.reader, work.base_tree, work.tree, work.deadline)
         work, changes, walk = self._without_lfs_noise(work, changes, walk)
         if len(changes) > work.policy.max_new_entries:
             raise _Refusal(
                 [Violation("size", f"{len(changes)} files differ; at most {work.policy.max_new_entries} may")]
             )
-        _stop_at(rules.kind_problems(changes, work.policy))
+        _stop_at(kind_problems(changes, work.policy))
+        _stop_at(_nameless_submodules(work, changes))
         fresh = self._fresh_blobs(work, changes)
-        _stop_at(rules.name_problems(changes))
-        _stop_at(rules.sibling_problems(changes, work.tree, walk.trees))
-        _stop_at(rules.link_problems(changes, lambda blob: _read(work, blob, MAX_PATH_BYTES)))
-        scope = tuple(rules.scope_problems(changes, work.policy))
-        outside = _some(rules.guarded_problems(changes, work.policy)) + (_some(scope) if enforce_scope else ())
+        _stop_at(folder_problems(changes, work.policy))
+        _stop_at(name_problems(changes))
+        _stop_at(sibling_problems(changes, work.tree, walk.trees))
+        _stop_at(link_problems(changes, work.policy, lambda blob: _read(work, blob, MAX_PATH_BYTES)))
+        scope = tuple(scope_problems(changes, work.policy))
+        outside = _some(guarded_problems(changes, work.policy)) + (_some(scope) if enforce_scope else ())
         if outside:
             raise _Refusal(outside)
         known = {change.new_blob for change in changes} - fresh
-        content = ContentPolicy(self._scanner, work.policy.secret_values, work.deadline)
+        base = KnownTexts(self._hub, work.base_tree, work.deadline)
+        content = ContentPolicy(
+            self._scanner,
+            work.policy.secret_values,
+            work.deadline,
+            allowed=work.policy.allowed_credentials,
+            in_base=base.in_one_file,
+        )
         limit = max(work.policy.max_blob_bytes, MAX_PATH_BYTES)
         _stop_at(content.problems(changes, lambda blob: _read(work, blob, limit), known))
         work.quarantine.migrate([*walk.trees, *sorted(fresh)])
@@ -128,7 +148,7 @@ class IntakeDesk:
         return walk
 
     def _fresh_blobs(self, work: _Work, changes: list[TreeChange]) -> set[str]:
-        """Give the blobs that the hub does not have; refuse missing and huge ones."""
+        """Return the blobs that the hub does not have; refuse missing and huge ones."""
         paths = {change.new_blob: change.path for change in changes if change.new_mode not in {"000000", "160000"}}
         blobs = list(paths)
         here = self._hub.reader.describe(blobs, deadline=work.deadline)
@@ -178,19 +198,19 @@ class IntakeDesk:
         edits = {change.path: (change.old_mode, change.old_blob) for change in restored}
         tree = write_tree(work.quarantine.output, work.quarantine.path, work.tree, edits)
         again = _Work(work.quarantine, work.policy, work.deadline, work.base_tree, tree)
-        left = raw_changes(work.quarantine.output, work.base_tree, tree)
+        left = tree_changes(work.quarantine.reader, work.base_tree, tree, work.deadline)
         walked = walk_tree(work.quarantine.reader, tree, self._sizes, work.deadline, max_depth=None, max_trees=None)
         return again, left, walked
 
 
-def _open(quarantine: Quarantine, snapshot: Snapshot, policy: IntakePolicy, deadline: Deadline) -> TreeId:
+def _open(quarantine: Quarantine, snapshot: Snapshot, policy: IntakePolicy, deadline: GitDeadline) -> TreeId:
     """Index the pack, and see that its tip is a commit on top of the base; give the tip's tree."""
     if not _ID.fullmatch(snapshot.tip) or len(snapshot.tip) != len(snapshot.base):
-        raise PackRefusal("the tip is no object id")
+        raise PackRefusal("the tip is not an object id")
     quarantine.index(snapshot.pack, policy.max_pack_bytes)
     found = quarantine.reader.read(snapshot.tip, limit_bytes=_COMMIT_BYTES, deadline=deadline)
     if found is None or found.type != "commit" or found.data is None:
-        raise PackRefusal("the tip is no commit, is missing, or is larger than a commit is")
+        raise PackRefusal("the tip is not a commit, is missing, or is too large for a commit")
     try:
         tree, parents = commit_links(found.data)
     except RepoError as error:
@@ -209,13 +229,28 @@ def _check_history(quarantine: Quarantine, snapshot: Snapshot) -> None:
         raise PackRefusal(f"the tip is more than {_MAX_COMMITS} commits away from the base")
 
 
+def _nameless_submodules(work: _Work, changes: Sequence[TreeChange]) -> Iterator[Violation]:
+    """Return new submodules that `.gitmodules` does not name: nobody could get their files."""
+    added = [change for change in changes if change.new_mode == "160000" and change.old_mode != "160000"]
+    if not added:
+        return
+    args = ("config", "--blob", f"{work.tree}:.gitmodules", "-z", "--get-regexp", r"^submodule\..*\.path$")
+    said = work.quarantine.run(*args)
+    named = {entry.partition(b"\n")[2] for entry in said.out.split(b"\0")} if said.ok else set()
+    for change in added:
+        if change.path not in named:
+            where = show(change.path)
+            message = f"{where} is a repository of its own that .gitmodules does not name: its files would be nowhere"
+            yield Violation("mode", message, where)
+
+
 def _read(work: _Work, blob: str, limit_bytes: int) -> bytes | None:
     found = work.quarantine.reader.read(blob, limit_bytes=limit_bytes, deadline=work.deadline)
     return found.data if found is not None and found.type == "blob" else None
 
 
 def _some(violations: Iterable[Violation]) -> tuple[Violation, ...]:
-    """Give the first of them, and say so when there are more."""
+    """Return the first of them, and say so when there are more."""
     found = list(islice(violations, _SHOWN + 1))
     if len(found) <= _SHOWN:
         return tuple(found)
@@ -229,5 +264,5 @@ def _stop_at(violations: Iterable[Violation]) -> None:
 
 
 def _number(count: int) -> str:
-    """Give a count, short when it is absurd: a tree can expand to a number of more digits than Python prints."""
+    """Return a count, short when it is absurd: a tree can expand to a number of more digits than Python prints."""
     return str(count) if count.bit_length() < 64 else f"more than 2^{count.bit_length() - 1}"

@@ -1,17 +1,19 @@
-"""Reads objects by id from one `git cat-file` process, many requests at a time."""
+"""Reads objects by id from one `git cat-file` process, many requests at a time; writes trees."""
 
 import os
 import selectors
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import NamedTuple
 
-from codexteam.adapters.git.runner import Call, Deadline, GitRunner, GitTimeout
+from codexteam.adapters.git.runner import GitCall, GitDeadline, GitRunner, GitTimeout
+from codexteam.core.ids import TreeId
 from codexteam.errors import RepoError
 
 #: Requests that fit into a pipe whole, so that writing them never waits for the answers to be read.
@@ -19,6 +21,32 @@ _REQUESTS_AT_ONCE = 400
 _READ_BYTES = 1 << 18
 #: What is held in memory at once when many objects are read.
 _LOAD_BYTES = 32 << 20
+
+
+def write_tree(
+    output: Callable[..., bytes], folder: Path, tree: str, edits: Mapping[bytes, tuple[str, str] | None]
+) -> TreeId:
+    """Return a tree with some paths changed.
+
+    Args:
+        output: runs git on a repository that has all objects, and gives its output.
+        folder: where the index may be written for a moment.
+        tree: what to start from.
+        edits: path to mode and blob id, or None to remove it.
+    """
+    with TemporaryDirectory(prefix="index-", dir=folder) as scratch:
+        environment = {"GIT_INDEX_FILE": f"{scratch}/index"}
+        output("read-tree", tree, environment=environment)
+        nothing = ("0", "0" * len(tree))
+        removed = b"".join(_line(path, *nothing) for path, edit in edits.items() if edit is None)
+        # what is removed goes first, so that a file can take a folder's place and the other way round
+        written = b"".join(_line(path, *edit) for path, edit in edits.items() if edit is not None)
+        output("update-index", "-z", "--index-info", stdin=removed + written, environment=environment)
+        return TreeId(output("write-tree", environment=environment).decode().strip())
+
+
+def _line(path: bytes, mode: str, object_id: str) -> bytes:
+    return f"{mode} {object_id}\t".encode() + path + b"\0"
 
 
 class TreeEntry(NamedTuple):
@@ -91,14 +119,14 @@ class ObjectReader:
         with self._lock:
             self._stop()
 
-    def read(self, object_id: str, *, limit_bytes: int, deadline: Deadline) -> GitObject | None:
-        """Give one object, or None when there is none of this id."""
+    def read(self, object_id: str, *, limit_bytes: int, deadline: GitDeadline) -> GitObject | None:
+        """Return one object, or None when there is none of this id."""
         return next(self.read_many([object_id], limit_bytes=limit_bytes, deadline=deadline))
 
     def read_many(
-        self, object_ids: Sequence[str], *, limit_bytes: int, deadline: Deadline
+        self, object_ids: Sequence[str], *, limit_bytes: int, deadline: GitDeadline
     ) -> Iterator[GitObject | None]:
-        """Give the objects of these ids in order; what is larger than the limit comes without its bytes.
+        """Return the objects of these ids in order; what is larger than the limit comes without its bytes.
 
         Raises:
             GitTimeout: the deadline passed.
@@ -112,14 +140,14 @@ class ObjectReader:
                 for known in part:
                     yield next(contents) if known is not None and known.size <= limit_bytes else known
 
-    def describe(self, object_ids: Sequence[str], *, deadline: Deadline) -> list[GitObject | None]:
-        """Give type and size of each id, None where there is no such object."""
+    def describe(self, object_ids: Sequence[str], *, deadline: GitDeadline) -> list[GitObject | None]:
+        """Return type and size of each id, None where there is no such object."""
         answers: list[GitObject | None] = []
         for start in range(0, len(object_ids), _REQUESTS_AT_ONCE):
             answers += self._ask("info", object_ids[start : start + _REQUESTS_AT_ONCE], deadline, with_data=False)
         return answers
 
-    def _ask(self, verb: str, ids: Sequence[str], deadline: Deadline, *, with_data: bool) -> list[GitObject | None]:
+    def _ask(self, verb: str, ids: Sequence[str], deadline: GitDeadline, *, with_data: bool) -> list[GitObject | None]:
         if not ids:
             return []
         with self._lock:
@@ -138,7 +166,7 @@ class ObjectReader:
         if self._process is None or self._process.poll() is not None:
             self._stop()
             self._stack = ExitStack()
-            call = Call(("cat-file", "--batch-command"), self._git_dir)
+            call = GitCall(("cat-file", "--batch-command"), self._git_dir)
             self._process = self._stack.enter_context(self._runner.start(call, stdin=subprocess.PIPE))
         return self._process
 
@@ -149,7 +177,7 @@ class ObjectReader:
             self._stack.close()
             self._stack = None
 
-    def _answer(self, deadline: Deadline, *, with_data: bool) -> GitObject | None:
+    def _answer(self, deadline: GitDeadline, *, with_data: bool) -> GitObject | None:
         words = self._take_line(deadline).decode("ascii", "replace").split(" ")
         if len(words) != 3:
             return None  # "<what was asked> missing"
@@ -159,21 +187,21 @@ class ObjectReader:
         data = self._take(size + 1, deadline)[:-1]
         return GitObject(object_id, kind, size, data)
 
-    def _take_line(self, deadline: Deadline) -> bytes:
+    def _take_line(self, deadline: GitDeadline) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
             self._fill(deadline)
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line
 
-    def _take(self, count: int, deadline: Deadline) -> bytes:
+    def _take(self, count: int, deadline: GitDeadline) -> bytes:
         while len(self._buffer) < count:
             self._fill(deadline)
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         return data
 
-    def _fill(self, deadline: Deadline) -> None:
+    def _fill(self, deadline: GitDeadline) -> None:
         process = self._process
         if process is None or process.stdout is None:
             raise RepoError("git cat-file is not running")

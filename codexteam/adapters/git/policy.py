@@ -18,7 +18,7 @@ _REPOSITORY = {"head", "objects", "refs"}
 
 
 def kind_problems(changes: Sequence[TreeChange], policy: IntakePolicy) -> Iterator[Violation]:
-    """Give every change whose kind of entry is not allowed."""
+    """Return every change whose kind of entry is not allowed."""
     for change in changes:
         if _SUBMODULE in {change.old_mode, change.new_mode} and not names_exactly(change.path, policy.allowed):
             yield Violation(
@@ -29,7 +29,7 @@ def kind_problems(changes: Sequence[TreeChange], policy: IntakePolicy) -> Iterat
 
 
 def stored_mode_problems(trees: Mapping[str, Sequence[TreeEntry]]) -> Iterator[Violation]:
-    """Give every entry of the new trees whose mode git would not write: git's own listings show it as a usual one."""
+    """Return every entry of the new trees whose mode git would not write: git's own listings show it as a usual one."""
     for entries in trees.values():
         for entry in entries:
             if entry.mode not in _WRITTEN:
@@ -38,7 +38,7 @@ def stored_mode_problems(trees: Mapping[str, Sequence[TreeEntry]]) -> Iterator[V
 
 
 def name_problems(changes: Sequence[TreeChange]) -> Iterator[Violation]:
-    """Give every new path that no file may have; what the base has already is not judged."""
+    """Return every new path that no file may have; what the base has already is not judged."""
     for change in changes:
         problem = name_problem(change.path) if change.status == "A" else None
         if problem:
@@ -50,7 +50,7 @@ def name_problems(changes: Sequence[TreeChange]) -> Iterator[Violation]:
 def sibling_problems(
     changes: Sequence[TreeChange], root: str, trees: Mapping[str, Sequence[TreeEntry]]
 ) -> Iterator[Violation]:
-    """Give new names that some file system takes for a sibling's, and folders that git takes for a repository.
+    """Return new names that some file system takes for a sibling's, and folders that git takes for a repository.
 
     Args:
         changes: what differs from the base.
@@ -89,27 +89,45 @@ def sibling_problems(
                 yield Violation("name", f"the folder {show(folder) or '.'} looks like a git repository", show(whole))
 
 
-def link_problems(changes: Sequence[TreeChange], target: Callable[[str], bytes | None]) -> Iterator[Violation]:
-    """Give every new or changed link that leads out of the repository or into `.git`."""
+def link_problems(
+    changes: Sequence[TreeChange], policy: IntakePolicy, target: Callable[[str], bytes | None]
+) -> Iterator[Violation]:
+    """Return every new or changed link that leads out of its repository or into `.git`."""
     for change in changes:
         if change.new_mode != _LINK:
             continue
         data = target(change.new_blob)
-        problem = "has a target that is too long" if data is None else link_problem(change.path, data)
+        # of several repositories each is a folder here, and alone where the link is used
+        path = change.path.partition(b"/")[2] if policy.folders else change.path
+        problem = "has a target that is too long" if data is None else link_problem(path, data)
         if problem:
             yield Violation("link", f"the link {show(change.path)} {problem}", show(change.path))
 
 
 def guarded_problems(changes: Sequence[TreeChange], policy: IntakePolicy) -> Iterator[Violation]:
-    """Give every change to a guarded path that the task does not name itself."""
+    """Return every change to a guarded path that no person opened."""
     for change in changes:
-        if matches_any(change.path, policy.guarded) and not names_exactly(change.path, policy.allowed):
-            message = f"{show(change.path)} is guarded; a task may change it only when its paths name it"
+        if matches_any(change.path, policy.guarded) and not matches_any(change.path, policy.opened):
+            message = (
+                f"{show(change.path)} is guarded; only the user can open it, with --allow-guarded or `allow_guarded`"
+            )
             yield Violation("guarded", message, show(change.path))
 
 
+def folder_problems(changes: Sequence[TreeChange], policy: IntakePolicy) -> Iterator[Violation]:
+    """Return every change outside the repositories that may change, which no setting allows."""
+    if not policy.folders:
+        return
+    inside = {folder.encode() for folder in policy.folders}
+    for change in changes:
+        top, slash, _ = change.path.partition(b"/")
+        if top not in inside or not slash:
+            shown = ", ".join(policy.folders)
+            yield Violation("scope", f"{show(change.path)} lies outside the repository ({shown})", show(change.path))
+
+
 def scope_problems(changes: Sequence[TreeChange], policy: IntakePolicy) -> Iterator[Violation]:
-    """Give every change outside the task's paths."""
+    """Return every change outside the task's paths."""
     if not policy.allowed:
         return
     for change in changes:

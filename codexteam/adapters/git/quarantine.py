@@ -9,12 +9,15 @@ from tempfile import TemporaryFile, mkdtemp
 from types import TracebackType
 
 from codexteam.adapters.git.hub import Hub, write_bare_repository
+from codexteam.adapters.git.object_files import write_pack
 from codexteam.adapters.git.objects import ObjectReader
-from codexteam.adapters.git.runner import Call, Deadline, GitResult, ResourceLimits
+from codexteam.adapters.git.runner import GitCall, GitDeadline, GitResult, ResourceLimits
 from codexteam.errors import RepoError
 
 #: What git writes beside the objects of a pack, and more.
 _ROOM_BYTES = 1 << 20
+#: Objects of together so many bytes are packed here; more are git's work, which stores of large files what changed.
+_PACKED_HERE_BYTES = 4 << 20
 
 
 class PackRefusal(Exception):  # noqa: N818 - an outcome that the intake turns into a violation
@@ -24,7 +27,7 @@ class PackRefusal(Exception):  # noqa: N818 - an outcome that the intake turns i
 class Quarantine:
     """One attempt's pack, opened apart. A context manager: what is not taken into the hub is gone afterwards."""
 
-    def __init__(self, hub: Hub, folder: Path, deadline: Deadline) -> None:
+    def __init__(self, hub: Hub, folder: Path, deadline: GitDeadline) -> None:
         """Name where quarantines are made, and when this one's time is over."""
         self._hub = hub
         self._folder = folder
@@ -65,7 +68,7 @@ class Quarantine:
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise PackRefusal("the pack is no regular file")
+                raise PackRefusal("the pack is not a regular file")
             if found.st_size > max_pack_bytes:
                 raise PackRefusal(f"the pack has {found.st_size} bytes; at most {max_pack_bytes} are taken")
             # --fix-thin adds the base's objects that the pack only names: room for those too
@@ -75,7 +78,7 @@ class Quarantine:
                 file_bytes=2 * max_pack_bytes + (256 << 20),
             )
             args = ("index-pack", "--stdin", "--fix-thin", "--strict", f"--max-input-size={max_pack_bytes}")
-            call = Call(args, self.path, stdin=file, deadline=self._deadline, limits=limits, output_bytes=1 << 20)
+            call = GitCall(args, self.path, stdin=file, deadline=self._deadline, limits=limits, output_bytes=1 << 20)
             result = self._hub.runner.run(call)
         if not result.ok:
             self._demand_room(2 * found.st_size)
@@ -84,7 +87,7 @@ class Quarantine:
     def run(self, *args: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> GitResult:
         """Run git on the quarantine within its time."""
         return self._hub.runner.run(
-            Call(
+            GitCall(
                 args,
                 self.path,
                 stdin=stdin,
@@ -108,15 +111,15 @@ class Quarantine:
         return result.out
 
     def _demand_room(self, needed_bytes: int) -> None:
-        """Where git failed, see that it was not for want of room: that is no fault of the work.
+        """If git failed, check that it was not for lack of disk space: that is not the work's fault.
 
-        What git says is no evidence, since the pack has a say in it.
+        Git's own message is not evidence, since the pack can influence it.
         """
         try:
             with TemporaryFile(dir=self.path) as probe:
                 os.posix_fallocate(probe.fileno(), 0, needed_bytes + _ROOM_BYTES)
         except OSError as error:
-            hint = "make room, or give another folder with --state-dir; `codexteam resume` goes on"
+            hint = "free some disk space, or set another folder with --state-dir; then `codexteam resume` continues"
             raise RepoError(f"{self._folder}: {error.strerror}", hint=hint) from error
 
     def migrate(self, object_ids: Sequence[str]) -> None:
@@ -125,6 +128,17 @@ class Quarantine:
         The pack is written beside the hub's and renamed: a process that is killed leaves none, or a whole one.
         """
         if not object_ids:
+            return
+        sizes = [found.size for found in self.reader.describe(object_ids, deadline=self._deadline) if found is not None]
+        if sum(sizes) <= _PACKED_HERE_BYTES:
+            read = self.reader.read_many(object_ids, limit_bytes=_PACKED_HERE_BYTES, deadline=self._deadline)
+            objects = [found for found in read if found is not None]
+            if len(objects) < len(object_ids):
+                raise RepoError(f"{self._hub.path}: objects cannot be taken in: some are gone")
+            try:
+                write_pack(self._hub.path, self._hub.object_format, objects)
+            except OSError as error:
+                raise RepoError(f"{self._hub.path}: objects cannot be taken in: {error.strerror}") from error
             return
         target = self._hub.path / "objects" / "pack" / "pack"
         wanted = "".join(f"{each}\n" for each in object_ids).encode()

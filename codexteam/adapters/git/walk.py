@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from codexteam.adapters.git.objects import ObjectReader, TreeEntry, parse_tree
-from codexteam.adapters.git.runner import Deadline
+from codexteam.adapters.git.runner import GitDeadline
 
 #: A tree of this size has more than 300,000 entries.
 _TREE_BYTES = 16 << 20
@@ -39,7 +39,7 @@ class TreeSizes:
         self._lock = Lock()
 
     def get(self, tree: str) -> TreeSize | None:
-        """Give what is remembered of a tree."""
+        """Return what is remembered of a tree."""
         with self._lock:
             return self._sizes.get(tree)
 
@@ -66,7 +66,7 @@ def walk_tree(
     reader: ObjectReader,
     root: str,
     sizes: TreeSizes,
-    deadline: Deadline,
+    deadline: GitDeadline,
     *,
     max_depth: int | None,
     max_trees: int | None,

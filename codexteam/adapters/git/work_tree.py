@@ -1,10 +1,4 @@
-"""Whether the user's work tree has uncommitted work, found without running anything of the user's.
-
-`git status`, `diff-files` and `ls-files -m` run clean filters and the file system monitor that the repository names.
-So the index is listed with the file facts that git noted in it, those are compared with the files' own, and where
-time or inode alone differ the file's bytes are hashed as they are. A file that a filter changes on its way in and
-that was touched since is therefore taken for changed: this is for a notice, never for a decision.
-"""
+"""What is not committed in the user's work tree, compared without a change to it or to its index."""
 
 import hashlib
 import os
@@ -13,8 +7,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from codexteam.adapters.git.places import Places
-from codexteam.adapters.git.runner import Call, GitRunner
+from codexteam.adapters.git.location import Places
+from codexteam.adapters.git.runner import GitCall, GitRunner
 
 _SKIP_WORK_TREE = 0x40000000
 _ASSUME_VALID = 0x8000
@@ -67,7 +61,7 @@ def work_tree_state(
         plan: a path that does not count, because codexteam itself writes it.
     """
     listed = runner.check(
-        Call(("ls-files", "--stage", "--debug", "-z"), places.git_dir, work_tree=places.root), "the index"
+        GitCall(("ls-files", "--stage", "--debug", "-z"), places.git_dir, work_tree=places.root), "the index"
     )
     indexed = {found[4]: _indexed(found) for found in _ENTRY.finditer(listed)}
     sparse = sum(bool(entry.flags & _SKIP_WORK_TREE) for entry in indexed.values())
@@ -77,7 +71,7 @@ def work_tree_state(
         if committed != (entry.mode.decode(), entry.id) or _differs(places.root, entry, places.object_format):
             changed.add(path)
     others = runner.check(
-        Call(
+        GitCall(
             ("ls-files", "--others", "--exclude-standard", "--directory", "--no-empty-directory", "-z"),
             places.git_dir,
             work_tree=places.root,

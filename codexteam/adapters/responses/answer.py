@@ -4,12 +4,12 @@ import json
 from typing import Final, TypeAlias
 
 from codexteam.adapters.responses.event_stream import ServerEvent
-from codexteam.adapters.responses.failures import Failure, TryAgain, from_error_object, unreadable
-from codexteam.core.json_types import JSONObject, JSONValue
-from codexteam.core.usage import Usage
-from codexteam.ports.model import Answered, CallFailed, CutShort, FailureKind, ItemDone, TextDelta
+from codexteam.adapters.responses.failures import Denial, Denied, Failure, TryAgain, from_error_object, unreadable
+from codexteam.core.budget_amounts import Usage, nano
+from codexteam.core.ids import JSONObject, JSONValue
+from codexteam.ports.model import CallFailed, CallFailureKind, CutShort, ItemDone, ModelAnswer, TextDelta
 
-AnswerEnd: TypeAlias = Answered | CutShort | Failure
+AnswerEnd: TypeAlias = ModelAnswer | CutShort | Failure
 
 #: The largest item that is taken; an 8 MB answer must come through, an endless one must not.
 MAX_ITEM_BYTES: Final = 16 << 20
@@ -18,6 +18,8 @@ MAX_EVENT_BYTES: Final = 4 * MAX_ITEM_BYTES
 _MAX_ITEMS: Final = 1000
 #: A count that is larger counts nothing, and is more than can be stored.
 _MOST_TOKENS: Final = 1 << 53
+#: No call costs as much.
+_MOST_USD: Final = 1e6
 
 _DELTA = "response.output_text.delta"
 _ITEM_DONE = "response.output_item.done"
@@ -29,15 +31,17 @@ _IN_USE = _ENDS | {_DELTA, _ITEM_DONE}
 class AnswerReader:
     """Takes events; gives items and text as they come. `end` is set by the event that ends the answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_seconds: float = 0.0) -> None:
+        """`wall_seconds` is the moment that "in ten minutes" counts from."""
         self.end: AnswerEnd | None = None
+        self._wall_seconds = wall_seconds
         self._items: dict[tuple[JSONValue, JSONValue], JSONObject] = {}
         self._item_bytes = 0
 
     @property
     def late_items(self) -> tuple[JSONObject, ...]:
         """What the end brought without an event of its own before."""
-        return self.end.items if isinstance(self.end, Answered) and not self._items else ()
+        return self.end.items if isinstance(self.end, ModelAnswer) and not self._items else ()
 
     def read(self, event: ServerEvent) -> ItemDone | TextDelta | None:
         """Take one event. Events after the end and events of unknown types give nothing."""
@@ -48,9 +52,11 @@ class AnswerReader:
         try:
             data = _parse(event)
         except (ValueError, RecursionError) as error:
-            self.end = unreadable(f"the event {event.name or 'without a name'} is no JSON: {error}")
+            self.end = unreadable(f"the event {event.name or 'without a name'} is not JSON: {error}")
             return None
         kind = event.name or _scalar(data.get("type"))
+        if kind is None and "error" in data:
+            kind = "error"  # as bridges say it whose server failed on the way
         if kind == _DELTA:
             delta = data.get("delta")
             return TextDelta(delta) if isinstance(delta, str) and delta else None
@@ -58,15 +64,28 @@ class AnswerReader:
             return self._item_done(data, len(event.data))
         if kind in _ENDS:
             self.end = self._read_end(str(kind), data)
+        elif kind is None and str(data.get("object", "")).startswith("chat.completion"):
+            self.end = Denied(Denial.ADDRESS, "it answers with chat completions")
         return None
 
     def read_last(self, event: ServerEvent | None) -> None:
-        """Take what a stream ended in: an end event that lacks its empty line counts, a cut one tells nothing."""
+        """Take what a stream ended in: an end event that lacks its empty line counts, a truncated one does not."""
         if event is None:
             return
         self.read(event)
-        if isinstance(self.end, TryAgain) and self.end.kind is FailureKind.PROTOCOL:
+        if isinstance(self.end, TryAgain) and self.end.kind is CallFailureKind.PROTOCOL:
             self.end = None
+
+    def read_whole(self, body: bytes) -> None:
+        """Take an answer from a server that does not stream: one object, as at the end of a stream."""
+        try:
+            response: JSONValue = json.loads(body, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(response, dict) and response.get("object") == "response":
+            status = response.get("status")
+            kind = f"response.{status}" if status in {"failed", "incomplete"} else "response.completed"
+            self.end = self._read_end(kind, {"response": _without_surrogates(response)})
 
     def _item_done(self, data: JSONObject, size: int) -> ItemDone | None:
         item = data.get("item")
@@ -76,7 +95,7 @@ class AnswerReader:
         self._item_bytes += size
         if size > MAX_ITEM_BYTES or self._item_bytes > MAX_EVENT_BYTES or len(self._items) >= _MAX_ITEMS:
             self.end = CallFailed(
-                FailureKind.PROTOCOL,
+                CallFailureKind.PROTOCOL,
                 f"the answer is larger than is taken ({self._item_bytes:,} bytes in {len(self._items) + 1} items; "
                 f"an item may have {MAX_ITEM_BYTES:,} bytes, an answer {MAX_EVENT_BYTES:,} in {_MAX_ITEMS})",
             )
@@ -86,19 +105,19 @@ class AnswerReader:
             # said twice is meant once: a tool call must not run twice
             return None
         self._items[(len(self._items), None) if place == (None, None) else place] = item
-        # arguments that were cut must never run, and the answer's end may only tell later that they were
+        # arguments that were cut must never run, and only the answer's end may show that they were
         return None if item.get("status") == "incomplete" else ItemDone(item)
 
     def _read_end(self, kind: str, data: JSONObject) -> AnswerEnd:
         if kind == "error":
             nested = data.get("error")
-            return from_error_object(nested if isinstance(nested, dict) else data)
+            return self._failure(nested if isinstance(nested, dict | str) else data)
         response = data.get("response")
         if not isinstance(response, dict):
             return unreadable(f"{kind} has no response")
         usage = read_usage(response.get("usage"))
         if kind == "response.failed":
-            return from_error_object(response.get("error"), usage=usage)
+            return self._failure(response.get("error"), usage)
         items = tuple(self._items.values()) or _items_of(response)
         if kind == "response.incomplete":
             details = response.get("incomplete_details")
@@ -107,20 +126,32 @@ class AnswerReader:
         if any(item.get("status") == "incomplete" and "call_id" in item for item in items):
             return CutShort("incomplete_tool_call", items, usage)
         response_id = response.get("id")
-        return Answered(items, usage, response_id if isinstance(response_id, str) else "", _refusal(items))
+        return ModelAnswer(items, usage, response_id if isinstance(response_id, str) else "", _refusal(items))
+
+    def _failure(self, error: JSONValue, usage: Usage | None = None) -> Failure:
+        fields: JSONValue = {"message": error} if isinstance(error, str) else error
+        return from_error_object(fields, usage=usage, wall_seconds=self._wall_seconds)
 
 
 def read_usage(value: JSONValue) -> Usage | None:
-    """Give the tokens of an answer; None when the server did not say, or not in a way that can be counted."""
+    """Return the tokens of an answer; None when the server did not say, or not in a way that can be counted."""
     if not isinstance(value, dict):
         return None
     tokens_in, tokens_out = _count(value.get("input_tokens")), _count(value.get("output_tokens"))
-    if tokens_in is None or tokens_out is None:
+    # every request has input: a zero is a bridge's way of not knowing
+    if not tokens_in or tokens_out is None:
         return None
     cached = _detail(value, "input_tokens_details", "cached_tokens")
     reasoning = _detail(value, "output_tokens_details", "reasoning_tokens")
     # a part is never more than the whole, whatever a server says: money is computed from it
-    return Usage(tokens_in, min(cached, tokens_in), tokens_out, min(reasoning, tokens_out))
+    charged = _charged_nano_usd(value.get("cost"))
+    return Usage(tokens_in, min(cached, tokens_in), tokens_out, min(reasoning, tokens_out), charged)
+
+
+def _charged_nano_usd(cost: JSONValue) -> int | None:
+    """Read a gateway's cost in dollars; a zero is said by those that do not know the price."""
+    is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
+    return nano(cost) if is_number and 0 < cost < _MOST_USD else None  # type: ignore[operator,arg-type]  # a number
 
 
 def _parse(event: ServerEvent) -> JSONObject:
@@ -136,7 +167,7 @@ def _parse(event: ServerEvent) -> JSONObject:
 
 def _no_number(name: str) -> JSONValue:
     # the parser takes what JSON does not have, and the next request could not be written
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _without_surrogates(value: JSONValue) -> JSONValue:

@@ -1,17 +1,25 @@
 """The connection to one provider: the `openai` package's client over its aiohttp transport."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codexteam.adapters.responses.access import Credentials
-from codexteam.adapters.responses.pace import Pace
+from codexteam.adapters.responses.proxies import is_loopback, proxy_used
+from codexteam.adapters.responses.request_limiter import Pace
 from codexteam.config.settings import ProviderSettings
+from codexteam.errors import ModelAccessError
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
+
+#: What to do where Codex is signed in with ChatGPT, and there is no key.
+CHATGPT_HINT = (
+    "leave [codexteam] engine at auto, or set an API key with export CODEX_API_KEY=..., or store one with "
+    "codex login --with-api-key"
+)
 _CONNECT_SECONDS = 15.0
 #: An agent's tools may run this long between two turns and find their connection open.
 _KEEP_ALIVE_SECONDS = 90.0
@@ -19,18 +27,90 @@ _KEEP_ALIVE_SECONDS = 90.0
 _MOST_CONNECTIONS = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What goes into the headers of each request to one provider."""
+
+    token: str
+    """Empty where the provider takes none."""
+    headers: Mapping[str, str]
+
+    def redact(self, text: str) -> str:
+        """Return `text` without anything secret that a server may have echoed."""
+        for secret in (self.token, *self.headers.values()):
+            # shorter ones are not secrets, and redacting them would cut into ordinary words
+            if len(secret) >= 8:
+                text = text.replace(secret, "[redacted]")
+        return text
+
+
+def credentials_of(provider: ProviderSettings, environment: Mapping[str, str]) -> Credentials:
+    """Find a provider's token and headers.
+
+    Raises:
+        ModelAccessError: the variable that shall hold the token is not set.
+    """
+    headers = dict(provider.http_headers)
+    for name, source in provider.env_http_headers.items():
+        value = environment.get(source, "").strip()
+        if value:
+            headers[name] = value
+    token = (provider.bearer_token or "").strip()
+    variable = provider.api_key_variable
+    if not token and variable is not None:
+        token = environment.get(variable, "").strip()
+        if not token:
+            raise ModelAccessError(
+                f"Missing environment variable: `{variable}`, which holds the key of the model provider {provider.id}",
+                hint=provider.api_key_help
+                or f"export {variable}=..., or set env_key of [model_providers.{provider.id}]",
+            )
+    has_own = any(name.lower() in {"authorization", "api-key", "x-api-key"} for name in headers)
+    if not token and provider.requires_openai_auth and not has_own:
+        if provider.chatgpt_login is not None:
+            raise ModelAccessError(
+                f"you are signed in to Codex with ChatGPT ({provider.chatgpt_login}), which the engine codex alone can "
+                f"use: {CHATGPT_HINT}",
+                hint="or name another provider with `model_provider`; codexteam doctor checks what a run needs",
+            )
+        raise ModelAccessError(
+            f"no credentials for the model provider {provider.id}",
+            hint=provider.api_key_help or "export OPENAI_API_KEY=..., or log in with `codex login`",
+        )
+    if any(mark in value for value in (token, *headers.values()) for mark in "\r\n\0"):
+        raise ModelAccessError(
+            f"a credential of the model provider {provider.id} has a line break or a NUL in it",
+            hint="check the variables that its settings name",
+        )
+    return Credentials(token, headers)
+
+
 class ProviderClient:
     """One provider's client, its headers and its connections. Made at the first call; owned by who closes it."""
 
-    def __init__(self, provider: ProviderSettings, credentials: Credentials, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        provider: ProviderSettings,
+        credentials: Credentials,
+        environment: Mapping[str, str],
+        *,
+        proxy_loopback: bool = False,
+    ) -> None:
         self.credentials = credentials
         self.provider = provider
+        # a server on this machine is asked directly: what `http_proxy` names is for the rest of the world
+        self._heeds_proxies = proxy_loopback or not is_loopback(provider.base_url)
+        proxy = proxy_used(provider.base_url, environment) if self._heeds_proxies else None
+        self.proxy_words = "" if proxy is None else proxy.words
+        """What an error says of the proxy in between; empty without one."""
         self._left_out = _names_set_by(environment.get("OPENAI_CUSTOM_HEADERS", ""))
         self._client: openai.AsyncOpenAI | None = None
         self._pace = Pace()
 
-    async def open(self, body: bytes, idempotency_key: str) -> "httpx2.Response":
-        """Send a request; give the response with its stream unread. The caller closes it.
+    async def open(self, body: AsyncIterable[bytes], length_bytes: int, idempotency_key: str) -> "httpx2.Response":
+        """Send a request; return the response with its stream unread. The caller closes it.
+
+        `body` is asked for its bytes once there is a connection for them.
 
         Raises:
             openai.APIError: no 2xx came back.
@@ -50,8 +130,32 @@ class ProviderClient:
             stream=True,
             stream_cls=openai.AsyncStream[object],
             # the key as an option too, or it makes up one first
-            options={"headers": self._headers(idempotency_key), "idempotency_key": idempotency_key},
+            options={
+                "headers": {**self._headers(idempotency_key), "Content-Length": str(length_bytes)},
+                "idempotency_key": idempotency_key,
+            },
         )  # type: ignore[return-value]  # asked for by cast_to; the declared type is that of parsed streams
+
+    async def get(self, path: str, *, most_bytes: int) -> tuple[int, bytes]:
+        """Ask for something that costs nothing; give its status and its body, or so much of it.
+
+        Raises:
+            OSError: nobody answers.
+        """
+        import httpx2
+        import openai
+
+        if self._client is None:
+            self._client = self._new_client()
+        headers = {name: value for name, value in self._headers("").items() if name != "Idempotency-Key"}
+        headers["Accept"] = "application/json"
+        try:
+            response = await self._client.get(path, cast_to=httpx2.Response, options={"headers": headers})
+        except openai.APIStatusError as error:
+            return error.status_code, error.response.content[:most_bytes]
+        except openai.APIConnectionError as error:
+            raise OSError(str(error.__cause__ or error)) from error
+        return response.status_code, response.content[:most_bytes]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -82,6 +186,7 @@ class ProviderClient:
         http = openai.DefaultAioHttpClient(
             verify=httpx2.create_ssl_context(),
             follow_redirects=False,
+            trust_env=self._heeds_proxies,
             # only the connection has a deadline of its own here; a stream's are the reader's
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=_MOST_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_SECONDS),
@@ -100,6 +205,6 @@ class ProviderClient:
 
 
 def _names_set_by(custom_headers: str) -> tuple[str, ...]:
-    """Give the header names that the `openai` package takes from `OPENAI_CUSTOM_HEADERS`: `name: value` lines."""
+    """Return the header names that the `openai` package takes from `OPENAI_CUSTOM_HEADERS`: `name: value` lines."""
     lines = (line.partition(":") for line in custom_headers.splitlines())
     return tuple(name.strip() for name, colon, _ in lines if colon and name.strip())

@@ -11,13 +11,13 @@ class EventTooLongError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """One event: its name, empty when it has none, and its data. Bytes that are no UTF-8 are replaced."""
+    """One event: its name, empty when it has none, and its data. Bytes that are not UTF-8 are replaced."""
 
     name: str
     data: bytes
 
     def text(self) -> str:
-        """Give the data as text."""
+        """Return the data as text."""
         return self.data.decode("utf-8", errors="replace")
 
 
@@ -58,7 +58,7 @@ class EventStream:
         return events
 
     def finish(self) -> ServerEvent | None:
-        """Give the event that was begun when the stream ended, if any; it may be cut."""
+        """Return the event that was begun when the stream ended, if any; it may be cut."""
         if self._line:
             self._end_line(bytes(self._line))
             self._line.clear()

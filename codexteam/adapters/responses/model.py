@@ -1,24 +1,35 @@
 """The real model: requests to a Responses API, streamed."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from codexteam.adapters.responses.access import credentials_of, denial_error
 from codexteam.adapters.responses.call import Call
-from codexteam.adapters.responses.clients import ProviderClient
-from codexteam.adapters.responses.failures import Denied, Phase, TryAgain
-from codexteam.adapters.responses.gate import Gate
-from codexteam.adapters.responses.request_body import request_body
+from codexteam.adapters.responses.clients import ProviderClient, credentials_of
+from codexteam.adapters.responses.denials import denial_error
+from codexteam.adapters.responses.failures import Denied, Failure, NotTaken, Phase, TryAgain
+from codexteam.adapters.responses.fitting import Fitting, ShortMemory
+from codexteam.adapters.responses.lazy_models import import_client
+from codexteam.adapters.responses.optional_parts import as_asked
+from codexteam.adapters.responses.request_body import as_sent, request_body
+from codexteam.adapters.responses.request_limiter import RequestLimiter
 from codexteam.adapters.responses.retries import Retries, RetryLimits
 from codexteam.config.settings import ProviderSettings
 from codexteam.errors import ModelAccessError
 from codexteam.ports.clock import Clock
-from codexteam.ports.endings import stopped
-from codexteam.ports.model import CallFailed, ModelEvent, ModelRequest, StreamRestarted
+from codexteam.ports.model import (
+    CallFailed,
+    CutShort,
+    ItemDone,
+    ModelAnswer,
+    ModelEvent,
+    ModelRequest,
+    ServerMemory,
+    StreamRestarted,
+)
+from codexteam.system.cancellation import stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,8 @@ class ModelOptions:
     """What is not a provider's but ours to choose."""
 
     send_metadata: bool = True
+    proxy_loopback: bool = False
+    """Whether a proxy of the environment counts for servers on this machine too."""
     call_seconds: float = 3600.0
     """The longest that one call may stream, over all its tries; waits between them not counted."""
     max_width: int = 1000
@@ -44,6 +57,8 @@ class ResponsesModel:
         clock: Clock,
         jitter: Callable[[], float],
         options: ModelOptions | None = None,
+        *,
+        memory: ServerMemory | None = None,
     ) -> None:
         """Nothing is imported or opened yet.
 
@@ -53,6 +68,7 @@ class ResponsesModel:
             clock: For all waiting.
             jitter: Gives random numbers from 0 to 1.
             options: Our own choices.
+            memory: Keeps what servers refuse of a request; None keeps it as long as this lives.
         """
         self._providers = providers
         self._environment = environment
@@ -60,7 +76,9 @@ class ResponsesModel:
         self._jitter = jitter
         self._options = options or ModelOptions()
         self._clients: dict[str, ProviderClient] = {}
-        self._gates: dict[tuple[str, str], Gate] = {}
+        self._memory: ServerMemory = ShortMemory() if memory is None else memory
+        self._fittings: dict[tuple[str, str], Fitting] = {}
+        self._gates: dict[tuple[str, str], RequestLimiter] = {}
         self._warming: asyncio.Future[None] | None = None
 
     def start_warming(self) -> None:
@@ -69,7 +87,7 @@ class ResponsesModel:
         May be repeated. Needs a running loop.
         """
         if self._warming is None:
-            self._warming = asyncio.ensure_future(asyncio.to_thread(_import_client))
+            self._warming = asyncio.ensure_future(asyncio.to_thread(import_client))
 
     async def warm(self) -> None:
         """Wait until the client is imported; begin with it if nobody has."""
@@ -83,32 +101,45 @@ class ResponsesModel:
         await self.warm()
         client = self._client(provider)
         gate = self._gate(provider.id, request.settings.model)
-        call = Call(
-            request_body(request, send_metadata=self._options.send_metadata),
-            # header values are ASCII; names of roles need not be
-            quote(request.key.idempotency_key(), safe="-_.~:"),
-            client,
-            self._clock,
-            self._options.call_seconds,
-        )
+        fitting = self._fitting(provider.id, request.settings.model)
+        await fitting.begin()
+        asked = request_body(request, send_metadata=self._options.send_metadata)
+        call = Call(client, self._clock, self._options.call_seconds)
         limits = RetryLimits.of(provider)
         retries = Retries(limits, self._jitter)
+        # header values are ASCII; names of roles need not be
+        key = quote(request.key.idempotency_key(), safe="-_.~:")
         while True:
             gate_seconds = 0.0
+            body = fitting.fitted(asked)
             async with gate.passage(request.prompt_cache_key) as passage:
-                async with aclosing(call.one_try(passage)) as pieces:
+                async with aclosing(call.one_try(as_sent(body), key, passage)) as pieces:
                     async for piece in pieces:
-                        yield piece
-                end = call.end
+                        yield _as_asked(piece, fitting, request)
+                end: Failure | ModelAnswer | CutShort = call.end
                 if isinstance(end, TryAgain) and end.phase is Phase.RATE:
                     gate_seconds = end.wait_seconds or 0.0
                     if gate_seconds <= limits.rate_limit_seconds:
                         gate_seconds = passage.slowed_down(end.wait_seconds)
+            if isinstance(end, NotTaken):
+                said = client.credentials.redact(end.end.message)
+                final = await fitting.refused(end, body, said)
+                if final is None:
+                    yield StreamRestarted(said, 0.0, retries.refused(), end.usage, call.may_be_billed)
+                    continue
+                end = final
             if isinstance(end, Denied):
-                said = Denied(end.denial, client.credentials.redact(end.message))
-                raise denial_error(said, provider, request.settings.model, may_be_billed=call.may_be_billed)
+                said_so = replace(end, message=client.credentials.redact(end.message))
+                raise denial_error(
+                    said_so,
+                    provider,
+                    request.settings.model,
+                    may_be_billed=call.may_be_billed,
+                    wall_seconds=self._clock.wall_seconds(),
+                )
             if not isinstance(end, TryAgain):
-                yield call.settled(end)
+                fitting.heard(end)
+                yield _as_asked(call.settled(end), fitting, request)
                 return
             reason = client.credentials.redact(end.reason)
             wait_seconds = retries.wait_seconds(end, gate_seconds=gate_seconds)
@@ -148,18 +179,35 @@ class ResponsesModel:
         client = self._clients.get(provider.id)
         if client is None:
             credentials = credentials_of(provider, self._environment)
-            client = self._clients[provider.id] = ProviderClient(provider, credentials, self._environment)
+            client = self._clients[provider.id] = ProviderClient(
+                provider, credentials, self._environment, proxy_loopback=self._options.proxy_loopback
+            )
         return client
 
-    def _gate(self, provider_id: str, model: str) -> Gate:
+    def _fitting(self, provider_id: str, model: str) -> Fitting:
+        fitting = self._fittings.get((provider_id, model))
+        if fitting is None:
+            fitting = self._fittings[(provider_id, model)] = Fitting(provider_id, model, self._memory)
+        return fitting
+
+    def _gate(self, provider_id: str, model: str) -> RequestLimiter:
         gate = self._gates.get((provider_id, model))
         if gate is None:
             options = self._options
-            gate = Gate(self._clock, self._jitter, max_width=options.max_width, warm_first=options.warm_first)
+            gate = RequestLimiter(self._clock, self._jitter, max_width=options.max_width, warm_first=options.warm_first)
             self._gates[(provider_id, model)] = gate
         return gate
 
 
-def _import_client() -> None:
-    for module in ("httpx2", "aiohttp", "openai", "openai.lib._client_auth"):
-        importlib.import_module(module)
+def _as_asked(event: ModelEvent, fitting: Fitting, request: ModelRequest) -> ModelEvent:
+    """Return an event with its items in the form that the request's tools were asked with."""
+    left_out = fitting.left_out
+    if not left_out:
+        return event
+    match event:
+        case ItemDone(item=item):
+            return replace(event, item=as_asked(item, left_out, request.tools))
+        case ModelAnswer(items=items) | CutShort(items=items):
+            return replace(event, items=tuple(as_asked(item, left_out, request.tools) for item in items))
+        case _:
+            return event

@@ -1,22 +1,23 @@
-"""A request as bytes. The same request gives the same bytes, and what agents share comes first."""
+"""The body of a request to the Responses API, in the API's terms. Pure."""
 
 import hashlib
 import json
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from codexteam.ports.model import ModelRequest
 
 #: What the API takes of a cache key and of a metadata value.
 _MAX_CACHE_KEY = 64
 _MAX_METADATA_VALUE = 512
-
 #: codexteam's and Codex's names for what the API calls otherwise.
 _EFFORTS = {"ultra": "xhigh"}
+#: Whoever says this wants a model that does not think: nothing is said of reasoning.
+_NO_EFFORT = "none"
 _SERVICE_TIERS = {"fast": "priority"}
 
 
-def request_body(request: ModelRequest, *, send_metadata: bool) -> bytes:
-    """Give the body of a request, in the API's terms."""
+def request_body(request: ModelRequest, *, send_metadata: bool) -> JSONObject:
+    """Return the body of a request, in the API's terms."""
     settings = request.settings
     body: JSONObject = {"model": settings.model, "stream": True, "store": False}
     if request.instructions:
@@ -26,13 +27,15 @@ def request_body(request: ModelRequest, *, send_metadata: bool) -> bytes:
         body["tool_choice"] = "auto"
         body["parallel_tool_calls"] = True
     reasoning: JSONObject = {}
-    if settings.effort:
+    thinks = settings.effort != _NO_EFFORT
+    if settings.effort and thinks:
         reasoning["effort"] = _EFFORTS.get(settings.effort, settings.effort)
-    if settings.summary:
+    if settings.summary and thinks:
         reasoning["summary"] = settings.summary
     if reasoning:
         body["reasoning"] = reasoning
-    body["include"] = ["reasoning.encrypted_content"]
+    if thinks:
+        body["include"] = ["reasoning.encrypted_content"]
     text = _text(request)
     if text:
         body["text"] = text
@@ -48,6 +51,10 @@ def request_body(request: ModelRequest, *, send_metadata: bool) -> bytes:
     if send_metadata:
         metadata = request.key.metadata()
         body["metadata"] = {name: value[:_MAX_METADATA_VALUE] for name, value in metadata.items()}
+    return body
+
+
+def as_sent(body: JSONObject) -> bytes:
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 

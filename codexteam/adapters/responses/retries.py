@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from codexteam.adapters.responses.concurrency_limiter import backoff_seconds
 from codexteam.adapters.responses.failures import Phase, TryAgain
 from codexteam.config.settings import ProviderSettings
-from codexteam.core.backoff import backoff_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class RetryLimits:
     Codex opens a stream `request_max_retries` more times and does all of that `stream_max_retries` more times: with its
     defaults 30 requests within 25 s. The number is the same here, but the waits double over all of them, up to half
     a minute, so that an outage of some minutes is lived through; `outage_seconds` ends it. A stream that opened and
-    broke is asked for again `stream_max_retries` times, as in Codex. A 429 is no failure: it is waited out, with
+    broke is asked for again `stream_max_retries` times, as in Codex. A 429 is not a failure: it is waited out, with
     a Retry-After or without (Codex gives up without one), for `rate_limit_seconds` in all, unless
     `stream_max_retries` is 0.
     """
@@ -27,7 +27,7 @@ class RetryLimits:
 
     @classmethod
     def of(cls, provider: ProviderSettings) -> "RetryLimits":
-        """Give the limits that a provider's settings mean."""
+        """Return the limits that a provider's settings mean."""
         streams = max(0, provider.stream_max_retries)
         return cls(openings=(max(0, provider.request_max_retries) + 1) * (streams + 1) - 1, streams=streams)
 
@@ -44,6 +44,11 @@ class Retries:
         self._streams = 0
         self._waited_for_outage = 0.0
         self._waited_for_rate = 0.0
+
+    def refused(self) -> int:
+        """Count a try that is made again at once, otherwise; give the number of the next."""
+        self.tries += 1
+        return self.tries
 
     def wait_seconds(self, trouble: TryAgain, *, gate_seconds: float = 0.0) -> float | None:
         """Count a failed try; give the wait before the next, None when there is none.

@@ -6,14 +6,15 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from codexteam.adapters.store.journal import EVENTS_NAME, insert_facts, read_events
 from codexteam.errors import StoreError, StoreVersionError
-from codexteam.ports.fault_points import reach
+from codexteam.system.fault_points import reach
 
 #: Says that a SQLite file is codexteam's ("cxtm"); https://www.sqlite.org/pragma.html#pragma_application_id
 APPLICATION_ID = 0x6378746D
 
 
-def _m001_first(db: sqlite3.Connection) -> None:
+def _m001_first(db: sqlite3.Connection, _folder: Path) -> None:
     db.execute(
         """CREATE TABLE run (
             run_id TEXT PRIMARY KEY, goal TEXT NOT NULL, base TEXT NOT NULL, state TEXT NOT NULL,
@@ -50,7 +51,7 @@ def _m001_first(db: sqlite3.Connection) -> None:
     )
 
 
-def _m002_sittings(db: sqlite3.Connection) -> None:
+def _m002_sittings(db: sqlite3.Connection, _folder: Path) -> None:
     db.execute(
         """CREATE TABLE sitting (
             run_id TEXT NOT NULL, number INTEGER NOT NULL, version TEXT NOT NULL, host TEXT NOT NULL,
@@ -59,8 +60,18 @@ def _m002_sittings(db: sqlite3.Connection) -> None:
     )
 
 
-#: In the order in which they are applied; the file's `user_version` counts those that were.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_m001_first, _m002_sittings)
+def _m003_facts(db: sqlite3.Connection, folder: Path) -> None:
+    db.execute(
+        """CREATE TABLE fact (
+            run_id TEXT NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
+            fields TEXT NOT NULL, PRIMARY KEY (run_id, sequence)) STRICT, WITHOUT ROWID"""
+    )
+    for (run_id,) in db.execute("SELECT run_id FROM run").fetchall():
+        insert_facts(db, run_id, read_events(folder / "runs" / run_id / EVENTS_NAME))
+
+
+#: In the order in which they are applied, each with the state folder; the file's `user_version` counts those that were.
+MIGRATIONS: tuple[Callable[[sqlite3.Connection, Path], None], ...] = (_m001_first, _m002_sittings, _m003_facts)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -68,7 +79,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     Raises:
         StoreVersionError: a newer codexteam wrote it.
-        StoreError: it cannot be opened, or is no state file.
+        StoreError: it cannot be opened or is not a state file.
     """
     try:
         return _open(path)
@@ -119,7 +130,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         if version:
             _keep_copy(path, path.with_name(f"{path.name}.v{version}"))
         for migrate in MIGRATIONS[version:]:
-            migrate(db)
+            migrate(db, path.parent)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         reach("store.migrate.before")
@@ -128,16 +139,16 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
 
 
 def readable_version(db: sqlite3.Connection, path: Path) -> int:
-    """Give the version of a state file; 0 for an empty one.
+    """Return the version of a state file; 0 for an empty one.
 
     Raises:
         StoreVersionError: a newer codexteam wrote it.
-        StoreError: it is no state file.
+        StoreError: it is not a state file.
     """
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     found = int(db.execute("PRAGMA application_id").fetchone()[0])
     if version and found != APPLICATION_ID:
-        raise StoreError(f"{path}: this is no state file of codexteam")
+        raise StoreError(f"{path}: this is not a codexteam state file")
     if version > len(MIGRATIONS):
         raise StoreVersionError(
             f"{path}: schema {version}; this version reads up to {len(MIGRATIONS)}",
@@ -166,3 +177,55 @@ def _keep_copy(path: Path, to: Path) -> None:
 def _reader(path: Path) -> "closing[sqlite3.Connection]":
     """Open the file so that nothing can be written to it."""
     return closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True))
+
+
+def is_at_rest(path: Path) -> bool:
+    """Return whether nobody has the state file open: there is no log beside it, and the file is all there is."""
+    return not path.with_name(f"{path.name}-wal").exists()
+
+
+def open_for_reading(path: Path, *, at_rest: bool | None = None) -> sqlite3.Connection:
+    """Open the state file read-only. One of an older version is brought up to date in memory.
+
+    What is written to a file after it was opened at rest is not seen.
+
+    Args:
+        path: the file.
+        at_rest: what `is_at_rest` said of it; it is asked where this is None.
+
+    Raises:
+        StoreVersionError: a newer codexteam wrote it.
+        StoreError: it does not exist, cannot be read, or is not a state file.
+    """
+    try:
+        return _read_only_database(path, at_rest=is_at_rest(path) if at_rest is None else at_rest)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}", hint="was it written by codexteam, and may you read it?") from error
+
+
+def _read_only_database(path: Path, *, at_rest: bool) -> sqlite3.Connection:
+    # at rest SQLite need not make its own files there, which it could not in a folder that is read-only
+    db = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=ro{'&immutable=1' if at_rest else ''}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        db.execute("PRAGMA busy_timeout = 10000")
+        version = readable_version(db, path)
+        if version == len(MIGRATIONS):
+            return db
+        return _migrated(db, version, path.parent)
+    except BaseException:
+        db.close()
+        raise
+
+
+def _migrated(db: sqlite3.Connection, version: int, folder: Path) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    db.backup(copy)
+    db.close()
+    for migrate in MIGRATIONS[version:]:
+        migrate(copy, folder)
+    return copy

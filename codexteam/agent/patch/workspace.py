@@ -1,11 +1,12 @@
 """A patch applied in a sandbox: read what it names, decide, then write. All of it or nothing."""
 
+import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
-from codexteam.agent.tools.tool import ToolProblem
-from codexteam.core.patch.apply import (
-    Applied,
+from codexteam.agent.patch.apply import (
+    AppliedPatch,
     FileState,
     OutsideWorkspace,
     Unreadable,
@@ -13,8 +14,37 @@ from codexteam.core.patch.apply import (
     paths_of,
     resolve_path,
 )
-from codexteam.core.patch.parse import NotAPatch, parse_patch
+from codexteam.agent.patch.invocation import advice
+from codexteam.agent.patch.parse import Hunk, NotAPatch, UpdateFile, parse_patch
 from codexteam.ports.sandbox import WORKSPACE
+
+
+class PatchRefused(Exception):  # noqa: N818 - it is the model's problem, not ours
+    """A patch that cannot be applied as it is; its text goes back to the model."""
+
+
+#: Stricter than what is accepted: a model that is held to a grammar has no need of tolerance.
+GRAMMAR = r"""start: opening file+ closing
+opening: "*** Begin Patch" NEWLINE
+closing: "*** End Patch" NEWLINE?
+
+file: added | deleted | updated
+added: "*** Add File: " NAME NEWLINE ADDED_LINE+
+deleted: "*** Delete File: " NAME NEWLINE
+updated: "*** Update File: " NAME NEWLINE moved? first_chunk chunk*
+moved: "*** Move to: " NAME NEWLINE
+
+first_chunk: ANCHOR? LINE+ end_of_file?
+chunk: ANCHOR LINE+ end_of_file?
+end_of_file: "*** End of File" NEWLINE
+
+NAME: /[^\n]+/
+ANCHOR: /@@( [^\n]+)?\n/
+ADDED_LINE: /\+[^\n]*\n/
+LINE: /[-+ ][^\n]*\n/
+NEWLINE: /\n/
+"""
+
 
 #: The largest file that is patched. Both it and the patched one are in memory at once.
 _FILE_LIMIT_BYTES = 32 << 20
@@ -32,29 +62,50 @@ class WorkspaceFiles(Protocol):
         ...
 
 
-async def apply_patch(patch_text: str, sandbox: WorkspaceFiles) -> str:
+async def apply_patch(patch_text: str, sandbox: WorkspaceFiles, *, folder: str = WORKSPACE) -> str:
     """Apply a patch in the workspace and give Codex's list of what it changed.
 
     A patch that does not fit writes nothing, also where Codex's program would leave the files of the hunks before the
     one that failed. A write that fails is undone with those before it.
 
+    Args:
+        patch_text: the patch.
+        sandbox: where the files are.
+        folder: what its relative paths start from.
+
     Raises:
-        ToolProblem: it is no patch, does not fit, or cannot be written; the message is Codex's own.
+        PatchRefused: it is not a patch, does not fit, or cannot be written; the message is Codex's own, and for a near miss
+            the right form behind it.
         SandboxLost: the sandbox went away.
     """
     hunks = parse_patch(patch_text)
     if isinstance(hunks, NotAPatch):
-        raise ToolProblem(hunks.message)
+        raise PatchRefused(_with_advice(patch_text, hunks.message))
+    hunks = hunks if posixpath.normpath(folder) == WORKSPACE else tuple(_placed(hunk, folder) for hunk in hunks)
     files: dict[str, FileState] = {}
     for named in paths_of(hunks):
         path = resolve_path(named, root=WORKSPACE)
         if path and not isinstance(path, OutsideWorkspace) and "\0" not in path and path not in files:
             files[path] = await _read(path, sandbox)
     applied = apply_hunks(hunks, files, root=WORKSPACE)
-    if not isinstance(applied, Applied):
-        raise ToolProblem(applied.message)
+    if not isinstance(applied, AppliedPatch):
+        raise PatchRefused(_with_advice(patch_text, applied.message))
     await _write_all(applied.writes, files, sandbox)
     return applied.text
+
+
+def _with_advice(patch_text: str, message: str) -> str:
+    said = advice(patch_text, message)
+    return f"{message}\n{said}" if said else message
+
+
+def _placed(hunk: Hunk, folder: str) -> Hunk:
+    """Return a hunk with its paths as they are from the workspace's root."""
+    path = posixpath.join(folder, hunk.path)
+    if isinstance(hunk, UpdateFile):
+        move_to = None if hunk.move_to is None else posixpath.join(folder, hunk.move_to)
+        return replace(hunk, path=path, move_to=move_to)
+    return replace(hunk, path=path)
 
 
 async def _read(path: str, sandbox: WorkspaceFiles) -> FileState:
@@ -75,7 +126,7 @@ async def _write_all(
             await sandbox.write_file(path, data)
         except (ValueError, OSError) as error:
             await _undo(written, before, sandbox)
-            raise ToolProblem(
+            raise PatchRefused(
                 f"Failed to write file {WORKSPACE}/{path}: {_why(error)}. No file was changed."
             ) from error
         written.append(path)

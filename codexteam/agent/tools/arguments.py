@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 
 from codexteam.agent.tools.tool import ToolProblem
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 
 
 def parse_arguments(tool: str, text: str, *, known: Collection[str] | None = None) -> JSONObject:
@@ -26,7 +26,7 @@ def parse_arguments(tool: str, text: str, *, known: Collection[str] | None = Non
 
 
 def text_argument(arguments: JSONObject, name: str, *, default: str | None = None) -> str:
-    """Give a text argument; without a default it is required.
+    """Return a text argument; without a default it is required.
 
     Raises:
         ToolProblem: missing, no text, or with a NUL character.
@@ -43,12 +43,12 @@ def text_argument(arguments: JSONObject, name: str, *, default: str | None = Non
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ToolProblem(f"the argument {name} is no valid Unicode (a lone surrogate).") from None
+        raise ToolProblem(f"the argument {name} is not valid Unicode (a lone surrogate).") from None
     return value
 
 
 def number_argument(arguments: JSONObject, name: str, *, default: float, least: float, most: float) -> float:
-    """Give a number argument, moved into its bounds.
+    """Return a number argument, moved into its bounds.
 
     Raises:
         ToolProblem: no number.
@@ -62,7 +62,7 @@ def number_argument(arguments: JSONObject, name: str, *, default: float, least: 
 
 
 def flag_argument(arguments: JSONObject, name: str, *, default: bool) -> bool:
-    """Give a flag.
+    """Return a flag.
 
     Raises:
         ToolProblem: neither true nor false.

@@ -19,12 +19,12 @@ class Clipped:
 
 
 def as_text(printed: str) -> str:
-    """Give what was printed without NUL, which services refuse: U+FFFD stands for it, as for what is no UTF-8."""
+    """Return what was printed without NUL, which services refuse: U+FFFD stands for it, as for what is not UTF-8."""
     return printed.replace("\0", "\ufffd")
 
 
 def tokens_of(size_bytes: int) -> int:
-    """Give about how many tokens a text of that size is."""
+    """Return about how many tokens a text of that size is."""
     return -(-size_bytes // BYTES_PER_TOKEN)
 
 

@@ -1,14 +1,17 @@
-"""`apply_patch` and `view_image`: the workspace's files without a command."""
+"""`apply_patch` and `view_image`: the workspace's files without a command; a patch applied however it was asked for."""
 
 import base64
+import posixpath
 from dataclasses import dataclass
 from typing import Final
 
-from codexteam.agent.patch import GRAMMAR, apply_patch
+from codexteam.agent.patch import GRAMMAR, PatchRefused, apply_patch
+from codexteam.agent.patch.invocation import Invocation, patch_in
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
 from codexteam.agent.tools.tool import ToolOutput, ToolProblem
-from codexteam.agent.tools.workplace import Workplace
-from codexteam.core.json_types import JSONObject
+from codexteam.agent.tools.tool_context import ToolContext
+from codexteam.core.ids import JSONObject
+from codexteam.ports.sandbox import WORKSPACE
 
 #: How files of the kinds that models can see begin.
 _IMAGE_KINDS: Final = (
@@ -23,13 +26,12 @@ _IMAGE_KINDS: Final = (
 class ApplyPatch:
     """Changes files by a patch in Codex's format."""
 
-    place: Workplace
+    place: ToolContext
     freeform: bool = False
     """Whether the provider takes free text held to a grammar; else the patch is a function's `input`."""
 
     @property
     def name(self) -> str:
-        """`apply_patch`."""
         return "apply_patch"
 
     @property
@@ -62,26 +64,23 @@ class ApplyPatch:
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a patch leaves no log
         """Apply it, whole or not at all."""
-        patch = arguments if self.freeform else self._input_of(arguments)
-        if self.place.read_only:
-            raise ToolProblem("this sandbox is read-only: nothing can be patched in it.")
-        sandbox = await self.place.enter()
-        self.place.wrote = True
-        return ToolOutput(self.place.redactor.redact(await apply_patch(patch, sandbox)))
-
-    def _input_of(self, arguments: str) -> str:
-        return text_argument(parse_arguments(self.name, arguments, known=("input",)), "input")
+        found = patch_in(arguments)
+        if found is None:
+            # JSON that is not a patch in any dialect: say what the tool's own form lacks
+            form = parse_arguments(self.name, arguments, known=("input",))
+            found = Invocation(text_argument(form, "input"))
+        folder = posixpath.join(WORKSPACE, found.folder)
+        return ToolOutput(await patch_workspace(found.patch, self.place, folder=folder))
 
 
 @dataclass(frozen=True, slots=True)
 class ViewImage:
     """Shows the model a picture of the workspace."""
 
-    place: Workplace
+    place: ToolContext
 
     @property
     def name(self) -> str:
-        """`view_image`."""
         return "view_image"
 
     @property
@@ -106,7 +105,7 @@ class ViewImage:
         }
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a picture leaves no log
-        """Give the picture."""
+        """Return the picture."""
         path = text_argument(parse_arguments(self.name, arguments, known=("path", "detail")), "path")
         sandbox = await self.place.enter()
         try:
@@ -117,7 +116,7 @@ class ViewImage:
             raise ToolProblem(f"there is no file {path}.")
         kind = _kind_of(data)
         if kind is None:
-            raise ToolProblem(f"{path} is no PNG, JPEG, GIF or WebP image.")
+            raise ToolProblem(f"{path} is not a PNG, JPEG, GIF or WebP image.")
         url = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
         return ToolOutput(({"type": "input_image", "image_url": url},))
 
@@ -137,3 +136,25 @@ _PATCH_TEXT = """Edits files. `input` is:
 +new
 *** End Patch
 Each line of a hunk starts with space, - or +; 3 lines of context around a change. Paths are relative."""
+
+
+async def patch_workspace(patch: str, place: ToolContext, *, folder: str) -> str:
+    """Apply it, whole or not at all; return the list of what it changed.
+
+    Args:
+        patch: the patch's text.
+        place: whose workspace.
+        folder: what relative paths start from, absolute in the sandbox.
+
+    Raises:
+        ToolProblem: it is not a patch, does not fit, or nothing can be written here.
+        SandboxLost: the sandbox went away.
+    """
+    if place.read_only:
+        raise ToolProblem("this sandbox is read-only: nothing can be patched in it.")
+    sandbox = await place.enter()
+    place.wrote = True
+    try:
+        return place.redactor.redact(await apply_patch(patch, sandbox, folder=folder))
+    except PatchRefused as refused:
+        raise ToolProblem(str(refused)) from refused

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from codexteam.agent.skills import Skill
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
 from codexteam.agent.tools.tool import ToolOutput, ToolProblem
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
-#: How many of a skill's files are told when one is asked for that is not there.
+#: How many of a skill's files are listed if a missing one is asked for.
 _MAX_FILES_TOLD = 50
 
 
@@ -24,7 +24,6 @@ class ReadSkillTool:
 
     @property
     def only_reads(self) -> bool:
-        """It does."""
         return True
 
     @property
@@ -33,12 +32,12 @@ class ReadSkillTool:
         return {
             "type": "function",
             "name": self.name,
-            "description": "Reads a skill's SKILL.md, or a file that it refers to. Its scripts are not in the sandbox: "
-            "write what you need of them into the workspace's temporary files.",
+            "description": "Reads a skill's SKILL.md, or a file it refers to. Its scripts are not in the sandbox: "
+            "copy what you need of them to temporary files in the workspace.",
             "parameters": {
                 "type": "object",
                 "properties": {
-                    "skill": {"type": "string", "description": "The skill, as the list names it behind `read_skill:`."},
+                    "skill": {"type": "string", "description": "The skill, as listed after `read_skill:`."},
                     "path": {
                         "type": "string",
                         "description": "A file, relative to the skill's folder; SKILL.md if left out.",
@@ -51,7 +50,7 @@ class ReadSkillTool:
         }
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - nothing is kept of a call
-        """Give the text of the file.
+        """Return the text of the file.
 
         Raises:
             ToolProblem: no such skill or file, a path out of the skill's folder, or no text.
@@ -76,10 +75,10 @@ class ReadSkillTool:
         try:
             return ToolOutput(data.decode())
         except UnicodeDecodeError:
-            raise ToolProblem(f"{path!r} of {asked} is no UTF-8 text ({len(data)} bytes).") from None
+            raise ToolProblem(f"{path!r} of {asked} is not UTF-8 text ({len(data)} bytes).") from None
 
 
 def make_read_skill_tool(skills: Sequence[Skill]) -> ReadSkillTool | None:
-    """Give the tool for the skills that are not in the workspace; None when there are none."""
+    """Return the tool for the skills that are not in the workspace; None when there are none."""
     elsewhere = [skill for skill in skills if not skill.in_workspace]
     return ReadSkillTool(elsewhere) if elsewhere else None

@@ -4,14 +4,19 @@ import asyncio
 import codecs
 import hashlib
 import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from codexteam.agent.patch.invocation import invocation_in
+from codexteam.agent.patch.program import functions, installing, wants_program
 from codexteam.agent.tools.arguments import flag_argument, number_argument, parse_arguments, text_argument
 from codexteam.agent.tools.clip import as_text
+from codexteam.agent.tools.dialects import line_of, read_exec
+from codexteam.agent.tools.files import patch_workspace
 from codexteam.agent.tools.tool import ToolOutput, ToolProblem
-from codexteam.agent.tools.workplace import Workplace
-from codexteam.core.json_types import JSONObject
+from codexteam.agent.tools.tool_context import ToolContext
+from codexteam.core.ids import JSONObject
 from codexteam.core.redaction import RedactedStream
 from codexteam.ports.sandbox import WORKSPACE, Command, CommandResult, Session, SessionOutput
 
@@ -29,6 +34,9 @@ _MOST_SESSIONS: Final = 16
 _INTERRUPT: Final = "\x03"
 
 
+#: What a shell says of a patch in the middle of a longer command.
+_NO_PATCH_PROGRAM: Final = re.compile(r"\bapply_?patch: (?:command )?not found")
+
 _Decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -36,13 +44,14 @@ _Decoder = codecs.getincrementaldecoder("utf-8")
 class _Running:
     session: Session
     tty: bool
+    limit_seconds: float
     printed: RedactedStream
     """What it prints, secrets taken out: one may begin in one look and end in the next."""
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: _Decoder("replace"))
     """For characters that do so."""
 
     def text_of(self, seen: SessionOutput) -> str:
-        """Give what a look brought as text; while the command runs, without what may be the beginning of a secret."""
+        """Return what a look brought as text; while the command runs, without what may be the beginning of a secret."""
         ended = seen.result is not None
         text = as_text(self.decoder.decode(seen.output, final=ended))
         return self.printed.finish(text) if ended else self.printed.feed(text)
@@ -50,7 +59,7 @@ class _Running:
 
 @dataclass(slots=True)
 class Sessions:
-    """The commands of one agent that run on after their tool call. Whoever made it closes it."""
+    """Commands of one agent that keep running after their tool call. Closed by its creator."""
 
     running: dict[int, _Running] = field(default_factory=dict)
     last_number: int = 0
@@ -72,12 +81,11 @@ class Sessions:
 class ExecCommand:
     """Runs a shell line. What takes longer than the call waits becomes a session."""
 
-    place: Workplace
+    place: ToolContext
     sessions: Sessions
 
     @property
     def name(self) -> str:
-        """`exec_command`."""
         return "exec_command"
 
     @property
@@ -92,49 +100,61 @@ class ExecCommand:
             self.name,
             "Runs a command, returning output or a session ID for ongoing interaction.",
             {
-                "cmd": _parameter("string", "Shell command to execute."),
-                "workdir": _parameter("string", f"Working directory; defaults to {WORKSPACE}, the workspace."),
+                "cmd": {"type": "string"},
+                "workdir": _parameter("string", f"Default {WORKSPACE}, the workspace."),
                 "yield_time_ms": _parameter("number", f"Wait before yielding; default {_YIELD_DEFAULT_MS}."),
-                "max_output_tokens": _parameter("number", "Excess output is truncated in the middle."),
-                "tty": _parameter("boolean", "Allocate a terminal; default false, stdin stays closed."),
-                "shell": _parameter("string", "Shell binary; default bash."),
-                "login": _parameter("boolean", "Run the shell with -l; default true."),
+                "max_output_tokens": _parameter("number", "Excess is cut in the middle."),
+                "tty": _parameter("boolean", "Default false: no terminal, stdin closed."),
+                "shell": _parameter("string", "Default bash."),
+                "login": _parameter("boolean", "Default true."),
             },
             ["cmd"],
         )
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:
         """Start the command and wait for it, at most as long as the model said."""
-        given = parse_arguments(self.name, arguments, known=_EXEC_ARGUMENTS)
-        line = text_argument(given, "cmd")
-        if not line.strip():
-            raise ToolProblem("cmd is empty.")
+        asked = read_exec(arguments)
+        given = asked.given
+        workdir = posixpath.normpath(posixpath.join(WORKSPACE, asked.workdir))
+        patch = invocation_in(asked.argv)
+        if patch is not None:
+            text = await patch_workspace(patch.patch, self.place, folder=posixpath.join(workdir, patch.folder))
+            return ToolOutput(f"{text}(apply_patch is a tool: next time call it instead of exec_command.)\n")
+        if line_of(asked.argv).lstrip().startswith("*** Begin Patch"):
+            raise ToolProblem("that is a patch, not a command: call apply_patch with it.")
         wait_ms = number_argument(
-            given, "yield_time_ms", default=_YIELD_DEFAULT_MS, least=_YIELD_LEAST_MS, most=_YIELD_MOST_MS
+            given,
+            "yield_time_ms",
+            # a caller that gives a time limit expects the end of its command
+            default=max(_YIELD_DEFAULT_MS, asked.timeout_ms or 0),
+            least=_YIELD_LEAST_MS,
+            most=_YIELD_MOST_MS,
         )
         limit_tokens = _output_limit(given, self.place)
         tty = flag_argument(given, "tty", default=False)
-        shell = text_argument(given, "shell", default="") or "bash"
-        login = flag_argument(given, "login", default=True)
-        workdir = posixpath.normpath(posixpath.join(WORKSPACE, text_argument(given, "workdir", default="")))
+        limit_seconds = min(self.place.limits.command_seconds, (asked.timeout_ms or float("inf")) / 1000)
         if len(self.sessions.running) >= _MOST_SESSIONS:
             numbers = ", ".join(map(str, self.sessions.running))
             raise ToolProblem(f"{_MOST_SESSIONS} commands run already (sessions {numbers}); end one of them first.")
+        patches = wants_program(asked.argv)
         command = Command(
-            argv=(shell, "-lc" if login else "-c", line),
+            argv=asked.argv,
             cwd=workdir,
-            timeout_seconds=self.place.limits.command_seconds,
+            environment={**asked.environment, **functions()} if patches else asked.environment,
+            timeout_seconds=limit_seconds,
             output_limit_bytes=self.place.limits.output_bytes,
             tty=tty,
         )
         sandbox = await self.place.enter()
         self.place.wrote = self.place.wrote or not self.place.read_only
+        if patches:
+            await sandbox.run(installing())
         started_at = self.place.clock.monotonic_seconds()
         try:
             session = await sandbox.open(command)
         except (OSError, ValueError) as error:
             raise ToolProblem(f"the command could not be started in {workdir}: {error}") from error
-        running = _Running(session, tty, self.place.redactor.stream())
+        running = _Running(session, tty, limit_seconds, self.place.redactor.stream())
         number = self.sessions.add(running)
         try:
             seen = await session.read(wait_seconds=wait_ms / 1000)
@@ -146,19 +166,18 @@ class ExecCommand:
         seconds = self.place.clock.monotonic_seconds() - started_at
         if seen.result is not None:
             self.sessions.running.pop(number, None)
-        return await _told(self.place, _Look(number, seen, running.text_of(seen), seconds, limit_tokens, call_id))
+        return await _output_so_far(self.place, _Look(number, running, seen, seconds, limit_tokens, call_id))
 
 
 @dataclass(frozen=True, slots=True)
 class WriteStdin:
     """Talks to a session, or just looks in."""
 
-    place: Workplace
+    place: ToolContext
     sessions: Sessions
 
     @property
     def name(self) -> str:
-        """`write_stdin`."""
         return "write_stdin"
 
     @property
@@ -176,7 +195,7 @@ class WriteStdin:
                 "session_id": _parameter("number", "Session of a running command."),
                 "chars": _parameter("string", "Bytes to write; empty to poll; \\u0003 interrupts."),
                 "yield_time_ms": _parameter("number", "Wait for output before returning."),
-                "max_output_tokens": _parameter("number", "Excess output is truncated in the middle."),
+                "max_output_tokens": {"type": "number"},
             },
             ["session_id"],
         )
@@ -205,7 +224,7 @@ class WriteStdin:
         seconds = self.place.clock.monotonic_seconds() - started_at
         if seen.result is not None:
             self.sessions.running.pop(number, None)
-        return await _told(self.place, _Look(number, seen, running.text_of(seen), seconds, limit_tokens, call_id))
+        return await _output_so_far(self.place, _Look(number, running, seen, seconds, limit_tokens, call_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,33 +232,37 @@ class _Look:
     """What one call saw of a session."""
 
     session_number: int
+    running: _Running
     seen: SessionOutput
-    text: str
-    """What it printed, secrets taken out."""
     seconds: float
     limit_tokens: int
     call_id: str
 
 
-async def _told(place: Workplace, look: _Look) -> ToolOutput:
+async def _output_so_far(place: ToolContext, look: _Look) -> ToolOutput:
     """Put an output into Codex's words."""
     chunk = hashlib.sha256(look.call_id.encode("utf-8", errors="replace")).hexdigest()[:6]
-    text, tokens = await place.shorten(look.text, look.limit_tokens, name=f"{chunk}.txt")
+    text, tokens = await place.shorten(look.running.text_of(look.seen), look.limit_tokens, name=f"{chunk}.txt")
     result = look.seen.result
     state = (
         f"Process running with session ID {look.session_number}"
         if result is None
-        else _ending(result, place.limits.command_seconds)
+        else _ending(result, look.running.limit_seconds)
     )
     head = [f"Chunk ID: {chunk}", f"Wall time: {look.seconds:.4f} seconds", state, f"Original token count: {tokens}"]
     if result is not None and result.note:
         head.insert(3, result.note)
+    if _NO_PATCH_PROGRAM.search(text):
+        text += (
+            "apply_patch is a tool, not a program here: call it, or make `apply_patch <<'EOF'` (behind `cd DIR &&` or not) the "
+            "whole command.\n"
+        )
     return ToolOutput("\n".join([*head, "Output:", text]))
 
 
 def _ending(result: CommandResult, limit_seconds: float) -> str:
     if result.timed_out:
-        return f"Process killed after {limit_seconds:g} seconds, the longest a command may run"
+        return f"Process killed after {limit_seconds:g} seconds, its time limit"
     if result.killed_for_output:
         return f"Process killed for printing too much ({result.output_bytes:,} bytes)"
     if result.exit_code is not None:
@@ -250,7 +273,7 @@ def _ending(result: CommandResult, limit_seconds: float) -> str:
     return "Process ended; its exit code is not known"
 
 
-def _output_limit(given: JSONObject, place: Workplace) -> int:
+def _output_limit(given: JSONObject, place: ToolContext) -> int:
     most = place.limits.output_tokens
     return int(number_argument(given, "max_output_tokens", default=most, least=1, most=most))
 
@@ -269,7 +292,4 @@ def _parameter(type_name: str, description: str) -> JSONObject:
     return {"type": type_name, "description": description}
 
 
-#: What models trained on Codex may send as well: rights that a sandbox of their own makes pointless.
-_IGNORED = ("sandbox_permissions", "justification", "prefix_rule")
-_EXEC_ARGUMENTS = ("cmd", "workdir", "yield_time_ms", "max_output_tokens", "tty", "shell", "login", *_IGNORED)
 _WRITE_ARGUMENTS = ("session_id", "chars", "yield_time_ms", "max_output_tokens")

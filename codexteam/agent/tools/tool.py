@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
-#: How every output starts that says what was wrong with a call; the loop tells such outputs by it.
+#: How every output that reports a wrong call starts; the loop recognises such outputs by it.
 PROBLEM_PREFIX = "Error: "
 
 

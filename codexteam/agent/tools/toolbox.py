@@ -6,19 +6,24 @@ what was written.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from codexteam.agent.agent_events import AgentEvent, ToolFinished, ToolStarted
+from codexteam.agent.event_fields import AgentEvent, ToolFinished, ToolStarted
+from codexteam.agent.tools.dialects import our_name
 from codexteam.agent.tools.tool import PROBLEM_PREFIX, Tool, ToolOutput, ToolProblem
-from codexteam.core.json_types import JSONObject, JSONValue
+from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.ports.clock import Clock
-from codexteam.ports.fault_points import reach
+from codexteam.system.fault_points import reach
 
 #: Item type of a call to that of its output.
 OUTPUT_TYPES: Mapping[str, str] = {
     "function_call": "function_call_output",
     "custom_tool_call": "custom_tool_call_output",
+    # answered as Codex answers it
+    "local_shell_call": "function_call_output",
 }
 
 
@@ -35,10 +40,14 @@ class ToolCall:
 
 
 def tool_call_of(item: JSONObject) -> ToolCall | None:
-    """Read an item; None when it is no call of a tool of ours."""
+    """Read an item; None if it is not a call of one of our tools."""
     kind = item.get("type")
     if kind not in OUTPUT_TYPES:
         return None
+    if kind == "local_shell_call":
+        call_id = item.get("call_id") or item.get("id")
+        named = call_id if isinstance(call_id, str) else ""
+        return ToolCall(named, "local_shell", json.dumps(item.get("action")), kind)
     arguments = item.get("arguments" if kind == "function_call" else "input")
     name, call_id = item.get("name"), item.get("call_id")
     return ToolCall(
@@ -49,27 +58,59 @@ def tool_call_of(item: JSONObject) -> ToolCall | None:
     )
 
 
+class LateTools(Protocol):
+    """Tools that are not known yet when an agent begins."""
+
+    def take(self) -> Sequence[Tool]:
+        """Return those that were not there when this was called last."""
+        ...
+
+    def news(self) -> Sequence[str]:
+        """Return what the model is to know of them, once."""
+        ...
+
+    def may_have(self, name: str) -> bool:
+        """Return whether a tool of this name may still come."""
+        ...
+
+    async def arrived(self) -> None:
+        """Wait until no more will come."""
+        ...
+
+
 @dataclass(slots=True)
 class Toolbox:
     """The tools of one agent."""
 
     tools: Mapping[str, Tool]
     clock: Clock
-    tell: Callable[[AgentEvent], None]
+    report: Callable[[AgentEvent], None]
+    late: LateTools | None = None
     only_kind: Mapping[str, str] = field(init=False)
     definitions: tuple[JSONObject, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._define()
+
+    def _define(self) -> None:
         self.definitions = tuple(tool.definition for tool in self.tools.values())
         self.only_kind = {
             name: "custom_tool_call" if definition.get("type") == "custom" else "function_call"
             for name, definition in zip(self.tools, self.definitions, strict=True)
         }
 
+    def take_late(self) -> None:
+        """Take in the tools that have become known since."""
+        if new := () if self.late is None else self.late.take():
+            self.tools = {**self.tools, **{tool.name: tool for tool in new if tool.name not in self.tools}}
+            self._define()
+
     def only_reads(self, call: ToolCall) -> bool:
         """Whether a call may start early and be thrown away. One that cannot be done at all changes nothing either."""
-        tool = self.tools.get(call.name)
-        return tool is None or tool.only_reads
+        tool = self.tools.get(our_name(call.name, self.tools))
+        if tool is None:
+            return self.late is None or not self.late.may_have(call.name)
+        return tool.only_reads
 
     async def do(self, call: ToolCall) -> ToolOutput:
         """Do one call. What is wrong with it becomes its output.
@@ -78,7 +119,7 @@ class Toolbox:
             SandboxLost: the sandbox went away.
         """
         first_line = call.arguments.partition("\n")[0][:200]
-        self.tell(ToolStarted(call.call_id, call.name, first_line))
+        self.report(ToolStarted(call.call_id, call.name, first_line))
         started_at = self.clock.monotonic_seconds()
         failed = False
         try:
@@ -87,26 +128,53 @@ class Toolbox:
             failed = True
             output = ToolOutput(f"{PROBLEM_PREFIX}{problem}")
         seconds = self.clock.monotonic_seconds() - started_at
-        self.tell(ToolFinished(call.call_id, call.name, failed, seconds))
+        self.report(ToolFinished(call.call_id, call.name, failed, seconds))
         return output
 
     async def _do(self, call: ToolCall) -> ToolOutput:
-        tool = self.tools.get(call.name)
+        name = our_name(call.name, self.tools)
+        if name not in self.tools and self.late is not None and self.late.may_have(call.name):
+            await self.late.arrived()
+            self.take_late()
+            name = our_name(call.name, self.tools)
+        tool = self.tools.get(name)
         if tool is None:
             raise ToolProblem(f"there is no tool {call.name[:100]!r}; there are: {', '.join(self.tools) or 'none'}.")
-        if self.only_kind[call.name] != call.kind:
-            wanted = (
-                "free text" if self.only_kind[call.name] == "custom_tool_call" else "a function with JSON arguments"
-            )
-            raise ToolProblem(f"{call.name} must be called as {wanted}.")
+        if call.kind == "custom_tool_call" and self.only_kind[name] != call.kind and name != "apply_patch":
+            # a patch is known by its own form, whichever way it comes; anything else must be what its schema says
+            raise ToolProblem(f"{name} must be called as a function with JSON arguments.")
         reach("tool.call.before")
         output = await tool.call(call.arguments, call_id=call.call_id)
         reach("tool.call.after")
         return output
 
 
-class AnswerCalls:
+class AnswerCalls(Protocol):
     """The calls of one answer, from its first item to the last output."""
+
+    def item_done(self, item: JSONObject) -> None:
+        """Take an item of the answer, which is not complete yet."""
+        ...
+
+    def restarted(self) -> None:
+        """The answer so far is void."""
+        ...
+
+    async def outputs(self, calls: Sequence[ToolCall]) -> list[JSONObject]:
+        """Do what is not done yet and give the output items, in the order of the calls.
+
+        Raises:
+            SandboxLost: the sandbox went away.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop what was started and is not wanted."""
+        ...
+
+
+class OwnCalls:
+    """Does the calls of an answer with our own tools."""
 
     def __init__(self, toolbox: Toolbox) -> None:
         self._toolbox = toolbox
@@ -173,13 +241,13 @@ async def _cancel(tasks: Sequence["asyncio.Task[ToolOutput]"]) -> None:
 
 
 def output_item(call: ToolCall, output: ToolOutput) -> JSONObject:
-    """Give the input item that answers a call."""
+    """Return the input item that answers a call."""
     content: JSONValue = output.content if isinstance(output.content, str) else [*output.content]
     return {"type": OUTPUT_TYPES[call.kind], "call_id": call.call_id, "output": content}
 
 
 def unique_calls(items: Sequence[JSONObject], *, turn: int) -> tuple[tuple[JSONObject, ...], tuple[ToolCall, ...]]:
-    """Give an answer's items and calls with every call id there once; a call without an id gets one."""
+    """Return an answer's items and calls with every call id there once; a call without an id gets one."""
     kept: list[JSONObject] = []
     calls: dict[str, ToolCall] = {}
     for number, item in enumerate(items):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from codexteam.agent.tools.arguments import parse_arguments
 from codexteam.agent.tools.tool import ToolOutput, ToolProblem
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 
 _STATES = ("pending", "in_progress", "completed")
 
@@ -14,16 +14,15 @@ _STATES = ("pending", "in_progress", "completed")
 class UpdatePlan:
     """Takes the list and passes it on."""
 
-    tell: Callable[[tuple[JSONObject, ...]], None]
+    report: Callable[[tuple[JSONObject, ...]], None]
 
     @property
     def name(self) -> str:
-        """`update_plan`."""
         return "update_plan"
 
     @property
     def only_reads(self) -> bool:
-        """Never: lists are told in the order they were made."""
+        """Never: lists are reported in the order they were made."""
         return False
 
     @property
@@ -61,5 +60,5 @@ class UpdatePlan:
                     checked.append({"step": text, "status": status})
                 case _:
                     raise ToolProblem(f"each step has `step`, a string, and `status`, one of {', '.join(_STATES)}.")
-        self.tell(tuple(checked))
+        self.report(tuple(checked))
         return ToolOutput("Plan updated")

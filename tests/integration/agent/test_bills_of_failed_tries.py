@@ -1,30 +1,38 @@
-"""What failed tries of a call may cost: counted while the run goes on, and just the same after a resume."""
+"""What failed tries of a call may cost: counted while the run continues, and just the same after a resume."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import pytest
 
 from codexteam.adapters.responses.model import ResponsesModel
-from codexteam.agent.agent_events import AgentEvent, TryUnanswered, TurnAnswered
-from codexteam.agent.budget_gate import BudgetGate, restored_ledger
+from codexteam.agent.event_fields import (
+    CallRetried,
+    CallSent,
+    TryUnanswered,
+    TurnStarted,
+    fields_of,
+    unanswered_fields,
+)
 from codexteam.agent.outcome import AgentOutcome, ModelGaveUp, OutOfBudget, Submitted
-from codexteam.agent.telling import fields_of, turn_fields, unanswered_fields
-from codexteam.app.catching_up import untold
+from codexteam.agent.reservations import Reservations, restored_ledger
+from codexteam.app.project import killed_calls
 from codexteam.config.settings import ModelSettings
 from codexteam.core.budget import BudgetLimits, Ledger
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Price, Usage
+from codexteam.core.budget_amounts import Price, Usage
+from codexteam.core.ids import JSONObject
 from codexteam.errors import ModelAccessError
-from codexteam.ports.model import Answered, ModelEvent, ModelRequest
+from codexteam.ports.model import ModelAnswer, ModelEvent, ModelRequest, Sending
 from codexteam.ports.reporter import RunEvent
 from codexteam.ports.store import RunRecord, StoredAnswer
-from codexteam.report.board import Board
+from codexteam.report.progress import Progress
 from tests.fakes.fake_sandbox import FakeEngine, ended
 from tests.fakes.fast_clock import FastClock
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.model_calls import KEY, provider
+from tests.fakes.model_calls import KEY, model_request, provider, restarted
 from tests.fakes.scripted_model import USAGE
 from tests.scripted_api import (
     Call,
@@ -72,7 +80,8 @@ class Bills:
         self.api.script = script
         self.limits = limits or self.limits
         # nothing here takes long; a busy machine must not look like a service that is silent
-        local = provider(self.api.base_url, **{"stream_idle_timeout_seconds": 1e6, **changes})
+        settings = {"base_url": self.api.base_url, "stream_idle_timeout_seconds": 1e6, **changes}
+        local = provider(**settings)  # type: ignore[arg-type]  # see provider
         self.world = AgentWorld(
             self.folder,
             ResponsesModel({"local": local}, {"LOCAL_KEY": KEY}, FastClock(), lambda: 0.5),
@@ -107,40 +116,47 @@ class Bills:
     async def resume(self) -> tuple[int, float]:
         """Count again from the store alone, as a resumed run does; give what that comes to.
 
-        What users are shown comes to the same: as it was told, and as a sitting after a crash tells it.
+        What users are shown comes to the same: as it was told, and as a session after a crash tells it.
         """
-        told = [event for each in self.world.events if (event := _as_told(each)) is not None]
-        record = RunRecord(RUN, "goal", "base", "running", 1.0, {})
-        assert _shown(told) == self.spent()
-        for written in range(len(told) + 1):
-            rest = await untold(self.world.store, record, told[:written], self.world.prices)
-            assert _shown([*told[:written], *rest]) == self.spent()
-            assert rest == [] or written < len(told), "what was told is not told again"
+        assert _shown(await _told(self.world)) == self.spent()
+        assert _shown(await _told_after_a_kill(self.world)) == self.spent()
         ledger = await restored_ledger(self.world.store, RUN, self.limits, self.world.prices)
-        self.world.gate = BudgetGate(ledger, self.world.prices)
+        self.world.gate = Reservations(ledger, self.world.prices)
         return _spent(ledger)
 
 
-def _as_told(event: AgentEvent) -> RunEvent | None:
-    """Give what the run tells of an event of its only agent."""
+async def _told(world: AgentWorld) -> list[RunEvent]:
+    """Give what the run told of its only agent: turns with their answers, tries that failed as it heard of them."""
     agent = fields_of(agent_key(), "test-model")
-    match event:
-        case TurnAnswered(turn, usage, counted):
-            return RunEvent("agent.turn", 1.0, turn_fields(agent, turn, usage, PRICE, counted))
-        case TryUnanswered(turn, call, counted):
-            return RunEvent("agent.unanswered", 1.0, unanswered_fields(agent, turn, call, counted))
-        case _:
-            return None
+    failed = [event for event in world.events if isinstance(event, TryUnanswered)]
+    tries = [
+        RunEvent("agent.unanswered", 1.0, unanswered_fields(agent, event.turn, event.call, event.counted))
+        for event in failed
+    ]
+    return [*await world.store.facts(RUN), *tries]
+
+
+async def _told_after_a_kill(world: AgentWorld) -> list[RunEvent]:
+    """Give it as a session tells it whose predecessor was killed before it told of calls that are still open."""
+    answered = {(str(one.key.agent), one.key.turn, one.key.purpose) for one in await world.store.answers(RUN)}
+    record = RunRecord(RUN, "goal", "base", "running", 1.0, {})
+    kept = [
+        told
+        for told in await _told(world)
+        if told.kind != "agent.unanswered"
+        or (told.fields["agent"], told.fields["turn"], told.fields["call"]) in answered
+    ]
+    return [*kept, *await killed_calls(world.store, record, at_seconds=1.0)]
 
 
 def _shown(events: Sequence[RunEvent]) -> tuple[int, float]:
     """Give the most that users see as spent: what is known, and what calls of unknown usage count for."""
-    board = Board()
+    progress = Progress()
     for told in events:
-        board.take(told)
-    assert board.usd is not None
-    assert board.unknown.usd is not None
-    return board.usage.total_tokens + board.unknown.tokens, round(board.usd + board.unknown.usd, 8)
+        progress.take(told)
+    assert progress.usd is not None
+    assert progress.unknown.usd is not None
+    return progress.usage.total_tokens + progress.unknown.tokens, round(progress.usd + progress.unknown.usd, 8)
 
 
 def _spent(ledger: Ledger) -> tuple[int, float]:
@@ -325,11 +341,73 @@ async def test_tries_that_were_cut_off_add_up_over_resumes(bills: Bills) -> None
     assert await bills.resume() == bills.spent()
 
 
+async def _cut_off(bills: Bills, task: "asyncio.Task[AgentOutcome]") -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # a killed process leaves in the store what a cancelled one does
+    assert await bills.world.store.open_calls(RUN) == []
+    assert bills.spent() == await bills.resume() == (0, 0)
+
+
+#: Two seconds on the clock of these tests.
+WAIT = {"Retry-After": "200"}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_call_stopped_once_turned_away_costs_nothing(bills: Bills, status: int) -> None:
+    world = bills.play(lambda _: HttpError(status, headers=WAIT))
+    task = asyncio.create_task(world.work())
+    while not any(isinstance(each, CallRetried) for each in world.events):
+        await asyncio.sleep(0.001)
+    await _cut_off(bills, task)
+
+
+async def test_a_call_stopped_behind_anothers_back_off_costs_nothing(bills: Bills) -> None:
+    world = bills.play(lambda _: HttpError(429, headers=WAIT))
+    async with aclosing(world.model.stream(model_request(settings=world.settings))) as other:  # type: ignore[type-var]
+        await restarted(other)
+        task = asyncio.create_task(world.work())
+        while not any(isinstance(each, TurnStarted) for each in world.events):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1)
+        assert len(bills.api.requests) == 1
+        await _cut_off(bills, task)
+
+
+async def test_a_call_stopped_before_its_connection_is_taken_costs_nothing(bills: Bills) -> None:
+    with socket.socket() as server, ExitStack() as stack:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):  # its queue is full
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        world = bills.play(bills.answered, base_url=f"http://127.0.0.1:{server.getsockname()[1]}/v1")
+        task = asyncio.create_task(world.work())
+        while not any(isinstance(each, TurnStarted) for each in world.events):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.3)
+        assert not any(isinstance(each, CallSent) for each in world.events)
+        await _cut_off(bills, task)
+
+
+async def test_a_call_that_was_sent_and_is_stopped_counts_in_full(bills: Bills) -> None:
+    world = bills.play(lambda _: Stall())
+    task = asyncio.create_task(world.work())
+    await bills.api.stalled.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bills.spent()[0] > 4_000
+    assert await bills.resume() == bills.spent()
+
+
 class LateStore(MemoryStore):
     """Writes an answer a few steps later, also when who asked for it is stopped meanwhile, as the real one does."""
 
-    async def record_answer(self, answer: StoredAnswer) -> None:
-        await asyncio.shield(asyncio.ensure_future(self._later(super().record_answer(answer))))
+    async def record_answer(self, answer: StoredAnswer, facts: Sequence[RunEvent] = ()) -> None:
+        await asyncio.shield(asyncio.ensure_future(self._later(super().record_answer(answer, facts))))
 
     async def _later(self, write: Coroutine[object, object, None]) -> None:
         for _ in range(3):
@@ -341,14 +419,15 @@ class PlainModel:
     """Answers twice, each time with a usage."""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        yield Sending()
         await asyncio.sleep(0)
-        yield Answered((run_line("ls") if request.key.turn == 1 else said(REPORT),), USAGE)
+        yield ModelAnswer((run_line("ls") if request.key.turn == 1 else said(REPORT),), USAGE)
 
     async def close(self) -> None: ...
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-async def test_an_answer_that_is_stored_while_its_agent_is_stopped_is_counted_once(tmp_path: Path, twice: bool) -> None:
+async def test_an_answer_stored_while_its_agent_stops_is_counted_once(tmp_path: Path, twice: bool) -> None:
     made: list[AgentWorld] = []
 
     async def work() -> AgentOutcome:
@@ -368,9 +447,7 @@ async def test_an_answer_that_is_stored_while_its_agent_is_stopped_is_counted_on
         for _ in range(10):  # what was asked for is written
             await asyncio.sleep(0)
         for world in made[-1:]:
-            told = [event for each in world.events if (event := _as_told(each)) is not None]
-            record = RunRecord(RUN, "goal", "base", "running", 1.0, {})
-            told += await untold(world.store, record, told, world.prices)
+            told = await _told_after_a_kill(world)
             again = await restored_ledger(world.store, RUN, BudgetLimits(), world.prices)
             assert _shown(told) == _spent(again) == _spent(world.gate.ledger), where
 

@@ -8,12 +8,14 @@ import pytest
 
 from benchmarks.bare_sandbox import BareSandbox
 from codexteam.adapters.responses.model import ResponsesModel
-from codexteam.agent.outcome import BadAnswer, GaveUp, ModelGaveUp, OutOfTurns, Refused, Submitted
+from codexteam.agent.outcome import BadAnswer, GaveUp, ModelGaveUp, ModelRefused, OutOfTurns, Submitted
 from codexteam.config.settings import ModelSettings
-from codexteam.core.ids import Purpose
-from codexteam.core.json_types import JSONObject
+from codexteam.core.answers import TaskReport
+from codexteam.core.ids import JSONObject, Purpose
+from codexteam.core.redaction import Redactor
 from codexteam.errors import ModelAccessError
 from codexteam.ports.sandbox import SandboxSpec
+from codexteam.run.assignment import AgentFailure, report_of
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox
 from tests.fakes.fast_clock import FastClock
 from tests.fakes.model_calls import KEY, provider
@@ -120,7 +122,7 @@ async def test_two_calls_with_one_id_run_once(wire: Wire) -> None:
 
 async def test_a_refusal_is_no_success(wire: Wire) -> None:
     outcome = await wire.play(in_order([refusal("I won't.")])).work()
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, ModelRefused)
     assert outcome.text == "I won't."
 
 
@@ -136,6 +138,16 @@ async def test_an_answer_cut_by_a_content_filter_is_the_end(wire: Wire) -> None:
     outcome = await wire.play(in_order(Reply((), end="incomplete", reason="content_filter"))).work()
     assert isinstance(outcome, ModelGaveUp)
     assert outcome.kind is GaveUp.FILTERED
+
+
+@pytest.mark.parametrize("fault", [HttpError(400, "content_filter", "flagged by the content filter"), HttpError(413)])
+async def test_a_request_that_is_refused_for_what_it_asks_is_not_tried_again(wire: Wire, fault: HttpError) -> None:
+    outcome = await wire.play(lambda _: fault).work()
+    assert isinstance(outcome, ModelGaveUp)
+    assert outcome.lasting
+    report = report_of(outcome, TaskReport, Redactor())
+    assert isinstance(report, AgentFailure)
+    assert report.lasting
 
 
 async def test_a_context_that_is_too_long_is_compacted_and_the_work_goes_on(wire: Wire) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.app.engines import choose_engine, told_once
-from codexteam.app.hiring import patience_words
+from codexteam.app.compose import choose_engine, patience_words, report_hosts_once
 from codexteam.config.settings import (
     EngineSettings,
     NetworkKind,
@@ -19,18 +18,17 @@ from codexteam.config.settings import (
     SandboxMode,
     SandboxSettings,
 )
-from codexteam.core.ids import AgentKey, Purpose, RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import AgentKey, JSONObject, Purpose, RunId
 from codexteam.ports.reporter import RunEvent
 from codexteam.ports.sandbox import Command, SandboxSpec
-from codexteam.report.board import describe
+from codexteam.report.progress import describe
 from tests.support_base_source import base_source, make_repository
 
 FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
 
 
 @pytest.mark.bubblewrap
-async def test_bubblewrap_s_proxy_adds_the_secrets_of_the_settings_and_tells_what_it_refuses(tmp_path: Path) -> None:
+async def test_bubblewraps_proxy_adds_the_settings_secrets_and_reports_refusals(tmp_path: Path) -> None:
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +44,7 @@ async def test_bubblewrap_s_proxy_adds_the_secrets_of_the_settings_and_tells_wha
         SandboxSettings(kind="bubblewrap", proxy_secrets={"localhost": "REGISTRY"}),
         state_dir=tmp_path / "state",
         environment={"REGISTRY": "of-no-use-elsewhere"},
-        on_denied=told_once(lambda kind, fields: told.append((kind, fields))),
+        on_denied=report_hosts_once(lambda kind, fields: told.append((kind, fields))),
     )
     make_repository(tmp_path / "repository", {"a.txt": b"one\n"})
     agent = AgentKey(RunId(f"app-{os.getpid()}"), "implementer", Purpose.IMPLEMENT, "T1", 1)
@@ -72,7 +70,7 @@ async def test_bubblewrap_s_proxy_adds_the_secrets_of_the_settings_and_tells_wha
     ]
 
 
-async def test_a_command_that_is_stopped_while_a_far_engine_is_silent_leaves_no_way_to_it(
+async def test_a_command_stopped_while_a_remote_engine_is_silent_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connected = asyncio.Event()
@@ -100,7 +98,7 @@ async def test_a_command_that_is_stopped_while_a_far_engine_is_silent_leaves_no_
 
 def test_a_refused_host_is_told_once_and_in_words() -> None:
     told: list[tuple[str, JSONObject]] = []
-    denied = told_once(lambda kind, fields: told.append((kind, fields)))
+    denied = report_hosts_once(lambda kind, fields: told.append((kind, fields)))
 
     for host in ("a.invalid", "b.invalid", "a.invalid"):
         denied({"host": host, "port": 443, "reason": "it is not in the list of allowed hosts"})
@@ -113,7 +111,7 @@ def test_a_refused_host_is_told_once_and_in_words() -> None:
 
 def test_of_hosts_that_are_made_up_only_so_many_are_told() -> None:
     told: list[tuple[str, JSONObject]] = []
-    denied = told_once(lambda kind, fields: told.append((kind, fields)))
+    denied = report_hosts_once(lambda kind, fields: told.append((kind, fields)))
 
     for number in range(1_000):
         denied({"host": f"{number}.invalid", "port": 443, "reason": "it is not in the list of allowed hosts"})

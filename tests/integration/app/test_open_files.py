@@ -8,7 +8,7 @@ import pytest
 
 _CODE = """
 import resource, sys
-from codexteam.app.open_files import allow_open_files
+from codexteam.app.signals import allow_open_files
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 allow_open_files()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))

@@ -1,4 +1,4 @@
-"""What a run was begun with holds when it goes on, and what is said then counts over it."""
+"""What a run was begun with holds when it continues, and what is said then counts over it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from codexteam.app.command_lines import keep_line, lines_of, load_with_lines, said, with_lines
-from codexteam.app.running import RunOptions, View, remembered
-from codexteam.app.start import find_ground
+from codexteam.app.project import find_project
+from codexteam.app.run import RunOptions, remembered
 from codexteam.config.load import load_layers, load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
-from codexteam.core.ids import RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject, RunId
 from codexteam.errors import ConfigError
 from codexteam.ports.store import RunRecord, Store
+from codexteam.views.run_view import RunView
 from tests.fakes.memory_store import MemoryStore
 from tests.support_git import git
 
@@ -93,9 +93,9 @@ def test_a_command_line_comes_back_from_the_store_as_it_was(now: LoadRequest, tm
     begun = replace(
         now, overrides=("model_reasoning_effort=low",), model="gpt-a", flags={"codexteam.approve": ["plan"]}
     )
-    ground = find_ground(now.cwd, now.environment, None)
+    project = find_project(now.cwd, now.environment, None)
 
-    settings = resumed(now, remembered(RunOptions(begun, View()), ground))
+    settings = resumed(now, remembered(RunOptions(begun, RunView()), project))
 
     assert settings.model == load_settings(begun).model
     assert settings.team == load_settings(begun).team
@@ -136,7 +136,7 @@ RUN = RunId("20261121-0231-7f3a")
 
 
 async def goes_on(store: Store, now: LoadRequest, **said: object) -> Settings:
-    """Go on with a run as `resume` does."""
+    """Continue with a run as `resume` does."""
     load = replace(now, **said)  # type: ignore[arg-type]  # fields by their names
     record = RunRecord(RUN, "goal", "base", "running", 1.0, THEN)
     settings = load_with_lines(load, await lines_of(store, record))
@@ -144,7 +144,7 @@ async def goes_on(store: Store, now: LoadRequest, **said: object) -> Settings:
     return settings
 
 
-async def test_what_one_resume_is_told_holds_for_those_after_it_until_something_newer_is_said(now: LoadRequest) -> None:
+async def test_what_one_resume_says_holds_until_something_newer_is_said(now: LoadRequest) -> None:
     store = MemoryStore()
     await goes_on(store, now, flags={"codexteam.budget.run_usd": 7.0}, model="gpt-b")
 

@@ -38,7 +38,7 @@ def test_commands_options_values_and_roles_are_completed(words: str, expected: s
     assert completions(tmp_path, words) == expected
 
 
-def test_a_configuration_that_does_not_load_still_completes_the_shipped_roles(tmp_path: Path) -> None:
+def test_a_broken_configuration_still_completes_the_shipped_roles(tmp_path: Path) -> None:
     (tmp_path / ".codex").mkdir()
     (tmp_path / ".codex/config.toml").write_text("model =\n")
 

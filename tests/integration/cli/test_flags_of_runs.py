@@ -10,7 +10,7 @@ import typer
 from codexteam.adapters.store.sqlite_store import SqliteStore
 from codexteam.app.command_lines import lines_of
 from codexteam.cli.main import app
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from tests.integration.cli.conftest import Cli
 from tests.support_git import git
 
@@ -27,15 +27,40 @@ SHARED: dict[str, tuple[str, str, object]] = {
 }
 #: Flags of single commands.
 OWN: dict[str, tuple[str, str, object]] = {
-    "--budget": ("5usd", "flags.codexteam.budget.run_usd", 5.0),
+    "--budget": ("5m", "flags.codexteam.budget.run_tokens", 5_000_000),
+    "--on-task-budget": ("fail", "flags.codexteam.budget.on_task_budget", "fail"),
     "--max-threads": ("3", "flags.codexteam.limits.max_threads", 3),
     "--max-rounds": ("2", "flags.codexteam.limits.max_rounds", 2),
+    "--allow-guarded": ("*.yml", "flags.codexteam.allow_guarded", ["*.yml"]),
+    "--step": ("analyst=off", "flags.codexteam.steps.analyst", "off"),
+    "--no-docs": ("", "flags.codexteam.steps.documentation", "off"),
     "--approve": ("plan,merge", "flags.codexteam.approve", ["plan", "merge"]),
     "--record": ("/nowhere/record", "flags.codexteam.record_file", "/nowhere/record"),
     "--replay": ("/nowhere/replay", "flags.codexteam.replay_file", "/nowhere/replay"),
 }
 #: Those that say how a command shows what it does, where it works, or what it is about.
-BESIDE = {"--json", "--quiet", "--state-dir", "--cd", "--color", "--plan", "--last", "--help"}
+BESIDE = {
+    "--output-last-message",
+    "--issue",
+    "--batches",
+    "--constraints",
+    "--json",
+    "--ci",
+    "--artifacts",
+    "--repo",
+    "--fan-out",
+    "--quiet",
+    "--wait",
+    "--state-dir",
+    "--cd",
+    "--color",
+    "--plan",
+    "--last",
+    "--pr",
+    "--draft",
+    "--interactive",
+    "--help",
+}
 
 
 def flags_of(command: str) -> set[str]:
@@ -54,7 +79,7 @@ def expected(flags: dict[str, tuple[str, str, object]]) -> dict[str, object]:
 def kept(line: JSONObject) -> dict[str, object]:
     """Give what is kept of a command line, but for what nobody said."""
     flags = {f"flags.{name}": value for name, value in cast("JSONObject", line["flags"]).items()}
-    beside = {"flags", "cwd", "state_dir", "document", "release", "plan_only"}
+    beside = {"flags", "cwd", "state_dir", "plan_only"}
     return {
         name: value
         for name, value in {**line, **flags}.items()
@@ -120,7 +145,7 @@ def test_a_recording_is_what_answers(command: str, repository: Path, cli: Cli) -
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_run_goes_on_with_all_that_is_said_then(before: bool, repository: Path, cli: Cli) -> None:
-    own = {flag: OWN[flag] for flag in flags_of("resume") & OWN.keys()}
+    own = {flag: OWN[flag] for flag in flags_of("resume") & OWN.keys() if flag != "--replay"}
     shared = words_of(SHARED)
     assert cli("run", "a goal").code == 6
 
@@ -128,6 +153,68 @@ def test_a_run_goes_on_with_all_that_is_said_then(before: bool, repository: Path
 
     assert done.code == 6, done.err
     assert lines(repository) == [{}, expected({**own, **SHARED})]
+
+
+def test_a_run_goes_on_with_every_flag_that_it_may_be_begun_with(repository: Path, cli: Cli) -> None:
+    # constraints and an issue are part of the goal, which stays; a run over several repositories is one in each
+    assert flags_of("run") - {"--constraints", "--issue", "--repo", "--fan-out"} <= flags_of("resume")
+    assert cli("run", "a goal").code == 6
+
+    assert cli("resume", "--plan", "plan.md", *words_of({"--replay": OWN["--replay"]})).code != 2
+    other = cli("resume", "--plan", "other.md")
+
+    replayed = {"flags.model_provider": "replay", "flags.codexteam.replay_file": "/nowhere/replay"}
+    assert lines(repository) == [{}, replayed]
+    assert other.code == 2
+    assert "a run continues with its own plan" in other.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run add csv import", 'codexteam run "add csv import"'),
+        ("-m x run add csv import --budget 5usd", 'codexteam -m x run "add csv import" --budget 5usd'),
+        ("plan add --json csv", 'codexteam plan "add csv" --json'),
+        ("csv import please", 'codexteam run "csv import please"'),
+        ("run pay $5", "codexteam run 'pay $5'"),
+    ],
+)
+def test_a_goal_without_quotes_is_shown_as_it_is_meant(typed: str, meant: str, cli: Cli, repository: Path) -> None:
+    done = cli(*typed.split())
+    assert done.code == 2
+    assert done.err.splitlines()[1].endswith(meant)
+    assert not (repository / ".git/codexteam").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--step", "docs=off"), "there is no step 'docs'; there are scouts, analyst, documentation, release"),
+        (("--step", "release=maybe"), "found 'maybe'; allowed are auto, always, off"),
+        (("--step", "release"), "found ''; allowed are auto, always, off"),
+        (("--no-docs", "--step", "documentation=always"), "--no-docs and --step documentation=always contradict"),
+        (("-c", 'codexteam.steps.docs="off"'), "codexteam.steps.docs"),
+        (("-c", 'codexteam.steps.release="maybe"'), 'found the string "maybe"; allowed: one of'),
+        (("-o", "/nowhere/at/all.md"), "--output-last-message /nowhere/at/all.md: it cannot be written"),
+        (("--constraints", " "), "--constraints: it is empty"),
+        (("--constraints", "/nowhere/rules.md"), "--constraints /nowhere/rules.md: there is no such file"),
+        (("--constraints", "rules.md"), "--constraints rules.md: there is no such file"),
+        (("--constraints", ".."), "--constraints ..: it is not a file"),
+    ],
+)
+def test_an_unknown_step_or_value_is_one_message_and_exit_2(
+    words: tuple[str, ...], said: str, cli: Cli, repository: Path
+) -> None:
+    done = cli("run", "a goal", *words)
+
+    assert done.code == 2
+    assert said in done.err
+    assert not (repository / ".git/codexteam").exists()
+
+
+def test_a_command_that_is_near_another_is_taken_for_it_and_not_for_a_goal(cli: Cli) -> None:
+    assert cli("stauts", "x").err == "error: there is no command 'stauts'\nhint: did you mean codexteam status?\n"
+    assert "codexteam --help lists them" in cli("foo").err
 
 
 def test_what_stands_after_the_command_counts_over_what_stands_before_it(repository: Path, cli: Cli) -> None:

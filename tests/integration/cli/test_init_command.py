@@ -4,17 +4,22 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from codexteam.config.bundled import BUNDLED_ROLES
+from codexteam.config.load import load_settings
+from codexteam.config.locations import BUNDLED_ROLES
+from codexteam.config.request import LoadRequest
+from codexteam.core.ids import JSONObject
 from tests.integration.cli.conftest import Cli
+from tests.scripted_api import HttpError, serve_in_thread
 
 
 def model_of(folder: Path, role: str) -> str:
-    return str(tomllib.loads((folder / f"agents/{role}.toml").read_text())["model"])
+    """Give the model that a role would really ask for, in a Codex home."""
+    request = LoadRequest(folder, {"CODEX_HOME": str(folder), "HOME": str(folder)}, system_folder=folder / "system")
+    return load_settings(request).roles[role].model.model
 
 
 def test_a_fresh_home_gets_settings_and_ten_roles(cli: Cli, home: Path) -> None:
@@ -79,8 +84,8 @@ def test_a_link_out_of_the_project_is_refused(cli: Cli, repository: Path, tmp_pa
     ("arguments", "said"),
     [
         (("init", "--tier", "gold"), "gold"),
-        (("init", "--model", ""), "no model name"),
-        (("init", "--fast-model", "a\nb"), "no model name"),
+        (("init", "--model", ""), "not a model name"),
+        (("init", "--fast-model", "a\nb"), "not a model name"),
         (("-C", "nowhere", "init"), "there is no such directory"),
     ],
 )
@@ -125,3 +130,29 @@ def test_an_unwritable_home_is_one_error_and_leaves_nothing(tmp_path: Path) -> N
     assert "Permission denied" in error
     assert hint.startswith("hint: ")
     assert list(locked.iterdir()) == []
+
+
+def test_what_the_provider_lists_is_offered(cli: Cli, home: Path) -> None:
+    listed: JSONObject = {"data": [{"id": "gpt-5.9"}, {"id": "gpt-5.4-mini"}]}
+    with serve_in_thread(lambda call: HttpError(500), models=listed) as api:
+        (home / ".codex").mkdir()
+        (home / ".codex/config.toml").write_text(
+            'model_provider = "mine"\n[model_providers.mine]\nname = "Mine"\n' + f'base_url = "{api.base_url}"\n'
+        )
+        done = cli("init")
+        assert "Mine lists these models: gpt-5.4-mini, gpt-5.9\n" in done.out
+        assert "`gpt-5.4` is not among them: nearest are gpt-5.9, gpt-5.4-mini\n" in done.out
+        assert "[codexteam.models]" in done.out
+        again = cli("init", "--force", "--model", "gpt-5.9")
+        assert "is not among them" not in again.out
+    assert model_of(home / ".codex", "reviewer") == model_of(home / ".codex", "explorer") == "gpt-5.9"
+
+
+def test_a_server_that_is_down_keeps_nobody_from_beginning(cli: Cli, home: Path) -> None:
+    (home / ".codex").mkdir()
+    (home / ".codex/config.toml").write_text(
+        'model_provider = "mine"\n[model_providers.mine]\nname = "Mine"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
+    done = cli("init")
+    assert (done.code, done.err) == (0, "")
+    assert "lists" not in done.out

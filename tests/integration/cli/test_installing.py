@@ -75,7 +75,7 @@ def test_codex_s_own_file_is_never_replaced(tmp_path: Path) -> None:
 def test_a_folder_in_the_way_stops_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "agents/two.toml").mkdir(parents=True)
 
-    with pytest.raises(ConfigError, match=r"two\.toml: is no regular file"):
+    with pytest.raises(ConfigError, match=r"two\.toml is not a regular file"):
         install(FILES, tmp_path)
 
     assert tree(tmp_path) == {}

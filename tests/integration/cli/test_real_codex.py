@@ -2,20 +2,27 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from codexteam.config.bundled import BUNDLED_ROLES, bundled_example, bundled_role_file
+from codexteam.config.load import load_settings
+from codexteam.config.locations import BUNDLED_ROLES, bundled_role_file
+from codexteam.config.request import LoadRequest
 from codexteam.config.starter import Tier, starter_pack
-from codexteam.core.json_types import JSONValue
+from codexteam.core.ids import JSONValue
 from tests.conftest import codex_binary
 from tests.scripted_api import ScriptedApi, message
 from tests.scripted_api.server import serve_in_thread
 
+EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+
 pytestmark = pytest.mark.codex
+
+PACK = Path(__file__).parents[2] / "data" / "starter_pack"
 
 
 @pytest.fixture
@@ -110,15 +117,36 @@ def test_the_starter_pack_is_accepted(tier: Tier, home: Path, api: ScriptedApi) 
     assert_all_roles_offered(text)
 
 
-@pytest.mark.parametrize("name", ["config.toml", "codexteam.config.toml"])
-def test_of_the_example_codex_complains_of_codexteam_s_own_table_alone(name: str, home: Path, api: ScriptedApi) -> None:
-    (home / name).write_bytes(bundled_example().read_bytes())
+@pytest.mark.parametrize("strict", [(), ("--strict-config",)])
+def test_the_example_is_taken_by_both_programs_without_a_word(
+    strict: tuple[str, ...], home: Path, api: ScriptedApi
+) -> None:
+    (home / "config.toml").write_bytes(EXAMPLE.read_bytes())
+    for name in BUNDLED_ROLES:
+        (home / "agents" / f"{name}.toml").write_bytes(bundled_role_file(name).read_bytes())
 
-    warnings, _ = codex_exec(home, api)
+    warnings, text = codex_exec(home, api, *strict)
 
-    ignored = [line.strip() for warning in warnings for line in warning.splitlines()[1:]]
-    assert [line for line in ignored if "`codexteam" not in line] == []
-    assert (name == "config.toml") or warnings == []
+    assert warnings == []
+    assert_all_roles_offered(text)
+
+
+def test_the_pack_that_users_have_is_taken_but_for_the_file_without_a_name(home: Path, api: ScriptedApi) -> None:
+    shutil.copytree(PACK, home, dirs_exist_ok=True)
+
+    warnings, text = codex_exec(home, api)
+
+    assert len(warnings) == 2
+    said = " ".join(warnings)
+    assert "multi_agent` is deprecated" in said
+    assert f"{home}/agents/security_reviewer.toml must define a non-empty `name`" in said
+    assert [name for name in BUNDLED_ROLES if f"\\n{name}: {{" in text] == [
+        *("orchestrator", "explorer", "implementer", "ci_runner", "reviewer", "qa_test_author", "release_manager")
+    ]
+    settings = load_settings(LoadRequest(cwd=home, environment={"CODEX_HOME": str(home)}, system_folder=home / "none"))
+    assert {role.name for role in settings.roles.values() if role.source != "built-in"} == {
+        name for name in BUNDLED_ROLES if f"\\n{name}: {{" in text
+    }
 
 
 def bundled_description(name: str) -> str:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
-from codexteam.config.bundled import BUNDLED_ROLES, bundled_role_file
+from codexteam.config.locations import BUNDLED_ROLES, bundled_role_file
 from tests.integration.cli.conftest import Cli
 
 
@@ -57,7 +58,8 @@ def test_a_receipt_has_the_hash_of_the_file_and_every_origin(cli: Cli, home: Pat
     path = home / ".codex/agents/implementer.toml"
     assert found["role_file"] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     assert found["model"]["value"] == "gpt-5.4"
-    assert str(path) in found["model"]["origin"]
+    # its file names no model: the tier does, in the one place where it is changed
+    assert found["model"]["origin"].startswith(f"{home / '.codex/codexteam.config.toml'}:")
     assert found["sandbox"]["value"] == "workspace-write"
     assert {"name", "origin"} == set(found["tools"][0])
 
@@ -80,7 +82,9 @@ def test_a_receipt_is_readable_in_80_columns(cli: Cli, home: Path) -> None:
     path = home / ".codex/agents/reviewer.toml"
     assert f"  sha256      {hashlib.sha256(path.read_bytes()).hexdigest()}" in lines
     rows = {line[:14].strip(): line[14:].split() for line in lines if line}
-    assert rows["model"] == ["gpt-5.4", "[1]:3"]
+    tiers = (home / ".codex/codexteam.config.toml").read_text().splitlines()
+    [line] = [number for number, text in enumerate(tiers, 1) if text.startswith("deep = ")]
+    assert rows["model"] == ["gpt-5.4", f"[2]:{line}"]
     assert rows["provider"][0] == "openai-api"
     assert rows["verbosity"] == ["low", "-c", "model_verbosity"]
     assert "[1] ~/.codex/agents/reviewer.toml" in lines
@@ -107,3 +111,24 @@ def test_all_tiers_load_strictly(cli: Cli, home: Path) -> None:
         assert cli("init", "--tier", tier, "--force").code == 0
         done = cli("--strict-config", "roles")
         assert (done.code, done.err) == (0, ""), tier
+
+
+def test_what_a_cap_takes_from_roles_is_listed_once_in_80_columns(cli: Cli, home: Path) -> None:
+    shutil.copytree(Path(__file__).parents[2] / "data" / "starter_pack", home / ".codex")
+    config = home / ".codex" / "config.toml"
+    config.write_text(f'sandbox_mode = "workspace-write"\n{config.read_text()}')
+
+    done = cli("roles")
+
+    lines = done.out.splitlines()
+    assert done.code == 0
+    assert max(map(len, lines)) <= 80
+    start = lines.index("sandbox_mode: workspace-write is used, not danger-full-access")
+    assert lines[start + 1].split() == ["capped", "at", "~/.codex/config.toml:1:16"]
+    assert lines[start + 2].split() == ["orchestrator", "~/.codex/agents/orchestrator.toml:4:16"]
+    assert done.err.count("security_reviewer.toml: the role file has no `name`") == 1
+    checked = cli("config", "check")
+    assert checked.code == 0
+    assert checked.out.count("security_reviewer.toml: the role file has no `name`") == 1
+    assert checked.out.count("`workspace-write` is used and not `danger-full-access`") == 1
+    assert max(map(len, cli("roles", "implementer").out.splitlines())) <= 80

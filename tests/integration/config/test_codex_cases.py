@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.config.layers import LayerKind
 from codexteam.config.load import load_layers, load_settings
+from codexteam.config.receipt import receipt
 from codexteam.config.request import LoadRequest
+from codexteam.config.role_files import RoleDefinition
 from codexteam.config.settings import Settings
-from codexteam.core.json_types import JSONObject
+from codexteam.core.ids import JSONObject
 from codexteam.errors import ConfigError
+from tests.integration.config.receipts import lies
 
 CASES = Path(__file__).parents[2] / "data" / "codex_config_cases"
 NAMES = sorted(case.name for case in CASES.iterdir() if case.is_dir())
@@ -84,10 +88,18 @@ def load(world: World) -> Settings | None:
         return None
 
 
+#: A server's program is one of the sandbox's: that a required one is missing shows when its first agent starts.
+LOOKED_FOR_LATER = {"070-mcp-missing-required-server"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_case_is_accepted_exactly_where_codex_accepts_it(name: str, tmp_path: Path) -> None:
     world = lay_out(name, tmp_path)
-    assert (load(world) is not None) == world.verdict["accepted"]
+    assert (load(world) is not None) == (world.verdict["accepted"] or name in LOOKED_FOR_LATER)
+
+
+#: A profile without a file is a mistake for who asks for strictness; Codex takes it even then.
+STRICTER_ON_PURPOSE = {"171-profile-file-missing"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,7 +107,8 @@ def test_a_case_is_accepted_strictly_exactly_where_codex_accepts_it_so(name: str
     world = lay_out(name, tmp_path, strict=True)
     strict = world.verdict["strict"]
     assert isinstance(strict, dict)
-    assert (load(world) is not None) == strict["accepted"]
+    accepted = strict["accepted"] or name in LOOKED_FOR_LATER
+    assert (load(world) is not None) == (accepted and name not in STRICTER_ON_PURPOSE)
 
 
 def _accepted(name: str) -> bool:
@@ -104,12 +117,16 @@ def _accepted(name: str) -> bool:
 
 #: Roles that differ on purpose.
 ROLES_ON_PURPOSE = {
-    # Codex drops every role of a file with both spellings of the thread limit; the limit's spelling is no fault of
+    # Codex drops every role of a file with both spellings of the thread limit; the limit's spelling is not a fault of
     # theirs, so they are kept, and which limit won is said
     "085-agents-max-threads-both": {"helper"},
     # Codex ignores a role's provider, even one that does not exist; here it counts, so the role cannot be used
     "140-role-layer-provider-ignored": {"reviewer"},
 }
+
+
+def _ships(role: RoleDefinition) -> bool:
+    return role.layer is not None and role.layer.kind is LayerKind.BUILT_IN and not role.registered_at
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if _accepted(name)])
@@ -121,7 +138,7 @@ def test_a_case_has_the_users_roles_that_codex_offers(name: str, tmp_path: Path)
     roles = load_layers(world.request).roles.definitions
     assert isinstance(measured, dict)
     settings = load_settings(world.request)
-    ours = {name: role.description for name, role in roles.items() if not role.built_in and name in settings.roles}
+    ours = {name: role.description for name, role in roles.items() if name in settings.roles and not _ships(role)}
     codexs = {name: entry["description"] for name, entry in measured.items() if isinstance(entry, dict)}
     differing = {role for role in {*ours, *codexs} if ours.get(role) != codexs.get(role)}
     assert differing == ROLES_ON_PURPOSE.get(name, set())
@@ -152,13 +169,10 @@ def test_a_case_has_codexs_effective_values(name: str, tmp_path: Path) -> None:
         assert settings.sandbox_mode == "workspace-write"
     if merged.get("model_verbosity") is not None:
         assert settings.model.verbosity == measured["verbosity"]
-    if merged.get("developer_instructions") is not None:
-        assert settings.developer_instructions == merged.get("developer_instructions")
 
 
-#: A broken definition of a role that a run needs stops it before any spend; Codex drops the role and goes on.
+#: A broken definition of a role that a run needs stops it before any spend; Codex drops the role and continues.
 STOPPED_BY_A_BROKEN_ROLE = {
-    "112-role-file-missing-name",
     "115-role-file-blank-description",
     "116-role-file-missing-developer-instructions",
     "117-role-file-blank-developer-instructions",
@@ -172,7 +186,7 @@ STOPPED_BY_A_BROKEN_ROLE = {
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if _accepted(name)])
-def test_a_run_is_stopped_by_a_broken_role_that_it_needs_and_by_nothing_else(name: str, tmp_path: Path) -> None:
+def test_a_run_is_stopped_by_a_broken_role_that_it_needs_alone(name: str, tmp_path: Path) -> None:
     world = lay_out(name, tmp_path)
     request = replace(world.request, required_roles=LoadRequest(Path(), {}).required_roles)
     if name in STOPPED_BY_A_BROKEN_ROLE:
@@ -180,6 +194,13 @@ def test_a_run_is_stopped_by_a_broken_role_that_it_needs_and_by_nothing_else(nam
             load_settings(request)
     else:
         assert set(load_settings(request).roles) >= request.required_roles
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if _accepted(name)])
+def test_no_receipt_of_a_case_names_a_line_without_the_value(name: str, tmp_path: Path) -> None:
+    settings = load_settings(lay_out(name, tmp_path).request)
+    for role in settings.roles.values():
+        assert lies(receipt(role, settings)) == []
 
 
 def test_the_corpus_is_whole() -> None:

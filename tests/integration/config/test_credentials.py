@@ -8,7 +8,9 @@ import pytest
 
 from codexteam.config.display import effective_values
 from codexteam.config.load import load_layers, load_settings
+from codexteam.config.price_list import PLAN_CREDIT, price_list
 from codexteam.config.request import LoadRequest
+from codexteam.core.budget_amounts import CreditRule
 from codexteam.errors import ConfigError
 
 
@@ -49,12 +51,23 @@ def test_what_codex_would_not_use_is_said(request_: LoadRequest) -> None:
     assert not any("OPENAI_API_KEY" in notice for notice in load_settings(other).notices)
 
 
-def test_a_chatgpt_login_is_said_to_be_of_no_use(request_: LoadRequest) -> None:
-    auth(request_, {"auth_mode": "chatgpt", "tokens": {"access_token": "secret-token-value"}})
+def test_a_chatgpt_login_is_known_as_one_and_no_key(request_: LoadRequest) -> None:
+    path = auth(request_, {"auth_mode": "chatgpt", "tokens": {"access_token": "secret-token-value"}})
     settings = load_settings(request_)
     assert settings.providers["openai"].bearer_token is None
-    assert any("ChatGPT login" in notice for notice in settings.notices)
+    assert settings.providers["openai"].chatgpt_login == path
     assert "secret-token-value" not in repr(settings)
+    model = settings.roles["implementer"].model.model
+    assert price_list(settings).get(model).credit == PLAN_CREDIT
+    own = load_settings(replace(request_, overrides=('codexteam.budget.credit="2k-tokens"',)))
+    assert price_list(own).get(model).credit == CreditRule(2_000)
+
+
+def test_a_stored_key_behind_a_byte_order_mark_is_refused_as_in_codex(request_: LoadRequest) -> None:
+    path = auth(request_, {"OPENAI_API_KEY": "sk-stored"})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    with pytest.raises(ConfigError, match="not JSON"):
+        load_settings(request_)
 
 
 def test_a_broken_auth_json_is_an_error_that_quotes_nothing_of_it(request_: LoadRequest) -> None:

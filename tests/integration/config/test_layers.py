@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.app.hiring import command_environment
+from codexteam.app.compose import command_environment
 from codexteam.config.load import load_layers, load_settings
 from codexteam.config.request import LoadRequest
-from codexteam.config.settings import NetworkKind, SandboxMode
-from codexteam.core.json_types import JSONValue
+from codexteam.config.settings import McpPlace, NetworkKind, SandboxMode
+from codexteam.core.ids import JSONValue
 from codexteam.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def _origin(world: World, request: LoadRequest) -> tuple[JSONValue, str]:
     return merged.get("review_model"), merged.place(("review_model",)).replace(str(world.root), "")
 
 
-def test_every_layer_beats_all_below_it_and_the_value_says_where_it_is_from(world: World) -> None:
+def test_every_layer_beats_those_below_and_values_name_their_origin(world: World) -> None:
     # `review_model` is a key that every layer may set
     steps: list[tuple[Path, str]] = [
         (world.system / "config.toml", "/system/config.toml:1:16"),
@@ -115,7 +115,7 @@ def test_an_override_without_key_or_value_is_refused(world: World, override: str
 
 def test_what_a_higher_layer_replaced_is_not_looked_at(world: World) -> None:
     world.write(world.home / "config.toml", "model = 5")
-    with pytest.raises(ConfigError, match=r"config\.toml:1:9: model: found the number 5, allowed is a string"):
+    with pytest.raises(ConfigError, match=r"config\.toml:1:9: model: found the number 5; allowed: a string"):
         load_settings(world.request)
     assert load_settings(replace(world.request, model="x")).model.model == "x"
 
@@ -166,6 +166,32 @@ def test_a_project_cannot_send_the_users_secrets_or_work_elsewhere(world: World)
         assert key in notice
 
 
+def test_a_project_starts_no_tool_server_outside_the_sandboxes(world: World) -> None:
+    """Neither by its own word, nor by another command under a name for which the user said so."""
+    world.trust()
+    world.write(
+        world.home / "codexteam.config.toml",
+        '[codexteam.mcp_servers.mine]\nplace = "host"\n[codexteam.mcp_servers.both]\nplace = "host"\n',
+    )
+    config = (world.home / "config.toml").read_text()
+    servers = '[mcp_servers.mine]\ncommand = "mine"\n[mcp_servers.both]\ncommand = "mine"\n[mcp_servers.web]\nurl = "https://a/"'
+    world.write(world.home / "config.toml", f"{config}\n{servers}\n")
+    world.write(
+        world.project / ".codex" / "config.toml",
+        '[mcp_servers.both]\ncommand = "evil"\n[mcp_servers.evil]\ncommand = "evil"\n'
+        '[codexteam.mcp_servers.evil]\nplace = "host"\n',
+    )
+    settings = load_settings(world.request)
+    assert {id_: server.place for id_, server in settings.mcp_servers.items()} == {
+        "mine": McpPlace.HOST,
+        "web": McpPlace.HOST,
+        "both": McpPlace.SANDBOX,
+        "evil": McpPlace.SANDBOX,
+    }
+    assert any("codexteam.mcp_servers" in notice and "may not set" in notice for notice in settings.notices)
+    assert any(notice.startswith("MCP server both: ") for notice in settings.notices)
+
+
 def test_project_root_markers_decide_where_a_project_begins(world: World) -> None:
     world.trust()
     world.write(world.project / ".codex" / "config.toml", 'model = "root"')
@@ -184,7 +210,7 @@ def test_relative_paths_start_from_the_folder_of_their_file(world: World) -> Non
     assert settings.team.record_file == world.home / "runs" / "r"
 
 
-def test_a_missing_codex_home_is_an_error_and_a_missing_default_home_is_not(world: World) -> None:
+def test_a_missing_codex_home_is_an_error_and_a_missing_default_is_not(world: World) -> None:
     with pytest.raises(ConfigError, match="CODEX_HOME points to .*, but that path does not exist"):
         load_settings(replace(world.request, environment={"CODEX_HOME": str(world.root / "nope")}))
     assert (
@@ -208,8 +234,8 @@ def test_requirements_lower_what_is_not_allowed_and_say_so(world: World) -> None
         world.system / "requirements.toml",
         'allowed_sandbox_modes = ["read-only", "workspace-write"]\nallowed_web_search_modes = ["cached"]\n',
     )
-    request = replace(world.request, overrides=("sandbox_mode=danger-full-access", "web_search=live"))
-    settings = load_settings(request)
+    world.write(world.home / "config.toml", 'sandbox_mode = "danger-full-access"\nweb_search = "live"\n')
+    settings = load_settings(world.request)
     assert settings.sandbox_mode is SandboxMode.WORKSPACE_WRITE
     assert settings.network.kind is NetworkKind.NONE
     assert settings.model.web_search == "cached"
@@ -218,7 +244,7 @@ def test_requirements_lower_what_is_not_allowed_and_say_so(world: World) -> None
 
 def test_requirements_whose_modes_are_not_known_allow_the_least(world: World) -> None:
     world.write(world.system / "requirements.toml", 'allowed_sandbox_modes = ["of-the-future"]\n')
-    settings = load_settings(replace(world.request, overrides=("sandbox_mode=danger-full-access",)))
+    settings = load_settings(world.request)
     assert settings.sandbox_mode is SandboxMode.READ_ONLY
     assert [notice for notice in settings.notices if "`read-only` is used" in notice]
 
@@ -268,7 +294,7 @@ def test_features_are_switched_by_flags_and_unknown_ones_are_refused(world: Worl
     assert caught.value.hint == "did you mean `shell_tool`?"
 
 
-def test_a_key_that_nobody_knows_is_said_with_a_guess_and_refused_when_strict(world: World) -> None:
+def test_an_unknown_key_gets_a_guess_and_is_refused_when_strict(world: World) -> None:
     world.write(world.home / "config.toml", 'modle = "x"\n[tui]\nthem = "y"\n')
     notices = load_settings(world.request).notices
     assert f"{world.home}/config.toml:1:9: `modle` is not known and ignored; did you mean `model`?" in notices

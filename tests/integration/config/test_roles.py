@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.config.bundled import BUNDLED_ROLES, bundled_role_file
 from codexteam.config.load import load_settings
+from codexteam.config.locations import BUNDLED_ROLES, bundled_role_file
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import NetworkKind, RoleSettings, SandboxMode
 from codexteam.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_the_ten_roles_ship_and_say_so(request_: LoadRequest) -> None:
     assert roles["explorer"].sandbox_mode is SandboxMode.READ_ONLY
 
 
-def test_the_users_model_counts_for_roles_that_ship_and_not_for_roles_of_the_users_own(request_: LoadRequest) -> None:
+def test_the_users_model_counts_for_shipped_roles_and_not_for_their_own(request_: LoadRequest) -> None:
     own = role_of(request_, 'model = "own"', 'model="general"')
     assert own.model.model == "own"
     settings = load_settings(replace(request_, model="flag"))
@@ -67,6 +69,19 @@ def test_a_role_of_the_user_replaces_the_one_that_ships(request_: LoadRequest) -
     role = role_of(request_, 'developer_instructions = "Mine."\n', name="reviewer")
     assert role.instructions == "Mine."
     assert role.source.endswith("agents/file.toml")
+
+
+def test_the_example_with_the_role_files_is_loaded_without_a_notice(request_: LoadRequest) -> None:
+    home = request_.cwd.parent / "home"
+    (home / "config.toml").write_bytes(EXAMPLE.read_bytes())
+    for name in BUNDLED_ROLES:
+        (home / "agents" / f"{name}.toml").write_bytes(bundled_role_file(name).read_bytes())
+    settings = load_settings(replace(request_, strict=True))
+    assert settings.notices == ()
+    assert settings.team.limits.max_threads == 12
+    assert {role.source for role in settings.roles.values()} == {
+        str(home / "agents" / f"{name}.toml") for name in BUNDLED_ROLES
+    }
 
 
 def test_a_table_with_a_description_alone_keeps_the_file_that_ships(request_: LoadRequest) -> None:
@@ -93,10 +108,13 @@ def test_a_roles_sandbox_counts_and_is_never_wider_than_the_runs(
     assert role_of(request_, f'sandbox_mode = "{wanted}"', f"sandbox_mode={run}").sandbox_mode == gets
 
 
-def test_a_role_cannot_give_itself_the_network(request_: LoadRequest) -> None:
+def test_a_roles_network_counts_up_to_what_the_configuration_names(request_: LoadRequest) -> None:
     text = "[sandbox_workspace_write]\nnetwork_access = "
     on = ("sandbox_workspace_write.network_access=true", "sandbox_mode=workspace-write")
-    assert role_of(request_, text + "true").network.kind is NetworkKind.NONE
+    off = ("sandbox_workspace_write.network_access=false",)
+    assert role_of(request_, "").network.kind is NetworkKind.NONE
+    assert role_of(request_, text + "true").network.kind is NetworkKind.OPEN
+    assert role_of(request_, text + "true", *off).network.kind is NetworkKind.NONE
     assert role_of(request_, text + "false", *on).network.kind is NetworkKind.NONE
     assert role_of(request_, "", *on).network.kind is NetworkKind.OPEN
     assert role_of(request_, 'sandbox_mode = "read-only"', *on).network.kind is NetworkKind.NONE
@@ -108,7 +126,8 @@ def test_a_role_cannot_give_itself_the_network(request_: LoadRequest) -> None:
     ("run", "wanted", "gets"),
     [
         (None, "cached", "cached"),
-        (None, "live", "cached"),
+        (None, "live", "live"),
+        ("cached", "live", "cached"),
         ("disabled", "cached", "disabled"),
         ("live", "live", "live"),
         ("live", None, "live"),
@@ -156,16 +175,48 @@ def test_a_role_switches_off_and_not_on(request_: LoadRequest) -> None:
     assert not on.skills.include_instructions
 
 
-def test_a_broken_role_that_the_run_needs_stops_it_and_another_one_is_a_notice(request_: LoadRequest) -> None:
-    with pytest.raises(ConfigError, match=r"file\.toml:4:9: shell: found a key that nobody knows"):
-        role_of(request_, "shell = true\n", name="reviewer")
+def test_a_broken_role_the_run_needs_stops_it_and_another_is_a_warning(request_: LoadRequest) -> None:
+    with pytest.raises(ConfigError, match=r"file\.toml:4:9: model: found the boolean true"):
+        role_of(request_, "model = true\n", name="reviewer")
     with pytest.raises(KeyError):
-        role_of(request_, "shell = true\n")
-    notices = load_settings(request_).notices
-    assert any(notice.startswith("role ignored: ") and "file.toml:4:9" in notice for notice in notices)
+        role_of(request_, "model = true\n")
+    [warning] = load_settings(request_).warnings
+    assert warning.startswith("role `")
+    assert "is ignored: " in warning
+    assert "file.toml:4:9" in warning
     needs = replace(request_, required_roles=frozenset({"mine"}))
     with pytest.raises(ConfigError, match=r"file\.toml:4:9"):
         load_settings(needs)
+
+
+@pytest.mark.parametrize(
+    ("step", "role"),
+    [
+        ("scouts", "explorer"),
+        ("analyst", "requirement_analyst"),
+        ("documentation", "documentation"),
+        ("release", "release_manager"),
+    ],
+)
+def test_the_role_of_a_step_that_is_off_is_not_needed(request_: LoadRequest, step: str, role: str) -> None:
+    with pytest.raises(ConfigError, match=r"file\.toml:4:9"):
+        role_of(request_, "model = true\n", name=role)
+    off = replace(request_, overrides=(*request_.overrides, f'codexteam.steps.{step}="off"'))
+    assert any("file.toml:4:9" in notice for notice in load_settings(off).notices)
+
+
+def test_an_unknown_key_costs_a_role_unless_the_run_needs_it(
+    request_: LoadRequest,
+) -> None:
+    role = role_of(request_, 'shell = true\nmodel = "m"\n', name="reviewer")
+    assert role.model.model == "m"
+    notices = load_settings(request_).notices
+    assert any("file.toml:4:9" in notice and "`shell` is not known and ignored" in notice for notice in notices)
+    with pytest.raises(ConfigError, match="shell"):
+        load_settings(replace(request_, strict=True))
+    with pytest.raises(KeyError):
+        role_of(request_, "shell = true\n")
+    assert any("is ignored: " in warning and "shell" in warning for warning in load_settings(request_).warnings)
 
 
 def test_a_role_that_is_needed_and_nowhere_defined_is_an_error(request_: LoadRequest) -> None:
@@ -173,11 +224,17 @@ def test_a_role_that_is_needed_and_nowhere_defined_is_an_error(request_: LoadReq
         load_settings(replace(request_, required_roles=frozenset({"nobody"})))
 
 
-def test_an_unreadable_role_file_is_an_error_with_its_path(request_: LoadRequest) -> None:
+@pytest.mark.parametrize("registered", [False, True])
+def test_an_unreadable_role_file_stops_a_run_if_it_is_registered(request_: LoadRequest, registered: bool) -> None:
     folder = request_.cwd.parent / "home" / "agents" / "reviewer.toml"
     folder.mkdir()
-    with pytest.raises(ConfigError, match=r"reviewer\.toml: found a directory"):
-        load_settings(request_)
+    if registered:
+        (folder.parents[1] / "config.toml").write_text('[agents.reviewer]\nconfig_file = "agents/reviewer.toml"\n')
+        with pytest.raises(ConfigError, match=r"reviewer\.toml: found a directory"):
+            load_settings(request_)
+    else:
+        [warning] = load_settings(request_).warnings
+        assert "reviewer.toml: found a directory" in warning
 
 
 def test_a_projects_role_cannot_choose_who_is_called(request_: LoadRequest) -> None:
@@ -209,3 +266,47 @@ def test_ultra_is_sent_as_xhigh(request_: LoadRequest) -> None:
 
 def test_bundled_files_are_the_lowest_layer() -> None:
     assert all(bundled_role_file(name).is_file() for name in BUNDLED_ROLES)
+
+
+def _models(request: LoadRequest, *overrides: str, **more: object) -> dict[str, str]:
+    settings = load_settings(replace(request, overrides=overrides, **more))  # type: ignore[arg-type]  # its own fields
+    return {name: role.model.model for name, role in settings.roles.items()}
+
+
+TIERS = '[codexteam.models]\ndeep = "big"\nfast = "small"\n'
+
+
+def test_the_tiers_are_the_one_place_to_change_models(request_: LoadRequest) -> None:
+    assert set(_models(request_).values()) == {"gpt-5.4"}
+    home = request_.cwd.parent / "home"
+    (home / "config.toml").write_text('model = "gpt-5.4"\n')
+    (home / "codexteam.config.toml").write_text(TIERS)
+    own = role_of(request_, "", name="mine")
+    assert own.model.model == "big"
+    models = _models(request_)
+    assert {name for name, model in models.items() if model == "small"} == {"explorer", "ci_runner"}
+    assert set(models.values()) == {"big", "small"}
+    roles = load_settings(request_).roles
+    assert roles["explorer"].origins["model"].startswith(f"{home}/codexteam.config.toml:3")
+    assert roles["reviewer"].origins["model"].startswith(f"{home}/codexteam.config.toml:2")
+
+
+def test_a_role_may_name_a_tier_or_a_model(request_: LoadRequest) -> None:
+    (request_.cwd.parent / "home" / "codexteam.config.toml").write_text(TIERS)
+    assert role_of(request_, 'model = "fast"').model.model == "small"
+    assert role_of(request_, 'model = "deep"', "model=x").model.model == "big"
+    assert role_of(request_, 'model = "else"').model.model == "else"
+
+
+def test_a_tier_without_a_model_is_what_all_use(request_: LoadRequest) -> None:
+    assert role_of(request_, 'model = "fast"').model.model == "gpt-5.4"
+    assert role_of(request_, 'model = "fast"', "model=x").model.model == "x"
+    assert role_of(request_, 'model = "fast"', "codexteam.models.deep=y").model.model == "y"
+
+
+def test_a_model_of_a_higher_layer_counts_over_the_tiers_and_may_name_one(request_: LoadRequest) -> None:
+    (request_.cwd.parent / "home" / "codexteam.config.toml").write_text(TIERS)
+    assert set(_models(request_, model="flag").values()) == {"flag"}
+    assert set(_models(request_, model="fast").values()) == {"small"}
+    assert set(_models(request_, "agents.default_subagent_model=sub").values()) == {"sub"}
+    assert _models(request_, "codexteam.models.fast=tiny", "model=x")["explorer"] == "x"

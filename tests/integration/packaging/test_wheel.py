@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codexteam import __version__
-from codexteam.config.bundled import BUNDLED_ROLES
+from codexteam.config.locations import BUNDLED_ROLES
 
 pytestmark = pytest.mark.slow
 

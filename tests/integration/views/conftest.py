@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.events_file import EventsFile
+from codexteam.adapters.store.journal import EventsFile
 from codexteam.adapters.store.sqlite_store import SqliteStore
-from codexteam.core.codec import encode_event, encode_state
-from codexteam.core.events import Event
-from codexteam.core.ids import RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.effects import RunGate, Work
+from codexteam.core.events import AttemptSucceeded, Event, GateFinished, RunStarted, Verdict
+from codexteam.core.findings import Category, Finding, Severity
+from codexteam.core.ids import GateName, JSONObject, RunId
 from codexteam.core.state import Rules, RunState
 from codexteam.core.step import step
-from codexteam.core.story import story
+from codexteam.core.stored_state import encode_event, encode_state
 from codexteam.ports.reporter import RunEvent
 from codexteam.ports.store import RunRecord
+from codexteam.run.loop import StoredStep
 from tests.support_git import make_user
 from tests.unit.core.run_world import World, tasks
 
@@ -82,25 +83,25 @@ class Project:
             await store.create_run(RunRecord(run, goal, base, state, at, {}))
             now = RunState(run, goal, rules)
             await store.save_checkpoint(run, 0, encode_state(now))
-            file = EventsFile(folder / "events.jsonl", run)
-            file.report(RunEvent("run.opened", at, {"run": run, "goal": goal, "budget": "$5.00"}))
+            store.record_facts(run, [RunEvent("run.opened", at, {"run": run, "goal": goal, "budget": "$5.00"})])
             for number, event in enumerate(history):
                 before = now
                 now, effects = step(before, event)
-                await store.append(run, [(at + number, *encode_event(event))])
-                for kind, fields in story(event, before, now, effects):
-                    file.report(RunEvent(kind, at + number, fields))
-            for kind, fields in extra:
-                file.report(RunEvent(kind, at + len(history), fields))
+                told = StoredStep(event, before, now, effects).facts(at + number)
+                await store.append(run, [(at + number, *encode_event(event))], [told])
+            store.record_facts(run, [RunEvent(kind, at + len(history), fields) for kind, fields in extra])
             for space, key, value in values:
                 await store.put(f"{run}/{space}", key, value)
+            facts = await store.facts(run)
+            file = EventsFile(folder / "events.jsonl", run, newest=len(facts))
+            file.write(facts)
             file.close()
             await store.close()
 
         asyncio.run(write())
 
     def stored_state(self, run_id: str) -> RunState:
-        from codexteam.driver.loop import load_state
+        from codexteam.run.loop import load_state
 
         async def read() -> RunState:
             store = SqliteStore(self.state / "state.sqlite", read_only=True)
@@ -162,6 +163,25 @@ def stuck_world() -> World:
     """A run whose reviewer blocks in every round until a person is asked."""
     world = World(tasks("T1"), luck=lambda what, n: 5 if what == "gate reviewer" else 0)
     world.run()
+    return world
+
+
+def unfixed_world() -> World:
+    """A run with three findings whose fixes changed nothing."""
+    world = World(tasks("T1"), Rules(gates=(GateName.CI,), scout=False, document=False, release=False))
+    world.send(RunStarted())
+    while world.finished is None:
+        effect = world.state.in_flight[min(world.state.in_flight)]
+        if isinstance(effect, RunGate):
+            found = tuple(
+                Finding(f"wrong {what}", "detail", Severity.MUST_FIX, Category.CI, file=f"src/{what}.py")
+                for what in ("one", "two", "three")
+            )
+            world.send(GateFinished(effect.round, effect.gate, effect.commit, Verdict.BLOCK, found))
+        elif isinstance(effect, Work) and effect.task_id != "T1":
+            world.send(AttemptSucceeded(effect.task_id, effect.attempt, None, "nothing to do"))
+        else:
+            world.send(world.answer(effect))
     return world
 
 

@@ -12,11 +12,22 @@ from pathlib import Path
 import pytest
 
 from codexteam.adapters.git.repo import GitRepo, locate_repository
-from codexteam.adapters.lock import RepositoryLock
-from codexteam.core.effects import Integrate, IntegrateExtra, Land, Prepare, Work
-from codexteam.core.events import AttemptFailed, AttemptSucceeded, Event, Integrated, Landed, RunPrepared, RunStarted
-from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId, TaskId
-from codexteam.core.json_types import JSONObject
+from codexteam.adapters.machine.lock import RepositoryLock
+from codexteam.core.effects import AdvanceBranch, IntegrateExtra, Land, Prepare, RunGate, StackCandidate, Work
+from codexteam.core.events import (
+    AttemptFailed,
+    AttemptSucceeded,
+    BranchMoved,
+    CandidateStacked,
+    Event,
+    FailingCommand,
+    GateFinished,
+    Landed,
+    RunPrepared,
+    RunStarted,
+    Verdict,
+)
+from codexteam.core.ids import AgentKey, CommitId, GateName, JSONObject, Purpose, RunId, TaskId
 from codexteam.core.state import Rules
 from codexteam.ports.repo import Accepted, Identity, IntakePolicy, Merged
 from codexteam.ports.sandbox import Snapshot
@@ -48,16 +59,21 @@ def make_run(
     green: bool = True,
     land: bool = True,
     keep: bool = True,
+    failing: tuple[FailingCommand, ...] = (),
 ) -> Made:
     """Put a run's work through the real adapters, and its history into the store."""
     made = asyncio.run(_make(project, folder, edits, land=land and green, keep=keep))
     names = [name for name, _ in edits]
-    world = RealWorld(tasks(*names), rules=Rules(document=False, release=False, gates=()), made=made)
+    gates = (GateName.CI,) if failing else ()
+    world = RealWorld(
+        tasks(*names), rules=Rules(document=False, release=False, gates=gates), made=made, failing=failing
+    )
     world.run()
-    history = world.history if green else world.history[: _first(world.history, Integrated) + 1]
+    history = world.history if green else world.history[: _first(world.history, BranchMoved) + 1]
     accepted: list[tuple[str, str, JSONObject]] = [
         ("accepted", f"{name}.1", {"base": made.base, "commit": made.work[name]}) for name in names
     ]
+    accepted.append(("results", "tree/bubblewrap/pytest", {"output": "3 passed"}))
     project.record(
         RUN,
         history,
@@ -79,6 +95,7 @@ class RealWorld(World):
     """A world in which commits are real."""
 
     made: Made | None = None
+    failing: tuple[FailingCommand, ...] = ()
 
     def answer(self, effect: object) -> Event:
         assert self.made is not None
@@ -87,8 +104,13 @@ class RealWorld(World):
                 return RunPrepared(self.made.base)
             case Work():
                 return AttemptSucceeded(effect.task_id, effect.attempt, self.made.work[effect.task_id], "did it")
-            case Integrate():
-                return Integrated(effect.task_id, effect.attempt, self.made.tip)
+            case StackCandidate():
+                self.parents[self.made.tip] = effect.onto
+                return CandidateStacked(effect.task_id, effect.attempt, effect.number, self.made.tip)
+            case AdvanceBranch():
+                return BranchMoved(effect.commit, effect.merges)
+            case RunGate():
+                return GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP, failing=self.failing)
             case Land():
                 return Landed(f"refs/heads/codexteam/{RUN}", self.made.tip)
             case _:
@@ -233,6 +255,13 @@ def test_apply_moves_a_branch_forward_and_says_so(run: Made, project: Project, c
     assert json.loads(cli("apply", "--json").out)["already"] is True
 
 
+def test_apply_names_commands_that_fail_as_they_did_before_the_run(project: Project, tmp_path: Path, cli: Cli) -> None:
+    make_run(project, tmp_path, EDITS, failing=(FailingCommand("make lint", "exit 1, as before the run", True),))
+    done = cli("apply", "--color", "always")
+    assert done.code == 0, done.err
+    assert "\x1b[33mfails: `make lint`: exit 1, as before the run\x1b[m\n" in done.err
+
+
 def test_apply_merges_where_the_branch_went_on(run: Made, project: Project, cli: Cli) -> None:
     (project.root / "other.txt").write_text("mine\n")
     git(project.root, "add", "-A")
@@ -244,9 +273,7 @@ def test_apply_merges_where_the_branch_went_on(run: Made, project: Project, cli:
     assert message.startswith(f"A User\nMerge branch 'codexteam/{RUN}'\n\nAdd the thing and more\n")
 
 
-def test_apply_to_a_dirty_work_tree_or_a_conflict_changes_nothing_and_exits_7(
-    run: Made, project: Project, cli: Cli
-) -> None:
+def test_apply_to_a_dirty_tree_or_a_conflict_changes_nothing_and_exits_7(run: Made, project: Project, cli: Cli) -> None:
     (project.root / "a.txt").write_text("dirty\n")
     done = cli("apply")
     assert done.code == 7
@@ -267,7 +294,7 @@ def test_apply_of_a_run_that_is_not_over_or_goes_on_exits_7(project: Project, tm
     assert "has put no branch into the repository" in done.err
     with RepositoryLock(project.state, project.common, started="now") as lock:
         lock.name_run(RUN)
-        assert "goes on" in cli("apply").err
+        assert "is running" in cli("apply").err
 
 
 # salvage
@@ -285,7 +312,7 @@ def test_all_work_is_listed_and_written_out(project: Project, tmp_path: Path, cl
     ]
     assert cli("salvage").out.splitlines()[0].split() == ["run", "kind", "name", "where"]
 
-    with RepositoryLock(project.state, project.common, started="now") as lock:  # also while a run goes on
+    with RepositoryLock(project.state, project.common, started="now") as lock:  # also while a run continues
         lock.name_run(RUN)
         done = cli("salvage", "--export", str(tmp_path / "out"))
     assert (done.code, done.err) == (0, "")
@@ -351,7 +378,7 @@ def test_two_states_of_one_attempt_are_both_written_out_and_archived(
     folder.mkdir(parents=True)
     older = snapshot_of(tmp_path / "older", hub, made.base, {b"work.txt": b"older\n"})
     newest = snapshot_of(tmp_path / "newest", hub, made.base, {b"work.txt": b"older\nnewest\n"})
-    # what is kept is newer where its turn was never stored, and older where the agent went on after a crash
+    # what is kept is newer where its turn was never stored, and older where the agent continued after a crash
     kept, stored = (newest, older) if newest_is_kept else (older, newest)
     asyncio.run(_keep(project, kept))
     pack = folder / "turn-3.pack"
@@ -419,11 +446,11 @@ async def _record_turn(
     pack: Path,
     agent: AgentKey = WORKER,
 ) -> None:
-    from codexteam.agent.office import snapshot_json
+    from codexteam.ports.sandbox import WorkspaceState
     from codexteam.ports.store import StoredTurn
 
     store = project.store()
-    await store.record_turn(StoredTurn(agent, 3, (), snapshot_json(Snapshot(tip, base, pack, pack.stat().st_size))))
+    await store.record_turn(StoredTurn(agent, 3, (), WorkspaceState(Snapshot(tip, base, pack, pack.stat().st_size))))
     await store.close()
 
 
@@ -436,10 +463,12 @@ def test_a_dry_run_names_what_would_go_and_removes_nothing(run: Made, project: P
     done = cli("clean", "--dry-run", "-c", "codexteam.sandbox.kind='bubblewrap'")
     assert done.code == 0
     assert "would remove 2 kept snapshots, archived first" in done.out
-    assert f"would leave branch codexteam/{RUN} at {run.tip[:10]}: no other branch has its commits\n" in done.out
+    assert f"would leave branch codexteam/{RUN} at {run.tip[:10]}: no other branch has its commits; " in done.out
     git(project.root, "branch", "theirs", run.tip)
-    assert f"would remove branch codexteam/{RUN} at {run.tip[:10]}\n" in cli("clean", "--dry-run").out
-    assert f"would remove {base}" in done.out
+    assert f"would remove branch codexteam/{RUN} at {run.tip[:10]}; " in cli("clean", "--dry-run").out
+    assert "would remove 1 folder of bases\n" in done.out
+    assert [line.partition(":")[0] for line in done.out.splitlines()] == [RUN, "all"], "a line per run"
+    assert f'"what":"{base}"' in cli("clean", "--dry-run", "--json").out
     assert base.exists()
     assert git(project.state / "hub.git", "for-each-ref") != b""
 
@@ -453,9 +482,19 @@ def test_clean_takes_green_runs_away_and_keeps_the_user_s_only_branch(run: Made,
     assert project.run_state(RUN) == "green"
     assert cli("diff").out.count("diff --git") == 4, "the branch is still there"
     assert cli("apply").code == 0
+    assert "next    codexteam apply\n" in cli("status").out
     assert f"removed branch codexteam/{RUN}" in cli("clean").out
+    gone = cli("status").out
+    assert "next" not in gone, "the branch is gone"
+    assert "\nbranch  " not in gone
     assert "codexteam" not in git(project.root, "branch", "-a").decode()
     assert not (project.state / "hub.git").exists() or cli("clean", "--all").code == 0
+
+
+def test_clean_takes_away_what_commands_returned(run: Made, project: Project, cli: Cli) -> None:
+    assert "would remove what 1 command returned" in cli("clean", "--dry-run").out
+    assert "removed what 1 command returned" in cli("clean").out
+    assert "returned" not in cli("clean").out
 
 
 def test_clean_leaves_alone_what_can_be_resumed_unless_it_is_named(project: Project, tmp_path: Path, cli: Cli) -> None:
@@ -466,6 +505,10 @@ def test_clean_leaves_alone_what_can_be_resumed_unless_it_is_named(project: Proj
     assert "cannot be resumed any more" in done.out
     assert "removed the hub" in done.out
     assert cli("runs").out.splitlines()[1].split()[1] == "cleaned"
+    shown = cli("status").out
+    assert "reason  cleaned: it cannot be resumed; codexteam salvage lists what is left of its work\n" in shown
+    assert "next" not in shown
+    assert "was cleaned before it put a branch" in cli("apply").err
     assert [line.split()[1] for line in cli("salvage").out.splitlines()[1:]] == ["archive"], (
         "what is gone is not listed"
     )
@@ -479,7 +522,7 @@ def test_clean_never_touches_a_run_that_goes_on(run: Made, project: Project, cli
         done = cli("clean", "--all")
         assert done.code == 6
         assert "another codexteam process works on this repository" in done.err
-        assert "it goes on" in cli("clean", "--dry-run").out
+        assert "it is running" in cli("clean", "--dry-run").out
     assert git(project.state / "hub.git", "for-each-ref") != b""
 
 

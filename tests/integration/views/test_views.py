@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import threading
 from contextlib import closing
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.lock import RepositoryLock
+from codexteam.adapters.machine.clock import SystemClock
+from codexteam.adapters.machine.lock import RepositoryLock
 from codexteam.adapters.store.sqlite_store import SqliteStore
-from codexteam.core.codec import SCHEMA_VERSION
-from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
-from codexteam.core.json_types import JSONObject
-from codexteam.ports.store import OpenCall
+from codexteam.core.activity import Activity, Doing
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, RunId
+from codexteam.core.stored_state import SCHEMA_VERSION
+from codexteam.ports.reporter import RunEvent
+from codexteam.ports.store import OpenCall, StoredSession
+from codexteam.run.heartbeat import Heartbeat, leave_heartbeat
 from tests.integration.views.conftest import (
     AT,
     Cli,
@@ -144,9 +148,7 @@ def test_without_runs_other_commands_say_how_to_begin_one(
     assert not project.state.exists()
 
 
-def test_a_run_is_named_by_the_start_of_its_id_and_a_wrong_name_lists_those_there_are(
-    two_runs: Project, cli: Cli
-) -> None:
+def test_a_run_is_found_by_a_prefix_and_a_wrong_name_lists_the_others(two_runs: Project, cli: Cli) -> None:
     assert cli("status", OLD[:13]).out.startswith(OLD)
     done = cli("status", "2024")
     assert done.code == 2
@@ -163,7 +165,7 @@ def test_a_run_whose_process_died_is_shown_as_interrupted(project: Project, cli:
         lock.name_run(NEW)
         assert cli("runs").out.splitlines()[1].split()[1] == "running"
         lock.name_run("20990101-0000-cccc")
-        assert cli("runs").out.splitlines()[1].split()[1] == "interrupted", "it is another run that goes on"
+        assert cli("runs").out.splitlines()[1].split()[1] == "interrupted", "it is another run that continues"
 
 
 def test_status_shows_what_waits_first_then_tasks_gates_findings_and_cost(project: Project, cli: Cli) -> None:
@@ -194,19 +196,19 @@ def test_status_in_json_has_the_whole_state(project: Project, cli: Cli) -> None:
     assert record["phase"] == "working"
 
 
-def test_show_tells_a_task_s_attempts_with_why_they_failed_and_what_was_run(project: Project, cli: Cli) -> None:
-    from codexteam.core.effects import Integrate, Work
+def test_show_lists_attempts_with_reasons_and_commands(project: Project, cli: Cli) -> None:
+    from codexteam.core.effects import CheckCandidate, Work
     from codexteam.core.events import AcceptanceFailed, AttemptFailed
-    from tests.unit.core.run_world import World, tasks
+    from tests.unit.core.run_world import World, accepted_by
 
-    world = World(tasks("T1@a.py"))
+    world = World(accepted_by("pytest -q", "T1@a.py"))
 
     # the first attempt fails, the second one's acceptance fails, the third is merged
     def answer(effect: object) -> object:
         if isinstance(effect, Work) and effect.attempt == 1:
             return AttemptFailed(effect.task_id, 1, "it \x1b[31mgave up", "E")
-        if isinstance(effect, Integrate) and effect.attempt == 2:
-            return AcceptanceFailed(effect.task_id, 2, "1 failed")
+        if isinstance(effect, CheckCandidate) and effect.attempt == 2:
+            return AcceptanceFailed(effect.task_id, 2, "1 failed", effect.number)
         return World.answer(world, effect)  # type: ignore[arg-type]  # an effect of the world
 
     world.answer = answer  # type: ignore[method-assign,assignment]  # this world's own answers
@@ -252,7 +254,7 @@ def test_a_task_that_is_not_there_gets_a_hint(two_runs: Project, cli: Cli) -> No
     assert "did you mean T" in done.err
 
 
-def test_logs_are_lines_as_in_a_pipe_and_one_task_s_include_its_agents_doings(project: Project, cli: Cli) -> None:
+def test_logs_are_plain_lines_and_a_tasks_include_its_agents(project: Project, cli: Cli) -> None:
     acted: JSONObject = {**TURN, "action": "exec_command ls\n\x1b]52;c;x\x07"}
     project.record(NEW, waiting_world().history, state="waiting", extra=[("agent.acted", acted)])
 
@@ -268,12 +270,10 @@ def test_logs_are_lines_as_in_a_pipe_and_one_task_s_include_its_agents_doings(pr
     assert last["count"] == len(everything.splitlines())
 
 
-def test_events_are_the_file_as_it_is(two_runs: Project, cli: Cli) -> None:
+def test_events_are_the_lines_of_the_file(two_runs: Project, cli: Cli) -> None:
     path = two_runs.state / "runs" / NEW / "events.jsonl"
-    with path.open("a") as file:
-        file.write('{"half a line')
 
-    assert cli("events").out == path.read_text().rpartition("\n")[0] + "\n"
+    assert cli("events").out == path.read_text()
     lines = cli("events", OLD, "--json").out.splitlines()
     assert json.loads(lines[-1]) == {"type": "events.completed", "run": OLD, "count": len(lines) - 1}
 
@@ -286,11 +286,15 @@ def test_following_ends_when_the_run_does_and_misses_no_line(project: Project, c
     lock.acquire()
     lock.name_run(NEW)
 
+    async def report() -> None:
+        store = project.store()
+        for number in range(50):
+            store.record_facts(RunId(NEW), [RunEvent("notice", AT, {"text": f"n{number}"})])
+            await store.facts_recorded()
+        await store.close()
+
     def go_on() -> None:
-        with path.open("a") as file:
-            for number in range(50):
-                file.write(json.dumps({"kind": "notice", "at": "2023-11-14T22:14:00Z", "text": f"n{number}"}) + "\n")
-                file.flush()
+        asyncio.run(report())
         lock.release()
 
     writer = threading.Timer(0.3, go_on)
@@ -319,7 +323,7 @@ def test_a_read_only_state_folder_can_be_looked_at(two_runs: Project, cli: Cli, 
     if os.geteuid() == 0:
         before = files(two_runs.root)
         assert cli("status").code == 0
-        assert files(two_runs.root) == before, "nothing is written, so a read-only folder is no obstacle"
+        assert files(two_runs.root) == before, "nothing is written, so a read-only folder is not an obstacle"
         return
     two_runs.state.chmod(0o500)
     try:
@@ -347,7 +351,7 @@ def test_a_pipe_and_no_color_get_no_escapes_and_force_gets_some(
 
 def test_no_foreign_text_reaches_the_terminal_live(project: Project, cli: Cli) -> None:
     from codexteam.core.ids import TaskId
-    from codexteam.core.plan import Task
+    from codexteam.core.plan_graph import Task
     from tests.unit.core.run_world import World
 
     evil = "x\x1b]52;c;Zm9v\x07\x9b31m\u202e[red]\x1b[2J"
@@ -365,10 +369,12 @@ def test_a_reader_that_goes_away_early_is_no_error(two_runs: Project) -> None:
     import subprocess
     import sys
 
-    with (two_runs.state / "runs" / NEW / "events.jsonl").open("a") as file:
-        file.writelines(
-            json.dumps({"kind": "notice", "at": "2023-11-14T22:14:00Z", "text": "n" * 500}) + "\n" for _ in range(2000)
-        )
+    async def report() -> None:
+        store = two_runs.store()
+        store.record_facts(RunId(NEW), [RunEvent("notice", AT, {"text": "n" * 500}) for _ in range(2000)])
+        await store.close()
+
+    asyncio.run(report())
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m codexteam -C {two_runs.root} logs | head -1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
@@ -387,6 +393,7 @@ def test_the_installed_command_looks_too(two_runs: Project) -> None:
     assert json.loads(done.stdout.splitlines()[0])["run"] == NEW
 
 
+@pytest.mark.slow
 def test_the_shell_completes_runs_tasks_and_items(two_runs: Project) -> None:
     def completed(words: str) -> set[str]:
         done = command(
@@ -397,6 +404,16 @@ def test_the_shell_completes_runs_tasks_and_items(two_runs: Project) -> None:
     assert completed("codexteam status 2023") == {OLD, NEW}
     assert completed("codexteam show T") == {"T1", "T2"}
     assert completed("codexteam answer q") == {"question.T1.1"}
+
+
+def test_inbox_names_the_run_where_two_wait_for_the_same(project: Project, cli: Cli) -> None:
+    for run, at in ((OLD, AT - 60), (NEW, AT)):
+        project.record(run, waiting_world().history, state="waiting", at=at)
+
+    lines = cli("inbox").out.splitlines()
+
+    for run in (OLD, NEW):
+        assert f'    codexteam answer question.T1.1 --run {run} "TEXT"' in lines
 
 
 def test_inbox_shows_every_question_of_runs_that_are_not_over(project: Project, cli: Cli) -> None:
@@ -417,7 +434,7 @@ def test_inbox_shows_every_question_of_runs_that_are_not_over(project: Project, 
     ]
 
 
-def test_a_call_that_died_with_its_process_may_cost_what_was_set_aside_for_it(two_runs: Project, cli: Cli) -> None:
+def test_a_call_that_died_with_its_process_may_cost_its_reservation(two_runs: Project, cli: Cli) -> None:
     agent = AgentKey(RunId(NEW), "implementer", Purpose.IMPLEMENT, "T1", 1)
 
     async def die() -> None:
@@ -436,3 +453,42 @@ def test_a_call_that_died_with_its_process_may_cost_what_was_set_aside_for_it(tw
     assert "at most 9.0k tokens and $0.500 more, which the budget counts" in cli("status").out
     assert "at most 9.0k tokens and $0.500 more" in cli("show", "T1").out
     assert "$0.250 to $0.750" in cli("runs").out
+
+
+@pytest.mark.parametrize(
+    ("ages", "word", "says"),
+    [
+        ((-600.0, 65.0), "running", r"waiting for the model for [1-4]:\d\d\n"),
+        ((-600.0, 400.0), "stalled", r"stalled, nothing heard for \d+:\d\d"),
+        ((60.0, 61.0), "stalled", r"its process has given no sign for \d+ s, and should every 5 s"),
+    ],
+)
+def test_a_live_run_is_shown_as_its_heartbeat_says(
+    project: Project, cli: Cli, ages: tuple[float, float], word: str, says: str
+) -> None:
+    beat_age, heard_age = ages  # a heartbeat that is still to come is not missed, however slow this machine is
+    agent: JSONObject = {"agent": "implementer/implement/T1.1", "role": "implementer", "task": "T1", "attempt": 1}
+    project.record(NEW, waiting_world().history, state="running", extra=[("agent.started", agent)])
+    now = SystemClock().wall_seconds()
+
+    async def live() -> None:
+        store = project.store()
+        number = await store.begin_session(StoredSession(RunId(NEW), 0, "0.1.0", "host", 1, "", now))
+        activity = Activity(str(agent["agent"]), Doing.MODEL, now - heard_age, now - heard_age)
+        leave_heartbeat(store, RunId(NEW), Heartbeat(number, now - beat_age, 5.0, 300.0, (activity,)))
+        await store.close()
+
+    asyncio.run(live())
+    lock = RepositoryLock(project.state, project.common, started="now")
+    lock.acquire()
+    lock.name_run(NEW)
+    try:
+        shown, listed = cli("status").out, cli("runs").out
+        told = json.loads(cli("status", "--json").out.splitlines()[0])
+    finally:
+        lock.release()
+
+    assert shown.split()[1] == listed.splitlines()[1].split()[1] == told["state"] == word
+    assert re.search(says, shown), shown
+    assert told["agents"][0]["state"] == "model"
+    assert told["agents"][0]["stalled"] is (heard_age > 300)

@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codexteam.agent.agent_events import AgentEvent
-from codexteam.agent.budget_gate import BudgetGate
+from codexteam.agent.checkpointer import resume_point
+from codexteam.agent.deps import AgentDeps, AgentSpec
+from codexteam.agent.event_fields import AgentEvent
+from codexteam.agent.hold import AgentHold
 from codexteam.agent.loop import run_agent
-from codexteam.agent.mailbox import Mailbox
+from codexteam.agent.mail import Mailbox
 from codexteam.agent.outcome import AgentOutcome
 from codexteam.agent.prefix import Prompt
-from codexteam.agent.saving import resume_point
-from codexteam.agent.spec import AgentSpec, Means
+from codexteam.agent.reservations import Reservations
 from codexteam.agent.tools.files import ApplyPatch, ViewImage
 from codexteam.agent.tools.shell import ExecCommand, Sessions, WriteStdin
 from codexteam.agent.tools.tool import Tool
-from codexteam.agent.tools.workplace import ToolLimits, Workplace
+from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
 from codexteam.config.settings import ModelSettings, NetworkPolicy, SandboxLimits, SandboxMode
 from codexteam.core.budget import BudgetLimits, Ledger
-from codexteam.core.ids import AgentKey, CommitId, Purpose, RunId
-from codexteam.core.json_types import JSONObject
+from codexteam.core.budget_amounts import Price
+from codexteam.core.ids import AgentKey, CommitId, JSONObject, Purpose, RunId
 from codexteam.core.redaction import Redactor
-from codexteam.core.usage import Price
 from codexteam.ports.model import Model, ModelRequest
 from codexteam.ports.sandbox import BaseSource, SandboxSpec
 from codexteam.ports.store import Store
@@ -92,17 +92,19 @@ class AgentWorld:
     tool_limits: ToolLimits = field(default_factory=ToolLimits)
     more_tools: Sequence[Tool] = ()
     mailbox: Mailbox = field(default_factory=Mailbox)
+    hold: AgentHold = field(default_factory=AgentHold)
     events: list[AgentEvent] = field(default_factory=list)
     max_turns: int = 50
     max_seconds: float = 3_600.0
+    max_fix_cycles: int = 5
     redactor: Redactor = field(default_factory=Redactor)
     check: Callable[[JSONObject], str | None] | None = None
     freeform: bool = False
     key: AgentKey = field(default_factory=agent_key)
-    gate: BudgetGate = field(init=False)
+    gate: Reservations = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gate = BudgetGate(Ledger(self.limits), self.prices)
+        self.gate = Reservations(Ledger(self.limits), self.prices)
 
     @property
     def asked(self) -> list[ModelRequest]:
@@ -124,7 +126,7 @@ class AgentWorld:
         base = BaseSource(CommitId("0" * 40), self.folder / "root.tar", CommitId("0" * 40))
         sandbox_spec = SandboxSpec(self.key, base, self.mode, NetworkPolicy(), SandboxLimits(), restore=point.snapshot)
         starting = asyncio.ensure_future(self.engine.start(sandbox_spec))
-        place = Workplace(starting, self.mode, self.folder, self.clock, self.tool_limits, self.redactor)
+        place = ToolContext(starting, self.mode, self.folder, self.clock, self.tool_limits, self.redactor)
         sessions = Sessions()
         tools: list[Tool] = [
             ExecCommand(place, sessions),
@@ -139,9 +141,10 @@ class AgentWorld:
             Prompt("Do one task.", ("# AGENTS.md instructions",), "Do T1."),
             max_turns=self.max_turns,
             max_seconds=self.max_seconds,
+            max_fix_cycles=self.max_fix_cycles,
             check=self.check,
         )
-        means = Means(
+        deps = AgentDeps(
             self.model,
             self.store,
             self.clock,
@@ -150,10 +153,11 @@ class AgentWorld:
             place=place,
             sessions=sessions,
             mailbox=self.mailbox,
-            tell=self.events.append,
+            hold=self.hold,
+            report=self.events.append,
         )
         try:
-            return await run_agent(spec, means)
+            return await run_agent(spec, deps)
         finally:
             await asyncio.gather(starting, return_exceptions=True)
 

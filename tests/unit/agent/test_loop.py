@@ -1,37 +1,38 @@
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from codexteam.agent.agent_events import MessagesDelivered
+from codexteam.agent.event_fields import PersonAwaited
+from codexteam.agent.hold import HELD
 from codexteam.agent.outcome import (
     BadAnswer,
     GaveUp,
     ModelGaveUp,
+    ModelRefused,
     OutOfBudget,
     OutOfTime,
     OutOfTurns,
-    Refused,
     Stuck,
     Submitted,
 )
-from codexteam.agent.tools.workplace import ToolLimits
+from codexteam.agent.tools.tool_context import ToolLimits
 from codexteam.config.settings import ModelSettings, SandboxMode
 from codexteam.core.budget import BudgetLimits
-from codexteam.core.budget_amounts import Amount
-from codexteam.core.ids import CallKey, Purpose
-from codexteam.core.json_types import JSONObject
+from codexteam.core.budget_amounts import Amount, Price, Usage
+from codexteam.core.ids import CallKey, JSONObject, Purpose
 from codexteam.core.redaction import Redactor
-from codexteam.core.usage import Price, Usage
 from codexteam.errors import ModelAccessError, SandboxLost
-from codexteam.ports.model import Answered, CallFailed, ContextExceeded, CutShort, FailureKind, ModelRequest
+from codexteam.ports.model import CallFailed, CallFailureKind, ContextExceeded, CutShort, ModelAnswer, ModelRequest
 from codexteam.ports.sandbox import Command, CommandResult, Sandbox, SandboxSpec, Snapshot
 from codexteam.ports.store import Store
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended, line_of
 from tests.fakes.scripted_model import Held, Play, ScriptedModel
 from tests.unit.agent.agent_world import (
     REPORT,
+    RUN,
     AgentWorld,
     agent_key,
     function_call,
@@ -96,7 +97,9 @@ async def test_only_the_newest_snapshot_is_kept(tmp_path: Path) -> None:
     [
         (function_call("exec_command", '{"cmd": '), "not valid JSON"),
         (function_call("exec_command", "[]"), "must be one JSON object"),
-        (function_call("exec_command", {"command": "ls"}), "has no argument command"),
+        (function_call("exec_command", {"script": "ls"}), "has no argument script; it takes cmd, "),
+        (function_call("exec_command", {"cmd": ["ls", 3]}), 'a list of strings such as ["bash", "-lc", "ls"]'),
+        (function_call("exec_command", {"cmd": PATCH}), "is a patch, not a command"),
         (function_call("exec_command", {}), "cmd is missing"),
         (function_call("exec_command", {"cmd": 3}), "must be a string"),
         (function_call("exec_command", {"cmd": "a\0b"}), "NUL"),
@@ -107,7 +110,7 @@ async def test_only_the_newest_snapshot_is_kept(tmp_path: Path) -> None:
         (function_call("view_image", {"path": "none.png"}), "there is no file none.png"),
         (function_call("view_image", {"path": "x" * 300}), "File name too long"),
         (function_call("apply_patch", {"input": "nonsense"}), "patch"),
-        ({"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": PATCH}, "must be called as"),
+        ({"type": "custom_tool_call", "call_id": "c", "name": "exec_command", "input": "ls"}, "must be called as"),
     ],
 )
 async def test_a_wrong_call_is_explained_to_the_model(tmp_path: Path, item: JSONObject, complaint: str) -> None:
@@ -237,7 +240,7 @@ async def test_a_check_beyond_the_schema_is_sent_back_too(tmp_path: Path) -> Non
 async def test_a_refusal_is_an_end_of_its_own(tmp_path: Path) -> None:
     item: JSONObject = {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "I can't."}]}
     outcome = await AgentWorld(tmp_path, ScriptedModel([[item]])).work()
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, ModelRefused)
     assert outcome.text == "I can't."
 
 
@@ -264,7 +267,7 @@ async def test_a_content_filter_is_the_end(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_fails_for_good_is_the_end_and_may_be_made_again(tmp_path: Path) -> None:
-    failed = CallFailed(FailureKind.UNAVAILABLE, "529 overloaded")
+    failed = CallFailed(CallFailureKind.UNAVAILABLE, "529 overloaded")
     world = AgentWorld(tmp_path, playing(failed), limits=BudgetLimits(run_tokens=100_000))
     outcome = await world.work()
     assert isinstance(outcome, ModelGaveUp)
@@ -307,7 +310,7 @@ async def test_a_context_that_is_too_long_again_is_the_end(tmp_path: Path) -> No
 
 
 async def test_a_context_that_is_nearly_full_is_summed_up_before_it_is_full(tmp_path: Path) -> None:
-    full = Answered((run_line("a"),), Usage(950, 0, 10, 0))
+    full = ModelAnswer((run_line("a"),), Usage(950, 0, 10, 0))
     engine = FakeEngine(otherwise=ended(0, "y" * 40_000))
     world = AgentWorld(
         tmp_path,
@@ -340,6 +343,41 @@ async def test_an_agent_that_alternates_between_two_calls_is_stopped(tmp_path: P
     assert isinstance(outcome, Stuck)
     assert outcome.effort.turns == 10
     assert "same two turns" in outcome.reason
+
+
+def mend(sandbox: FakeSandbox, _: Command) -> CommandResult:
+    sandbox.files["load.py"] = f"{len(sandbox.ran)}\n".encode()
+    return ended()
+
+
+MENDS: dict[str, CommandResult | Callable[[FakeSandbox, Command], CommandResult]] = {
+    "pytest -q": ended(1, "E\n"),
+    "mend": mend,
+    "look": ended(),
+}
+
+
+async def test_a_check_that_fails_change_by_change_is_the_end(tmp_path: Path) -> None:
+    lines = ["pytest -q", "look", "pytest -q", "mend", "pytest -q"]
+    world = AgentWorld(
+        tmp_path, playing(*([run_line(each)] for each in lines)), FakeEngine(script=MENDS), max_fix_cycles=1
+    )
+    outcome = await world.work()
+    assert isinstance(outcome, Stuck)
+    assert outcome.effort.turns == 5
+    assert "still fails after 1 try" in outcome.reason
+
+
+async def test_stored_turns_are_not_judged_by_a_limit_that_was_set_later(tmp_path: Path) -> None:
+    lines = ["pytest -q", "mend", "pytest -q", "mend", "pytest -q", "look"]
+    plays: list[Play] = [[run_line(each)] for each in lines]
+    world = AgentWorld(tmp_path, playing(*plays, RuntimeError("killed"), [said(REPORT)]), FakeEngine(script=MENDS))
+    with pytest.raises(RuntimeError, match="killed"):
+        await world.work()
+    world.max_fix_cycles = 1
+    outcome = await world.work()
+    assert isinstance(outcome, Submitted)
+    assert world.ran == lines
 
 
 async def test_empty_answers_are_asked_again_once(tmp_path: Path) -> None:
@@ -437,7 +475,8 @@ async def test_messages_reach_the_agent_before_its_next_turn_once(tmp_path: Path
     await world.work()
     assert messages_in(world.asked[1])[-1].endswith("Use tabs.")
     assert world.mailbox.waiting() == ()
-    assert MessagesDelivered(1, ("Use tabs.",)) in world.events
+    told = [fact.fields for fact in await world.store.facts(RUN) if fact.kind == "agent.told"]
+    assert [(fields["turn"], fields["messages"]) for fields in told] == [(1, ["Use tabs."])]
 
 
 async def test_a_message_that_comes_with_the_final_answer_is_read_first(tmp_path: Path) -> None:
@@ -448,8 +487,26 @@ async def test_a_message_that_comes_with_the_final_answer_is_read_first(tmp_path
     assert outcome.answer["summary"] == "With tabs."
 
 
+async def test_a_held_agent_begins_no_turn_and_its_time_stands_still(tmp_path: Path) -> None:
+    world = AgentWorld(tmp_path, playing([said(REPORT)]), max_seconds=1.0)
+    world.hold.take(47, "boot:1")
+    world.hold.take(48, "boot:2")
+    work = asyncio.ensure_future(world.work())
+    while PersonAwaited(HELD) not in world.events:
+        await asyncio.sleep(0)
+    world.clock.advance(100.0)
+    world.hold.let_go(47)
+    await asyncio.sleep(0)
+    assert world.asked == []
+
+    world.hold.let_go_for_dead(lambda _pid: "")  # 48 was killed
+
+    assert isinstance(await work, Submitted)
+    assert world.events.index(PersonAwaited("")) > world.events.index(PersonAwaited(HELD))
+
+
 async def test_a_spent_budget_lets_the_agent_hand_over(tmp_path: Path) -> None:
-    big = Answered((run_line("a"),), Usage(90_000, 0, 3_000, 0))
+    big = ModelAnswer((run_line("a"),), Usage(90_000, 0, 3_000, 0))
     world = AgentWorld(
         tmp_path,
         playing(big, [said({**REPORT, "status": "blocked"})]),
@@ -458,10 +515,10 @@ async def test_a_spent_budget_lets_the_agent_hand_over(tmp_path: Path) -> None:
     )
     outcome = await world.work()
     assert isinstance(outcome, OutOfBudget)
-    assert outcome.kind == "run"
+    assert outcome.budget_scope.scope == "run"
     assert outcome.handed_over is not None
     assert outcome.handed_over["status"] == "blocked"
-    assert "last call" in messages_in(world.asked[1])[-1]
+    assert "last turn" in messages_in(world.asked[1])[-1]
 
 
 async def test_an_agent_without_budget_makes_no_call_at_all(tmp_path: Path) -> None:
@@ -471,8 +528,8 @@ async def test_an_agent_without_budget_makes_no_call_at_all(tmp_path: Path) -> N
     assert world.asked == []
 
 
-async def test_after_a_hand_over_a_resumed_agent_goes_on_when_there_is_budget_again(tmp_path: Path) -> None:
-    big = Answered((run_line("a"),), Usage(90_000, 0, 3_000, 0))
+async def test_after_a_hand_over_a_resumed_agent_continues_with_new_budget(tmp_path: Path) -> None:
+    big = ModelAnswer((run_line("a"),), Usage(90_000, 0, 3_000, 0))
     engine = FakeEngine(otherwise=ended())
     world = AgentWorld(
         tmp_path, playing(big, [said(REPORT)]), engine, limits=BudgetLimits(run_tokens=200_000, wind_down_share=0.5)
@@ -487,7 +544,7 @@ async def test_after_a_hand_over_a_resumed_agent_goes_on_when_there_is_budget_ag
 
 
 async def test_an_unknown_usage_costs_what_was_reserved(tmp_path: Path) -> None:
-    world = AgentWorld(tmp_path, playing(Answered((said(REPORT),), None)))
+    world = AgentWorld(tmp_path, playing(ModelAnswer((said(REPORT),), None)))
     outcome = await world.work()
     assert outcome.effort.unknown_usage_calls == 1
     assert world.gate.ledger.tally("run").assumed_tokens > 4_000

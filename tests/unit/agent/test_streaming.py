@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.agent.agent_events import CallRetried
+from codexteam.agent.event_fields import CallRetried
 from codexteam.agent.outcome import GaveUp, ModelGaveUp, OutOfBudget, Submitted
 from codexteam.config.settings import SandboxMode
 from codexteam.core.budget import BudgetLimits
-from codexteam.core.ids import Purpose
-from codexteam.core.json_types import JSONObject
-from codexteam.core.usage import Usage
-from codexteam.ports.model import Answered, CallFailed, FailureKind, ItemDone, ModelEvent, ModelRequest, StreamRestarted
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import JSONObject, Purpose
+from codexteam.ports.model import (
+    CallFailed,
+    CallFailureKind,
+    ItemDone,
+    ModelAnswer,
+    ModelEvent,
+    ModelRequest,
+    StreamRestarted,
+)
 from codexteam.ports.sandbox import Command, CommandResult
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended
 from tests.fakes.scripted_model import Events
@@ -24,7 +31,7 @@ READER = agent_key(Purpose.CLARIFY, "orchestrator")
 
 
 class SteppedModel:
-    """Hands out one item of its first answer, then waits for a signal before it goes on."""
+    """Hands out one item of its first answer, then waits for a signal before it continues."""
 
     def __init__(self, item: JSONObject) -> None:
         self.item = item
@@ -34,12 +41,12 @@ class SteppedModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         if request.key.turn > 1:
             answer = said(CLARIFIED if request.key.purpose is Purpose.CLARIFY else REPORT)
-            yield Answered((answer,), Usage(1, 0, 1, 0))
+            yield ModelAnswer((answer,), Usage(1, 0, 1, 0))
             return
         yield ItemDone(self.item)
         self.waits.set()
         await self.go_on.wait()
-        yield Answered((self.item,), Usage(1, 0, 1, 0))
+        yield ModelAnswer((self.item,), Usage(1, 0, 1, 0))
 
     async def close(self) -> None:
         return None
@@ -83,7 +90,7 @@ async def test_what_was_read_before_a_stream_broke_is_not_read_again(tmp_path: P
             ItemDone(run_line("never asked again", "call_2")),
             StreamRestarted("reset", 0.1, 1),
             ItemDone(again),
-            Answered((again,), Usage(1, 0, 1, 0)),
+            ModelAnswer((again,), Usage(1, 0, 1, 0)),
         ]
     )
     world = AgentWorld(
@@ -104,7 +111,7 @@ async def test_nothing_of_a_broken_stream_is_done_that_writes(tmp_path: Path) ->
         [
             ItemDone(run_line("rm -rf .")),
             StreamRestarted("reset", 0.1, 1),
-            Answered((said(REPORT),), Usage(1, 0, 1, 0)),
+            ModelAnswer((said(REPORT),), Usage(1, 0, 1, 0)),
         ]
     )
     world = AgentWorld(tmp_path, playing(events), FakeEngine(otherwise=ended()))
@@ -113,7 +120,7 @@ async def test_nothing_of_a_broken_stream_is_done_that_writes(tmp_path: Path) ->
 
 
 async def test_a_stream_that_broke_after_it_began_is_reserved_for_again(tmp_path: Path) -> None:
-    answer = Answered((said(REPORT),), Usage(100, 0, 50, 0))
+    answer = ModelAnswer((said(REPORT),), Usage(100, 0, 50, 0))
     events = Events([ItemDone(said("half")), StreamRestarted("reset", 0.1, 1), answer])
     world = AgentWorld(tmp_path, playing(events), limits=BudgetLimits(run_tokens=1_000_000))
     assert isinstance(await world.work(), Submitted)
@@ -123,17 +130,12 @@ async def test_a_stream_that_broke_after_it_began_is_reserved_for_again(tmp_path
 
 
 async def test_a_second_try_that_no_budget_holds_is_not_made(tmp_path: Path) -> None:
-    answer = Answered((said(REPORT),), Usage(100, 0, 50, 0))
+    answer = ModelAnswer((said(REPORT),), Usage(100, 0, 50, 0))
     events = Events([ItemDone(said("half")), StreamRestarted("reset", 0.1, 1), answer])
     probe = AgentWorld(tmp_path, playing([said(REPORT)]), limits=BudgetLimits(run_tokens=1_000_000))
     await probe.work()
     (stored,) = await probe.store.answers(probe.key.run_id)
-    record = stored.answer["call"]
-    assert isinstance(record, dict)
-    counted = record["counted"]
-    assert isinstance(counted, dict)
-    one_call = counted["tokens"]
-    assert isinstance(one_call, int)
+    one_call = stored.answer.made.counted.tokens
     world = AgentWorld(
         tmp_path, playing(events, [said(REPORT)]), limits=BudgetLimits(run_tokens=one_call + 5, wind_down_share=0)
     )
@@ -143,7 +145,7 @@ async def test_a_second_try_that_no_budget_holds_is_not_made(tmp_path: Path) -> 
 
 
 async def test_a_call_that_fails_after_it_began_counts_as_spent(tmp_path: Path) -> None:
-    events = Events([ItemDone(said("half")), CallFailed(FailureKind.UNAVAILABLE, "dropped")])
+    events = Events([ItemDone(said("half")), CallFailed(CallFailureKind.UNAVAILABLE, "dropped")])
     world = AgentWorld(tmp_path, playing(events))
     outcome = await world.work()
     assert isinstance(outcome, ModelGaveUp)

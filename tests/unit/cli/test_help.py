@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import typer
 
-from codexteam.cli.main import app, run
+from codexteam.cli.main import app, parser_of, run
 
 
 def commands(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -65,7 +65,21 @@ def test_an_argument_is_said_in_a_user_s_words(path: tuple[str, ...], capsys: py
 
 
 def test_a_command_says_which_run_is_meant_without_one(capsys: pytest.CaptureFixture[str]) -> None:
-    said = {"status": "the newest", "stop": "the one that goes on", "clean": "as above", "salvage": "all"}
+    said = {"status": "the newest", "stop": "the active run", "clean": "as above", "salvage": "all"}
     for command, words in said.items():
         assert run([command, "--help"]) == 0
-        assert f"or the start of its id; else {words}." in " ".join(capsys.readouterr().out.split())
+        assert f"Run id or unique prefix (default: {words})." in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_list_of_commands_is_what_their_own_parsers_say() -> None:
+    whole, listed = (
+        {name: (each.get_short_help_str(200), each.hidden) for name, each in parser.commands.items()}
+        for parser in (parser_of(""), parser_of("", listed=True))
+    )
+    assert listed == whole
+    assert list(listed) == list(whole)
+
+
+def test_a_line_that_begins_with_a_command_builds_its_parser_alone() -> None:
+    assert list(parser_of("status").commands) == ["status"]
+    assert list(parser_of("config").commands) == ["config"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codexteam.config.environment import read_environment
+from codexteam.config.request import read_environment
 
 
 def test_the_environment_is_read_once_and_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""config.example.toml shows every setting of codexteam, and what it shows as a default is the default."""
+"""config.example.toml registers the roles, shows every setting of codexteam, and what it calls a default is one."""
 
 import re
 import tomllib
@@ -8,50 +8,62 @@ from pathlib import Path
 import pytest
 
 from codexteam.config.codex_schema import CONFIG, USED_KEYS
+from codexteam.config.codexteam_schema import TEAM, build_team
+from codexteam.config.locations import BUNDLED_ROLES
 from codexteam.config.permissions import DEFAULT_MODE
-from codexteam.config.schema import Entries, Items, Schema, Table, check
+from codexteam.config.schema import Entries, Items, Schema, TableKind, check
 from codexteam.config.settings import (
-    BudgetSettings,
     EngineSettings,
     GateSettings,
     LimitSettings,
     ModelSettings,
+    ModelTiers,
     ProjectDocSettings,
     SandboxLimits,
     SandboxSettings,
     Settings,
     TeamSettings,
 )
-from codexteam.config.team_schema import TEAM, build_team
-from codexteam.core.usage import Price
+from codexteam.core.budget import BudgetLimits
+from codexteam.core.budget_amounts import Price
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
 
-def _text(*, with_comments: bool = False) -> str:
+#: A setting behind a `#`: `# key = value` or `# [table]`.
+_SETTING = re.compile(r"^# ?(?=(\"[^\"]+\"|[a-z0-9_]+) = |\[)", re.MULTILINE)
+_EXAMPLE_MARK = "  # example"
+
+
+def _text(*, with_comments: bool = False, with_examples: bool = True) -> str:
     text = EXAMPLE.read_text()
-    # a setting behind a `#`: `# key = value` or `# [table]`
-    return re.sub(r"^# ?(?=(\"[^\"]+\"|[a-z_]+) = |\[)", "", text, flags=re.MULTILINE) if with_comments else text
+    if not with_examples:
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.rstrip().endswith(_EXAMPLE_MARK))
+    return _SETTING.sub("", text) if with_comments else text
 
 
-def test_what_it_shows_is_what_counts_without_it() -> None:
+def test_as_it_is_it_registers_the_roles_and_sets_the_threads() -> None:
     values = tomllib.loads(_text())
+    assert set(values) == {"features", "agents"}
+    agents = values["agents"]
+    assert agents.pop("max_threads") == 12
+    assert list(agents) == list(BUNDLED_ROLES)
+    for name, table in agents.items():
+        assert table == {"description": table["description"], "config_file": f"agents/{name}.toml"}
+        assert table["description"].endswith(".")
+
+
+def test_what_is_shown_without_a_mark_is_the_default() -> None:
+    values = tomllib.loads(_text(with_comments=True, with_examples=False))
     assert build_team(values.pop("codexteam"), Path()) == TeamSettings()
-    # Codex's keys would hide what config.toml says, which stands below this file
-    assert values == {}
-
-
-def test_the_defaults_behind_a_comment_are_the_defaults_too() -> None:
-    values = tomllib.loads(_text(with_comments=True))
     defaults = {field.name: field.default for field in fields(Settings)}
     assert values["tool_output_token_limit"] == defaults["tool_output_tokens"]
     assert values["project_doc_max_bytes"] == ProjectDocSettings().max_bytes
     assert tuple(values["project_doc_fallback_filenames"]) == ProjectDocSettings().fallback_filenames
     assert values["sandbox_mode"] == DEFAULT_MODE
     assert values["web_search"] == {field.name: field.default for field in fields(ModelSettings)}["web_search"]
-    assert values["agents"]["max_concurrent_threads_per_session"] == LimitSettings().max_threads
-    assert values["codexteam"]["limits"]["max_threads"] == LimitSettings().max_threads
     assert values["sandbox_workspace_write"]["network_access"] is False
+    assert values["features"] == {"shell_tool": True}
 
 
 def test_it_is_valid_with_all_its_comments_switched_on() -> None:
@@ -62,9 +74,9 @@ def test_it_is_valid_with_all_its_comments_switched_on() -> None:
 
 def _keys(schema: Schema, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     match schema:
-        case Table():
+        case TableKind():
             return {key for name, inner in schema.keys.items() for key in _keys(inner, (*path, name))}
-        case Entries() | Items() if isinstance(schema.of, Table):
+        case Entries() | Items() if isinstance(schema.of, TableKind):
             return _keys(schema.of, (*path, "*"))
         case _:
             return {path}
@@ -72,11 +84,11 @@ def _keys(schema: Schema, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
 
 def _shown(value: object, schema: Schema, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     match schema, value:
-        case Table(), dict():
+        case TableKind(), dict():
             return {key for name, inner in value.items() for key in _shown(inner, schema.keys[name], (*path, name))}
-        case (Entries(of=Table() as inner), dict()):
+        case (Entries(of=TableKind() as inner), dict()):
             return {key for item in value.values() for key in _shown(item, inner, (*path, "*"))}
-        case (Items(of=Table() as inner), list()):
+        case (Items(of=TableKind() as inner), list()):
             return {key for item in value for key in _shown(item, inner, (*path, "*"))}
         case _:
             return {path}
@@ -86,15 +98,18 @@ def test_every_setting_of_codexteam_is_shown() -> None:
     shown = _shown(tomllib.loads(_text(with_comments=True))["codexteam"], TEAM)
     # the limits of one role are those of all roles, which are shown in full
     role_limits = ("sandbox", "role_limits", "*")
-    assert {key for key in _keys(TEAM) if key[:3] != role_limits} <= shown
+    # and the hooks of one event are written as those of another
+    other_hooks = {key for key in _keys(TEAM) if key[0] == "hooks" and key[1:2] != ("PreMerge",)}
+    assert {key for key in _keys(TEAM) if key[:3] != role_limits} - other_hooks <= shown
 
 
 @pytest.mark.parametrize(
     ("settings", "path"),
     [
         (TeamSettings, ()),
-        (BudgetSettings, ("budget",)),
+        (BudgetLimits, ("budget",)),
         (LimitSettings, ("limits",)),
+        (ModelTiers, ("models",)),
         (SandboxSettings, ("sandbox",)),
         (SandboxLimits, ("sandbox", "limits")),
         (GateSettings, ("gates",)),
@@ -105,11 +120,11 @@ def test_every_setting_of_codexteam_is_shown() -> None:
 def test_every_field_of_the_settings_has_a_key(settings: type, path: tuple[str, ...]) -> None:
     schema: Schema = TEAM
     for name in path:
-        assert isinstance(schema, Table)
+        assert isinstance(schema, TableKind)
         schema = schema.keys[name]
     if isinstance(schema, Items | Entries):
         schema = schema.of
-    assert isinstance(schema, Table)
+    assert isinstance(schema, TableKind)
     assert set(schema.keys) == {
         field.name.removesuffix("_bytes") + ("_size" if field.name.endswith("_bytes") else "")
         for field in fields(settings)

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from codexteam.config.codex_schema import CODEX, CONFIG, ROLE_FILE
 from codexteam.config.positions import find_positions
 from codexteam.config.schema import (
-    Choice,
+    ChoiceKind,
     Either,
     Entries,
     Flag,
     Items,
     Number,
     Schema,
-    Size,
-    Table,
+    SizeKind,
+    TableKind,
     Text,
     allowed,
     check,
@@ -23,7 +23,7 @@ from codexteam.config.schema import (
     parse_size,
 )
 from codexteam.config.toml_file import parse_toml
-from codexteam.core.json_types import JSONValue
+from codexteam.core.ids import JSONValue
 from codexteam.errors import ConfigError
 
 
@@ -35,13 +35,13 @@ from codexteam.errors import ConfigError
         (Flag(), [True, False], [0, 1, "true"]),
         (Number(low=0, high=9), [0, 9], [-1, 10, 1.5, True, "1"]),
         (Number(low=0, fraction=True), [0, 0.5], [-0.1, float("nan"), float("inf"), False]),
-        (Choice(("a", "b")), ["a"], ["c", 1]),
-        (Size(), ["1B", "512MiB", "4GiB"], ["", "4", "4G", "4 GB", "-1B", "0GiB", 4, "٤GiB"]),
+        (ChoiceKind(("a", "b")), ["a"], ["c", 1]),
+        (SizeKind(), ["1B", "512MiB", "4GiB"], ["", "4", "4G", "4 GB", "-1B", "0GiB", 4, "٤GiB"]),
         (Items(Flag()), [[], [True]], [[1], True]),
         (Entries(Flag()), [{}, {"x": True}], [{"x": 1}, []]),
-        (Table({"a": Flag()}, required=("a",)), [{"a": True}], [{}, {"a": 1}]),
-        (Table({"a": Flag()}, closed=True), [{}], [{"b": 1}]),
-        (Either((Flag(), Table({"a": Flag()}))), [True, {}, {"a": True}], [1, {"a": 1}]),
+        (TableKind({"a": Flag()}, required=("a",)), [{"a": True}], [{}, {"a": 1}]),
+        (TableKind({"a": Flag()}, closed=True), [{}], [{"b": 1}]),
+        (Either((Flag(), TableKind({"a": Flag()}))), [True, {}, {"a": True}], [1, {"a": 1}]),
     ],
 )
 def test_a_schema_takes_what_fits_and_nothing_else(schema: Schema, good: list[JSONValue], bad: list[JSONValue]) -> None:
@@ -51,7 +51,7 @@ def test_a_schema_takes_what_fits_and_nothing_else(schema: Schema, good: list[JS
 
 
 def test_a_problem_names_the_innermost_value() -> None:
-    (problem,) = check({"a": [{"b": 1}]}, Table({"a": Items(Table({"b": Flag()}))})).problems
+    (problem,) = check({"a": [{"b": 1}]}, TableKind({"a": Items(TableKind({"b": Flag()}))})).problems
     assert (dotted(problem.path), problem.found, problem.allowed) == ("a[0].b", "the number 1", "true or false")
 
 
@@ -61,8 +61,8 @@ def test_an_unknown_key_is_told_with_a_guess_and_is_no_problem() -> None:
     assert found.unknown[0].hint == "did you mean `model_reasoning_effort`?"
 
 
-def test_all_106_keys_of_codex_are_known_and_codexteams_own_one() -> None:
-    assert len(CODEX.keys) == 106
+def test_all_109_keys_of_codex_are_known_and_codexteams_own_one() -> None:
+    assert len(CODEX.keys) == 109
     assert set(CONFIG.keys) - set(CODEX.keys) == {"codexteam"}
     assert set(ROLE_FILE.keys) - set(CODEX.keys) == {"name", "description", "nickname_candidates"}
 

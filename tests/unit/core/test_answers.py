@@ -1,11 +1,11 @@
 import pytest
 
-from codexteam.core.findings import Category, Finding, GateName, Severity
-from codexteam.core.findings_answer import findings_of
-from codexteam.core.ids import FindingId, TaskId
-from codexteam.core.json_types import JSONObject
-from codexteam.core.plan import Acceptance, Task
-from codexteam.core.plan_answer import plan_of
+from codexteam.core.answers import PlanAnswer, PlannedTask, ReportedFinding
+from codexteam.core.codec import decode
+from codexteam.core.findings import Category, Finding, Severity
+from codexteam.core.ids import FindingId, GateName, JSONObject, TaskId
+from codexteam.core.plan_answer import findings_of, plan_of
+from codexteam.core.plan_graph import Acceptance, Task
 from codexteam.errors import PlanError
 
 ROLES = {"implementer", "documentation"}
@@ -26,8 +26,9 @@ def task(**changes: object) -> JSONObject:
     return {**good, **changes}  # type: ignore[dict-item]  # tests give JSON
 
 
-def answer(*tasks: JSONObject, questions: tuple[str, ...] = ()) -> JSONObject:
-    return {"summary": "s", "tasks": list(tasks), "later": ["l"], "risks": [], "questions": list(questions)}
+def answer(*tasks: JSONObject, questions: tuple[str, ...] = ()) -> PlanAnswer:
+    planned = tuple(decode(PlannedTask, task, "task") for task in tasks)
+    return PlanAnswer("s", planned, later=("l",), risks=(), questions=questions)
 
 
 def test_an_answer_becomes_a_plan() -> None:
@@ -57,7 +58,7 @@ def test_an_answer_becomes_a_plan() -> None:
         pytest.param(
             [task(role="reviewer")], "role 'reviewer' does not write code here; one of documentation", id="role"
         ),
-        pytest.param([task(id="one")], "'one' is no id", id="id"),
+        pytest.param([task(id="one")], "'one' is not an id", id="id"),
         pytest.param([task(paths=["../x"])], "path '../x' leaves the repository", id="path"),
         pytest.param([task(paths=["/etc/x"])], "leaves the repository", id="absolute"),
         pytest.param([task(title=" ")], "it has no title", id="title"),
@@ -90,18 +91,9 @@ def test_a_plan_of_questions_alone_is_one() -> None:
 
 
 def test_findings_are_read_from_an_answer() -> None:
-    item: JSONObject = {
-        "title": "Off by\none",
-        "detail": "d",
-        "severity": "must_fix",
-        "category": "correctness",
-        "file": "a.py",
-        "line": 3,
-        "suggestion": None,
-        "paths": ["a.py"],
-    }
+    reported = ReportedFinding("Off by\none", "d", Severity.MUST_FIX, Category.CORRECTNESS, "a.py", 3, None, ("a.py",))
 
-    assert findings_of({"findings": [item]}, GateName.REVIEW) == (
+    assert findings_of([reported], GateName.REVIEW) == (
         Finding(
             "Off by one", "d", Severity.MUST_FIX, Category.CORRECTNESS, "a.py", 3, None, ("a.py",), GateName.REVIEW
         ),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from codexteam.core.bisect import first_red
+from codexteam.run.gates.ci import first_red
 
 
 async def test_the_first_red_commit_is_found_in_few_steps() -> None:

@@ -4,10 +4,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexteam.core.budget import BudgetLimits, Decision, Exhausted, Later, Ledger, Reservation, Unit
-from codexteam.core.budget_amounts import IMAGE_TOKENS, REQUEST_OVERHEAD_TOKENS, Amount, amount_of, most_input_tokens
+from codexteam.core.budget import BudgetLimits, Decision, Exhausted, Later, Ledger, Reservation, setup_limits
+from codexteam.core.budget_amounts import (
+    IMAGE_TOKENS,
+    REQUEST_OVERHEAD_TOKENS,
+    Amount,
+    CreditRule,
+    Price,
+    Rate,
+    Unit,
+    Usage,
+    amount_of,
+    most_input_tokens,
+)
+from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
-from codexteam.core.usage import Price, Usage
+from tests.examples import examples
 
 RUN = RunId("20261121-0231-7f3a")
 PRICE = Price(input_usd=1.0, cached_input_usd=0.1, output_usd=10.0)
@@ -88,7 +100,11 @@ def test_less_than_a_useful_output_is_refused() -> None:
     ledger = Ledger(BudgetLimits(run_tokens=10_000, wind_down_share=0))
     decision = ask(ledger, tokens=9_000, output=32_000)
     assert isinstance(decision, Exhausted)
-    assert "0 of 10,000 tokens spent" in decision.message
+    assert decision.message == (
+        "too little budget left for T1: one call needs up to 10.1k tokens, 10k tokens are free; "
+        "the run spent 0 tokens of 10k tokens"
+    )
+    assert decision.budget_scope == BudgetScope("run", "", Unit.TOKENS, 0, 10_024, 10_000)
 
 
 def test_what_is_only_reserved_makes_a_call_wait_and_not_fail() -> None:
@@ -232,7 +248,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.builds(
         BudgetLimits,
@@ -274,3 +290,63 @@ def test_no_interleaving_of_calls_passes_a_limit(
                 )
                 world.ledger.settle(reservation, used if what == "settle" else None, PRICE)
         world.check()
+
+
+def test_what_a_gateway_charges_above_the_table_is_in_later_reservations() -> None:
+    listed = Rate(input_usd=1.0, output_usd=10.0, listed=True, credit=CreditRule(tokens=None, usd=0.01))
+    ledger = Ledger(BudgetLimits(run_usd=1.0))
+    first = held(ask(ledger, price=listed))
+    assert first.amount.nano_usd == 11_000_000
+    ledger.settle(first, Usage(input_tokens=1_000, output_tokens=1_000, charged_nano_usd=22_000_000), listed)
+
+    second = held(ask(ledger, price=listed))
+
+    assert second.amount.nano_usd == 22_000_000
+    assert second.amount.nano_credits == 2_200_000_000
+
+
+def test_roles_and_tasks_have_limits_in_money_too() -> None:
+    role = Ledger(BudgetLimits(role_usd={"reviewer": 0.01}))
+    refused = ask(role, call(task="", role="reviewer"), price=PRICE)
+    assert isinstance(refused, Exhausted)
+    assert refused.budget_scope.scope == "role"
+    assert isinstance(ask(role, call(), price=PRICE), Reservation)
+    task = Ledger(BudgetLimits(task_credits=0.001))
+    refused = ask(task, price=Rate(credit=CreditRule()))
+    assert isinstance(refused, Exhausted)
+    assert refused.budget_scope.scope == "task"
+    assert refused.budget_scope.unit is Unit.CREDITS
+
+
+def test_a_limit_of_a_role_in_money_needs_a_price_as_well() -> None:
+    refused = ask(Ledger(BudgetLimits(role_usd={"implementer": 5.0})))
+    assert isinstance(refused, Exhausted)
+    assert "the price of gpt-5.4 in USD is unknown" in refused.message
+
+
+def test_looking_for_a_set_up_has_a_budget_of_its_own() -> None:
+    looking = CallKey(AgentKey(RUN, "ci_runner", Purpose.SETUP, "", 1), 1, Purpose.SETUP)
+    judging = CallKey(AgentKey(RUN, "ci_runner", Purpose.CI, "", 1), 1, Purpose.CI)
+    ledger = Ledger(BudgetLimits(run_tokens=100_000, wind_down_share=0))
+    ledger.settle(held(ask(ledger, looking, tokens=5_000, output=4_000)), Usage(5_000, output_tokens=4_000), None)
+
+    refused = ask(ledger, looking, tokens=5_000)
+
+    assert isinstance(refused, Exhausted)
+    assert (refused.budget_scope.scope, refused.budget_scope.limit) == ("setup", 10_000)
+    assert "looking for a set-up spent 9k tokens of 10k tokens" in refused.message
+    assert isinstance(ask(ledger, judging, tokens=5_000), Reservation), "the role's other agents have theirs"
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (BudgetLimits(), {Unit.TOKENS: 1_000_000}),
+        (BudgetLimits(run_tokens=50_000_000), {Unit.TOKENS: 1_000_000}),
+        (BudgetLimits(run_tokens=200_000, setup_share=0.5), {Unit.TOKENS: 100_000}),
+        (BudgetLimits(run_usd=5.0), {Unit.TOKENS: 1_000_000, Unit.USD: 500_000_000}),
+        (BudgetLimits(run_usd=5.0, setup_usd=2.0, setup_tokens=0), {Unit.TOKENS: 0, Unit.USD: 2_000_000_000}),
+    ],
+)
+def test_a_set_ups_budget_is_what_is_given_or_a_share(limits: BudgetLimits, expected: dict[Unit, int]) -> None:
+    assert setup_limits(limits) == expected

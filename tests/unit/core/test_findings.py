@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from codexteam.core.convergence import Seen, why_stuck
-from codexteam.core.findings import Category, Finding, GateName, Severity, fingerprint, weigh
+from codexteam.core.dispatch import OpenFinding, why_stuck
+from codexteam.core.findings import Category, Finding, Severity, fingerprint, weigh
+from codexteam.core.ids import GateName
 
 FINDING = Finding(
     "Off by one in `load()` at line 12.",
@@ -44,15 +45,15 @@ def test_only_must_fix_weighs_much() -> None:
 @pytest.mark.parametrize(
     ("seen", "weights", "round_number", "why"),
     [
-        pytest.param([Seen("F1", 2)], [30, 20], 2, None, id="falls"),
-        pytest.param([Seen("F1", 3)], [10], 1, "F1 was found in 3 rounds", id="repeats"),
-        pytest.param([], [10, 20, 10], 3, "did not fall over two rounds", id="no fall"),
+        pytest.param([OpenFinding("F1", 2)], [30, 20], 2, None, id="falls"),
+        pytest.param([OpenFinding("F1", 3)], [10], 1, "F1 was found in 3 rounds", id="repeats"),
+        pytest.param([], [10, 20, 10], 3, "two rounds brought no progress", id="no fall"),
         pytest.param([], [20, 20, 10], 3, None, id="fell late"),
         pytest.param([], [10], 5, "round 5 of at most 5", id="limit"),
     ],
 )
 def test_the_loop_stops_when_it_does_not_converge(
-    seen: list[Seen], weights: list[int], round_number: int, why: str | None
+    seen: list[OpenFinding], weights: list[int], round_number: int, why: str | None
 ) -> None:
     found = why_stuck(seen, weights, round_number=round_number, round_limit=5)
 

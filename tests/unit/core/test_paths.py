@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexteam.core.guarded import GUARDED_PATHS
 from codexteam.core.paths import (
+    GUARDED_PATHS,
     decode,
     encode,
     fold,
@@ -160,13 +160,15 @@ def test_a_path_is_named_exactly_only_without_a_pattern() -> None:
         b".github/workflows/ci.yml", b"sub/.gitattributes", b".CODEX/config.toml", b"plan.md", b"Agents.md",
         b".husky/pre-commit",
         b".mcp.json", b".vscode/settings.json", b".gitlab-ci.yml", b".git/config",
+        b".gitlab/codexteam.yml", b".gitlab/ci/test.yml", b".github/actions/codexteam/action.yml",
+        b".github/actions/build/run.sh", b".github/scripts/release.sh", b".github/copilot-instructions.md",
     ],
 )  # fmt: skip
 def test_what_later_runs_with_more_rights_is_guarded(path: bytes) -> None:
     assert matches_any(path, GUARDED_PATHS)
 
 
-@pytest.mark.parametrize("path", [b"src/a.py", b"README.md", b"docs/plan.md", b".gitignore", b".github/FUNDING.yml"])
+@pytest.mark.parametrize("path", [b"src/a.py", b"README.md", b"docs/plan.md", b".gitignore", b"docs/.github.md"])
 def test_ordinary_files_are_not_guarded(path: bytes) -> None:
     assert not matches_any(path, GUARDED_PATHS)
 

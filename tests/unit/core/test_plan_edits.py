@@ -6,7 +6,6 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codexteam.core.codec import decode_state, encode_state
 from codexteam.core.effects import AttemptKind, Document, Land, MakePlan, Result, Work
 from codexteam.core.events import (
     Answered,
@@ -19,10 +18,11 @@ from codexteam.core.events import (
     Planned,
     RunStarted,
 )
-from codexteam.core.findings import GateName
-from codexteam.core.ids import TaskId
-from codexteam.core.plan import Plan, Task, TaskStatus
+from codexteam.core.ids import GateName, TaskId
+from codexteam.core.plan_graph import Plan, Task, TaskStatus
 from codexteam.core.state import Rules, TaskPhase
+from codexteam.core.stored_state import decode_state, encode_state
+from tests.examples import examples
 from tests.unit.core.run_world import World, tasks
 
 _RULES = Rules(gates=(GateName.CI,), scout=False, document=False, release=False, max_attempts=1)
@@ -139,7 +139,7 @@ def test_a_green_run_with_a_new_task_goes_on_from_where_it_landed() -> None:
     assert sum(isinstance(effect, Document) for effect in world.effects) == 1
 
 
-def test_a_task_that_is_added_after_a_failed_landing_is_done_before_the_next() -> None:
+def test_a_task_added_after_a_failed_landing_is_done_before_the_next() -> None:
     world = World(tasks("T1"), _RULES)
     world.send(RunStarted())
     while not isinstance(effect := world.state.in_flight[min(world.state.in_flight)], Land):
@@ -162,9 +162,9 @@ def test_a_given_plan_leaves_out_what_is_marked_so() -> None:
     assert _phases(world) == {"T1": "dropped", "T2": "merged"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.data())
-def test_any_edits_between_sittings_leave_nothing_waiting_for_ever(data: st.DataObject) -> None:
+def test_any_edits_between_sessions_leave_nothing_waiting_for_ever(data: st.DataObject) -> None:
     names = [f"T{number}" for number in range(1, 6)]
     edges = {
         name: data.draw(st.sets(st.sampled_from(names[:n]), max_size=2)) if n else () for n, name in enumerate(names)

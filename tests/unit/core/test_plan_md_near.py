@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexteam.core.ids import TaskId
-from codexteam.core.plan import Acceptance, Plan, Task
+from codexteam.core.plan_graph import Acceptance, Plan, Task
 from codexteam.core.plan_md import (
     Header,
     PlanDocument,
@@ -19,6 +19,7 @@ from codexteam.core.plan_md import (
     with_header,
 )
 from codexteam.errors import PlanError
+from tests.examples import examples
 
 HEADER = Header("20261121-0231-7f3a", "1a2b3c4d5e", "codexteam/20261121-0231-7f3a")
 
@@ -101,7 +102,7 @@ def test_a_path_outside_of_backticks_is_not_left_out(value: str, found: str) -> 
     error = _refused(f"## Tasks\n- [ ] **T1** One\n  - paths: {value}\n")
 
     assert str(error) == f"plan.md:3: paths of T1: {found}"
-    assert error.hint == "each path stands in backticks: - paths: `src/a.py`, `tests/`"
+    assert error.hint == "put each path in backticks: - paths: `src/a.py`, `tests/`"
 
 
 def test_paths_stand_with_commas_or_blanks_between() -> None:
@@ -176,9 +177,12 @@ def test_a_task_in_another_form_is_no_words(above: str, line: str) -> None:
         ("## Tasks\n- [ ] **T1** One\n\tmore words\n", "plan.md:3: is this a line of T1? more words"),
         (
             "## Tasks\n- [ ] **T1** One\n  - accept: the list\n    is `x`\n",
-            "plan.md:4: this line goes on from the accept of T1",
+            "plan.md:4: this line continues from the accept of T1",
         ),
-        ("## Tasks\n- [ ] **T1** One\n  - paths: `a`,\n    `b`\n", "plan.md:4: this line goes on from the paths of T1"),
+        (
+            "## Tasks\n- [ ] **T1** One\n  - paths: `a`,\n    `b`\n",
+            "plan.md:4: this line continues from the paths of T1",
+        ),
         ("## Tasks\n## Phase 2\n- [ ] **T1** One\n", "plan.md:3: this task does not stand below `## Tasks`"),
         ("# Plan\n- [ ] **T1** One\n## Tasks\n", "plan.md:2: this task does not stand below `## Tasks`"),
         ("## Tasks\n## Notes\n```\n## Later\n- x\n", "plan.md:3: this code block is never closed"),
@@ -294,7 +298,7 @@ near = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(near, near, near, st.none() | near)
 def test_what_a_planner_says_is_never_refused(
     title: str, description: str, criterion: str, command: str | None
@@ -309,9 +313,9 @@ def test_what_a_planner_says_is_never_refused(
     assert render(parse(text)) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(near, st.booleans())
-def test_what_a_user_writes_is_read_as_it_is_written_back_or_refused_with_its_line(text: str, below: bool) -> None:
+def test_a_users_text_is_read_as_written_back_or_refused_with_its_line(text: str, below: bool) -> None:
     whole = "## Tasks\n" + ("- [ ] **T1** One\n" if below else "") + text + "\n- [ ] **T3** Three\n"
     document = _read(whole)
     if isinstance(document, str):

@@ -106,7 +106,7 @@ def test_what_has_not_ended_is_not_let_out(key: str, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize(
     "prompt",
-    ["Password:", "Go on? [y/N] ", ">>> ", "(gdb) ", "yes", "the task", "press any key", "https:", "12 % done"],
+    ["Password:", "Continue? [y/N] ", ">>> ", "(gdb) ", "yes", "the task", "press any key", "https:", "12 % done"],
 )
 def test_a_prompt_is_let_out_at_once(prompt: str) -> None:
     assert Redactor(["correct horse battery staple", "0f4Q-value"]).stream().feed(prompt) == prompt

@@ -2,8 +2,8 @@
 
 import pytest
 
-from codexteam.core.findings import Category, Finding, GateName, Severity
-from codexteam.core.ids import FindingId, RunId
+from codexteam.core.findings import Category, Finding, Severity
+from codexteam.core.ids import FindingId, GateName, RunId
 from codexteam.core.replies import Choice, read_reply
 from codexteam.core.state import FindingState, FindingStatus, Rules, RunState
 from codexteam.errors import UsageError

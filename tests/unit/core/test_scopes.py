@@ -9,7 +9,7 @@ from codexteam.core.scopes import scopes_overlap
         pytest.param(["src/a.py"], ["src/a.py"], True, id="same file"),
         pytest.param(["src/a.py"], ["src/b.py"], False, id="other file"),
         pytest.param(["src/"], ["src/deep/b.py"], True, id="folder holds what is below"),
-        pytest.param(["src"], ["src2/b.py"], False, id="folder name is no prefix"),
+        pytest.param(["src"], ["src2/b.py"], False, id="folder name is not a prefix"),
         pytest.param(["src/*.py"], ["src/b.py"], True, id="star"),
         pytest.param(["src/*.py"], ["src/b.md"], False, id="other ending"),
         pytest.param(["src/*.py"], ["src/test_*"], True, id="two stars in a name"),

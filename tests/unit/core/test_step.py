@@ -7,19 +7,37 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codexteam.core.effects import Finish, Integrate, Land, MakePlan, Replan, Result, RunGate, Work
+from codexteam.core.budget_amounts import Unit
+from codexteam.core.budget_scope import BudgetScope, resume_command
+from codexteam.core.effects import (
+    AdvanceBranch,
+    CheckCandidate,
+    Finish,
+    Integrate,
+    Land,
+    MakePlan,
+    Replan,
+    Result,
+    RunGate,
+    StackCandidate,
+    Work,
+)
 from codexteam.core.events import (
+    DECISIONS,
     AcceptanceFailed,
     Answered,
     AttemptAsked,
     AttemptFailed,
     AttemptSucceeded,
+    BudgetRefused,
     BudgetSpent,
+    CandidateStacked,
     Clarified,
     Continued,
     GateFinished,
     Integrated,
     IntegrationConflicted,
+    MergeRefused,
     PlanEdited,
     Planned,
     PlanningFailed,
@@ -29,13 +47,17 @@ from codexteam.core.events import (
     StopRequested,
     Verdict,
 )
-from codexteam.core.findings import Category, Finding, GateName, Severity
-from codexteam.core.ids import CommitId, FindingId, TaskId
-from codexteam.core.plan import Plan, Task, TaskStatus
-from codexteam.core.state import FindingStatus, Rules, RunPhase, TaskPhase, task_diagram
+from codexteam.core.findings import Category, Finding, Severity
+from codexteam.core.ids import CommitId, FindingId, GateName, TaskId
+from codexteam.core.plan_graph import Acceptance, Plan, Task, TaskStatus
+from codexteam.core.state import FindingStatus, Rules, RunPhase, TaskPhase, needed_budgets
 from codexteam.core.step import step
 from codexteam.errors import InvalidTransitionError, PlanCycleError
-from tests.unit.core.run_world import World, tasks
+from tests.examples import examples
+from tests.unit.core.run_world import World, accepted_by, tasks
+
+#: The effects of the merge train, and of how older versions merged.
+TRAIN = (StackCandidate, CheckCandidate, AdvanceBranch, Integrate)
 
 ONE_GATE = Rules(gates=(GateName.CI,), scout=False, document=False, release=False)
 
@@ -60,8 +82,13 @@ def finish_work(world: World, name: str) -> None:
     """Let a task's attempt succeed and be merged."""
     effect = next(e for e in world.state.in_flight.values() if isinstance(e, Work) and e.task_id == name)
     world.send(AttemptSucceeded(effect.task_id, effect.attempt, world.commit(), "done"))
-    merge = next(e for e in world.state.in_flight.values() if isinstance(e, Integrate))
-    world.send(Integrated(merge.task_id, merge.attempt, world.commit()))
+    merge_all(world)
+
+
+def merge_all(world: World) -> None:
+    """Let everything in the train be merged."""
+    while train := [e for e in world.state.in_flight.values() if isinstance(e, TRAIN)]:
+        world.send(world.answer(train[0]))
 
 
 def test_a_plan_of_three_tasks_ends_green_and_landed() -> None:
@@ -113,7 +140,7 @@ def test_a_failed_attempt_is_tried_again_with_its_evidence() -> None:
     assert again.restore_attempt == 1
 
 
-def test_a_task_that_fails_too_often_blocks_what_waits_for_it_and_the_run_is_not_green() -> None:
+def test_a_task_that_fails_too_often_blocks_its_dependents() -> None:
     world = started(World(tasks("T1", "T2:T1", "T3:T2", "T4"), ONE_GATE))
 
     for attempt in (1, 2, 3):
@@ -134,7 +161,7 @@ def test_a_conflict_goes_back_to_its_task_on_the_new_base() -> None:
     tip = world.state.tip
     world.send(AttemptSucceeded(TaskId("T2"), 1, world.commit(), "done"))
 
-    world.send(IntegrationConflicted(TaskId("T2"), 1, ("a.py",), "CONFLICT (content)"))
+    world.send(IntegrationConflicted(TaskId("T2"), 1, ("a.py",), "CONFLICT (content)", 1))
 
     again = world.state.in_flight["work.T2.2"]
     assert isinstance(again, Work)
@@ -143,27 +170,46 @@ def test_a_conflict_goes_back_to_its_task_on_the_new_base() -> None:
     assert world.state.tasks[TaskId("T2")].failures == 0, "a conflict is nobody's failure"
 
 
-def test_work_that_fails_its_acceptance_on_the_merged_tree_does_not_move_the_branch() -> None:
-    world = started(World(tasks("T1"), ONE_GATE))
+def test_work_failing_acceptance_on_the_merged_tree_moves_no_branch() -> None:
+    world = started(World(accepted_by("pytest", "T1"), ONE_GATE))
     before = world.state.tip
     world.send(AttemptSucceeded(TaskId("T1"), 1, world.commit(), "I am done, believe me"))
+    world.send(CandidateStacked(TaskId("T1"), 1, 1, world.commit()))
 
-    world.send(AcceptanceFailed(TaskId("T1"), 1, "1 failed"))
+    world.send(AcceptanceFailed(TaskId("T1"), 1, "1 failed", 1))
 
     assert world.state.tip == before
     assert "work.T1.2" in world.state.in_flight
 
 
-def test_merges_are_serial() -> None:
-    world = started(World(tasks("T1", "T2"), ONE_GATE))
+def test_a_refused_merge_sends_its_attempt_back_with_the_hooks_words() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    before = world.state.tip
+    for attempt in range(1, world.state.rules.max_attempts + 1):
+        world.send(AttemptSucceeded(TaskId("T1"), attempt, world.commit(), "done"))
+        stacked = world.state.in_flight[f"stack.T1.{attempt}.1"]
+        world.send(world.answer(stacked))
+        world.send(MergeRefused(TaskId("T1"), attempt, f"no licence header ({attempt})", 1))
+    assert world.state.tip == before
+    known = world.state.tasks[TaskId("T1")]
+    assert known.phase is TaskPhase.FAILED
+    assert "no licence header (1)" in known.evidence
+    assert "a PreMerge hook refused its merge" in known.reason
+
+
+def test_merges_of_a_run_of_an_older_version_are_serial() -> None:
+    world = started(World(tasks("T1", "T2"), replace(ONE_GATE, decisions=4)))
     for name in ("T1", "T2"):
         world.send(AttemptSucceeded(TaskId(name), 1, world.commit(), "done"))
 
     assert [key for key in world.state.in_flight if key.startswith("integrate")] == ["integrate.T1.1"]
     assert world.state.merge_queue == ("T2",)
+    world.send(Integrated(TaskId("T1"), 1, world.commit()))
+    assert "integrate.T2.1" in world.state.in_flight
+    assert world.run().result is Result.GREEN
 
 
-def test_a_question_that_only_the_user_can_answer_holds_its_task_and_nothing_else() -> None:
+def test_a_question_for_the_user_holds_its_task_alone() -> None:
     world = started(World(tasks("T1", "T2"), ONE_GATE))
     world.send(AttemptAsked(TaskId("T1"), 1, "which colour?"))
     world.send(Clarified(TaskId("T1"), 1, "", ask_user=True))
@@ -243,7 +289,7 @@ def test_a_gate_without_an_answer_has_not_passed() -> None:
     assert "ci_runner" in finish.reason
 
 
-def test_a_gate_without_a_verdict_is_asked_again_about_all_that_it_has_not_judged() -> None:
+def test_a_silent_gate_is_asked_again_about_all_it_has_not_judged() -> None:
     world = started(World(tasks("T1"), ONE_GATE))
     finish_work(world, "T1")
     first = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
@@ -299,7 +345,10 @@ def test_the_same_finding_in_three_rounds_asks_a_person_with_what_is_open() -> N
     finish_work(world, "T1")
     for _ in range(3):
         judged(world, must_fix())
-        while any(isinstance(effect, Replan | Work | Integrate) for effect in world.state.in_flight.values()):
+        while any(
+            isinstance(effect, Replan | Work | StackCandidate | AdvanceBranch)
+            for effect in world.state.in_flight.values()
+        ):
             world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
 
     assert list(world.state.holds) == ["rounds.3"]
@@ -312,7 +361,9 @@ def test_a_finding_that_its_gate_thinks_less_of_blocks_no_more() -> None:
     world = started(World(tasks("T1"), ONE_GATE))
     finish_work(world, "T1")
     judged(world, must_fix())
-    while any(isinstance(effect, Replan | Work | Integrate) for effect in world.state.in_flight.values()):
+    while any(
+        isinstance(effect, Replan | Work | StackCandidate | AdvanceBranch) for effect in world.state.in_flight.values()
+    ):
         world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
     effect = next(e for e in world.state.in_flight.values() if isinstance(e, RunGate))
     nit = replace(must_fix(), severity=Severity.NIT)
@@ -378,6 +429,78 @@ def test_budget_spent_lets_attempts_end_and_exits_4() -> None:
     world.finished = None
     world.send(Continued())
     assert world.run().result is Result.GREEN
+
+
+def refuse(world: World, key: str, scope: str = "run", needed: float = 76_543) -> None:
+    world.send(BudgetRefused(key, f"too little for {key}", BudgetScope(scope, "", Unit.TOKENS, 60_000, needed)))
+
+
+def test_a_refused_budget_is_no_attempt_and_ends_only_an_idle_run() -> None:
+    world = started(World(tasks("T1", "T2"), ONE_GATE))
+    first = world.state.in_flight["work.T1.1"]
+
+    refuse(world, "work.T1.1")
+    assert working(world) == {"T2"}, "T2 is at work"
+    finish_work(world, "T2")
+
+    assert not any(isinstance(effect, RunGate) for effect in world.effects), "no verdict would change how it ends"
+    assert [type(effect) for effect in world.state.in_flight.values()] == [Land], "what was merged is the user's"
+    finish = world.run()
+    assert (finish.result, finish.exit_code) == (Result.LIMIT, 4)
+    words = "too little for work.T1.1; the run needs a budget of at least 120k tokens"
+    assert finish.reason == words
+    assert resume_command(needed_budgets(world.state)) == "codexteam resume --budget 120k"
+    world.finished = None
+    again = world.send(Continued())
+    assert [effect for effect in again if isinstance(effect, Work)] == [first]
+    assert (world.state.tasks[TaskId("T1")].attempt, world.state.tasks[TaskId("T1")].failures) == (1, 0)
+    assert world.run().result is Result.GREEN
+
+
+def test_after_a_refusal_by_the_runs_limit_nothing_new_starts() -> None:
+    rules = Rules(max_threads=2, gates=(GateName.CI,), scout=False, document=False, release=False)
+    world = started(World(tasks("T1", "T2", "T3"), rules))
+    assert working(world) == {"T1", "T2"}
+
+    refuse(world, "work.T2.1")
+    world.send(AttemptFailed(TaskId("T1"), 1, "tests fail"))
+
+    assert world.state.in_flight.keys() == {"work.T1.2"}, "T1 is tried again, T3 waits behind T2"
+
+
+@pytest.mark.parametrize("scope", ["task", "role"])
+def test_the_limit_of_a_task_or_a_role_holds_up_nobody_else(scope: str) -> None:
+    t1, t2, t3 = tasks("T1", "T2", "T3")
+    world = started(World((t1, t2, replace(t3, role="documentation")), replace(ONE_GATE, max_threads=1)))
+    assert working(world) == {"T1"}
+
+    refuse(world, "work.T1.1", scope)
+
+    assert working(world) == {"T2" if scope == "task" else "T3"}
+
+
+def test_what_no_larger_budget_helps_names_none() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    refuse(world, "work.T1.1", needed=0)
+    assert world.finished is not None
+    assert world.finished.reason == "too little for work.T1.1"
+    assert needed_budgets(world.state) == ()
+
+
+@pytest.mark.parametrize(
+    ("budget_scope", "option"),
+    [
+        (BudgetScope("run", "", Unit.TOKENS, 0, 5_001), "--budget 6k"),
+        (BudgetScope("run", "", Unit.TOKENS, 0, 123_456), "--budget 130k"),
+        (BudgetScope("run", "", Unit.USD, 0, 0.531), "--budget 0.54usd"),
+        (BudgetScope("run", "", Unit.CREDITS, 0, 12.0), "--budget 12credits"),
+        (BudgetScope("role", "reviewer", Unit.TOKENS, 0, 40_000), "-c codexteam.budget.role_tokens.reviewer=40000"),
+        (BudgetScope("task", "T3", Unit.TOKENS, 0, 40_000), "-c codexteam.budget.task_tokens=40000"),
+        (BudgetScope("setup", "", Unit.TOKENS, 0, 40_000), "-c codexteam.budget.setup_tokens=40000"),
+    ],
+)
+def test_the_next_command_has_the_limit_and_unit_that_were_too_small(budget_scope: BudgetScope, option: str) -> None:
+    assert resume_command((budget_scope,)) == f"codexteam resume {option}"
 
 
 def test_a_stopped_run_lets_attempts_end_and_goes_on_where_it_was() -> None:
@@ -477,7 +600,7 @@ def corrected() -> World:
     return world
 
 
-def test_what_a_user_says_to_a_plan_outlives_a_spent_budget_and_the_same_planner_goes_on() -> None:
+def test_words_to_a_plan_reach_the_same_planner_after_a_spent_budget() -> None:
     world = corrected()
     asked = world.state.in_flight
 
@@ -594,9 +717,104 @@ def test_planning_that_ends_because_the_run_does_uses_up_no_attempt() -> None:
 def test_a_merge_that_waits_for_approval_is_not_made() -> None:
     world = World(tasks("T1"), Rules(approve=("merge",), scout=False, gates=(GateName.CI,)))
     assert world.run().result is Result.WAITING
-    assert not any(isinstance(effect, Integrate) for effect in world.effects)
+    assert not any(isinstance(effect, TRAIN) for effect in world.effects)
 
     assert world.go_on(person=approve).result is Result.GREEN
+
+
+def test_gates_do_not_judge_an_untouched_base_while_merges_wait() -> None:
+    rules = Rules(approve=("merge",), scout=False, gates=(GateName.CI,), document=False, release=False)
+    world = World(tasks("T1", "T2"), rules)
+    assert world.run().result is Result.WAITING
+    assert sorted(world.state.holds) == ["merge.T1.1", "merge.T2.1"]
+    assert not any(isinstance(effect, RunGate) for effect in world.effects)
+
+    assert world.go_on(person=approve).result is Result.GREEN
+    assert [effect.round for effect in world.effects if isinstance(effect, RunGate)] == [1]
+
+
+def fix_nothing(world: World, finding: Finding) -> None:
+    """Play a run to its end in which T1 is blocked by a finding, and its fix changes nothing."""
+    finish_work(world, "T1")
+    judged(world, finding)
+    while world.finished is None:
+        effect = world.state.in_flight[min(world.state.in_flight)]
+        nothing = isinstance(effect, Work) and AttemptSucceeded(effect.task_id, effect.attempt, None, "it is right so")
+        world.send(nothing or world.answer(effect))
+
+
+#: The reason of a task that fixed nothing, in that of its run.
+WHY = " (T900: it changed nothing, so F1 is still open)"
+
+
+@pytest.mark.parametrize("category", [Category.CI, Category.SECURITY])
+def test_a_fix_without_changes_is_not_merged_and_closes_nothing(category: Category) -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    fix_nothing(world, must_fix(category=category))
+
+    assert world.finished is not None
+    assert (world.finished.result, world.finished.reason) == (
+        Result.NOT_GREEN,
+        f"not done: T900{WHY}; open findings: F1",
+    )
+    fix = world.state.tasks[TaskId("T900")]
+    assert (fix.phase, fix.reason) == (TaskPhase.FAILED, "it changed nothing, so F1 is still open")
+    assert "it is right so" in fix.evidence
+    assert world.state.findings[FindingId("F1")].status is FindingStatus.OPEN
+
+
+def test_a_waiver_after_the_end_makes_the_fix_unnecessary() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    fix_nothing(world, must_fix())
+
+    world.send(Answered("findings", "waive F1"))
+
+    assert world.state.tasks[TaskId("T900")].phase is TaskPhase.DROPPED
+    world.finished = None
+    world.send(Continued())
+    finish = world.run()
+    assert finish.result is Result.GREEN
+    assert "1 finding waived by you: F1" in finish.reason
+
+
+def test_a_finding_may_be_waived_while_its_fix_is_at_work() -> None:
+    world = started(World(tasks("T1"), ONE_GATE))
+    finish_work(world, "T1")
+    judged(world, must_fix())
+    while not any(isinstance(effect, Work) for effect in world.state.in_flight.values()):
+        world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
+
+    world.send(Answered("findings", "waive F1"))
+
+    work = next(effect for effect in world.state.in_flight.values() if isinstance(effect, Work))
+    world.send(AttemptSucceeded(work.task_id, work.attempt, None, "nothing"))
+    assert world.run().result is Result.GREEN
+
+
+def test_waiving_all_that_a_question_is_about_settles_the_question() -> None:
+    world = started(World(tasks("T1"), replace(ONE_GATE, max_rounds=1)))
+    finish_work(world, "T1")
+    judged(world, must_fix())
+    assert list(world.state.holds) == ["rounds.1"]
+
+    world.send(Answered("findings", "waive F1"))
+
+    assert not world.state.holds
+    world.finished = None
+    world.send(Continued())
+    assert world.run().result is Result.GREEN
+
+
+def test_events_of_another_decision_version_replay_as_decided() -> None:
+    older = replace(ONE_GATE, decisions=1)
+    world = started(World(tasks("T1"), older))
+    finish_work(world, "T1")
+    judged(world, must_fix())
+    while not any(isinstance(effect, Work) for effect in world.state.in_flight.values()):
+        world.send(world.answer(world.state.in_flight[min(world.state.in_flight)]))
+    work = next(effect for effect in world.state.in_flight.values() if isinstance(effect, Work))
+    world.send(AttemptSucceeded(work.task_id, work.attempt, None, "nothing"))
+    assert world.state.tasks[work.task_id].phase is not TaskPhase.FAILED
 
 
 def test_an_edited_plan_drops_adds_and_retries_tasks() -> None:
@@ -622,12 +840,12 @@ def test_an_edit_may_add_tasks_that_wait_for_one_that_failed() -> None:
     assert phases == {"T1": "failed", "T2": "working", "T3": "blocked", "T4": "blocked"}
 
 
-def test_a_task_that_waits_for_a_dropped_one_stays_blocked_when_another_is_tried_again() -> None:
+def test_a_task_behind_a_dropped_one_stays_blocked_when_another_retries() -> None:
     world = started(World(tasks("T1", "T4", "T2:T4", "T3:T1,T2"), ONE_GATE))
     world.send(AttemptFailed(TaskId("T1"), 1, "no", final=True))
     failed = Task(TaskId("T1"), "task T1", status=TaskStatus.FAILED)
     world.send(PlanEdited(Plan("goal", tasks=(failed, *tasks("T4", "T3:T1,T2")))))
-    assert world.run().reason == "not done: T1, T3"
+    assert world.run().reason == "not done: T1, T3 (T1: no)"
     world.finished = None
 
     world.send(Continued())
@@ -667,7 +885,7 @@ def test_a_run_that_is_green_stays_green() -> None:
 
     effects = world.send(Continued())
 
-    assert [effect.key for effect in effects] == ["finish"]
+    assert [effect.key for effect in effects] == ["finish", "write-plan"]
     assert world.state == before
 
 
@@ -681,10 +899,6 @@ def test_the_branch_lands_only_after_every_gate_passed_on_it() -> None:
     assert world.state.phase is RunPhase.FINISHED
 
 
-def test_the_diagram_of_a_task_is_drawn_from_its_table() -> None:
-    assert "    working --> queued: AttemptSucceeded\n" in task_diagram()
-
-
 @st.composite
 def plans(draw: st.DrawFn) -> tuple[Task, ...]:
     count = draw(st.integers(0, 9))
@@ -694,7 +908,10 @@ def plans(draw: st.DrawFn) -> tuple[Task, ...]:
         paths = draw(st.sampled_from([(), ("a.py",), ("src/*",), ("src/a.py", "b.py")]))
         effort = draw(st.integers(1, 5))
         names = tuple(TaskId(f"T{dep}") for dep in sorted(deps))
-        made.append(Task(TaskId(f"T{number}"), f"task {number}", deps=names, paths=paths, effort=effort))
+        commands = draw(st.sampled_from([(), ("pytest",), ("pytest", "ruff"), (f"test -s t{number}.txt",)]))
+        acceptance = tuple(Acceptance("it passes", command) for command in commands)
+        task = Task(TaskId(f"T{number}"), f"task {number}", deps=names, paths=paths, effort=effort)
+        made.append(replace(task, acceptance=acceptance))
     return tuple(made)
 
 
@@ -711,18 +928,23 @@ rules = st.builds(
     scout=st.booleans(),
     document=st.booleans(),
     release=st.booleans(),
+    on_task_budget=st.sampled_from([None, "ask", "fail", "extend"]),
+    decisions=st.sampled_from([DECISIONS, DECISIONS, DECISIONS, 4]),
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(
     plan=plans(),
     rules=rules,
-    later=st.lists(rules, max_size=3),
+    # what resumes a run is never older than what began it
+    later=st.lists(rules.map(lambda each: replace(each, decisions=DECISIONS)), max_size=3),
     seed=st.randoms(use_true_random=False),
     trouble=st.sampled_from([0, 10, 40, 100]),
 )
-def test_any_plan_with_any_luck_order_crashes_and_new_limits_ends_within_them(
+def test_any_plan_luck_order_crashes_and_new_limits_end_within_them(
     plan: tuple[Task, ...], rules: Rules, later: list[Rules], seed: object, trouble: int
 ) -> None:
     randrange: Callable[[int], int] = seed.randrange  # type: ignore[attr-defined]  # a random.Random
@@ -738,12 +960,12 @@ def test_any_plan_with_any_luck_order_crashes_and_new_limits_ends_within_them(
     )
 
     finish = world.run()
-    sittings = 0
-    while finish.result is not Result.GREEN and sittings < 4:
+    sessions = 0
+    while finish.result is not Result.GREEN and sessions < 4:
         finish = world.go_on(person=approve)
-        sittings += 1
+        sessions += 1
 
-    assert world.most_working <= max(limits.max_threads for limits in (rules, *later))
+    assert world.refused or world.most_working <= max(limits.max_threads for limits in (rules, *later))
     assert world.state.result is finish.result
     replayed = World(plan, rules)
     for event in world.history:

@@ -1,12 +1,11 @@
 """A task's story, from what its run reported."""
 
-from codexteam.core.ids import RunId, TaskId
-from codexteam.core.json_types import JSONObject
-from codexteam.core.plan import Task
+from codexteam.core.ids import JSONObject, RunId, TaskId
+from codexteam.core.plan_graph import Task
 from codexteam.core.state import Rules, RunState, TaskState
 from codexteam.ports.reporter import RunEvent
+from codexteam.report.spent import Bound
 from codexteam.report.task_story import task_story
-from codexteam.report.unknown_bills import Bound
 
 AGENT: JSONObject = {"agent": "implementer T1.1", "task": "T1", "attempt": 1}
 
@@ -33,3 +32,20 @@ def _json(story: JSONObject) -> JSONObject:
     assert isinstance(attempts, list)
     assert isinstance(attempts[0], dict)
     return attempts[0]
+
+
+def test_what_an_attempt_asked_explorers_is_on_its_bill_alone() -> None:
+    known = TaskState(Task(TaskId("T1"), "Load the CSV"))
+    usage: JSONObject = {"input_tokens": 1_000, "cached_input_tokens": 0, "output_tokens": 100, "reasoning_tokens": 0}
+    asked: JSONObject = {"agent": "explorer lookup.7", "purpose": "lookup", "task": "T1", "attempt": 7}
+    events = [
+        RunEvent("agent.turn", 1.0, {**AGENT, "turn": 1, "usage": usage, "usd": 0.25}),
+        RunEvent("agent.started", 2.0, asked),
+        RunEvent("agent.turn", 3.0, {**asked, "turn": 1, "usage": usage, "usd": 0.5}),
+        RunEvent("agent.finished", 4.0, {**asked, "outcome": "OutOfTurns", "reason": "no answer"}),
+    ]
+
+    story = task_story(known, RunState(RunId("r"), "goal", Rules()), events, accepted={}, receipts={})
+
+    [attempt] = story.attempts
+    assert (attempt.number, attempt.turns, attempt.usage.total_tokens, attempt.usd) == (1, 1, 2_200, 0.75)

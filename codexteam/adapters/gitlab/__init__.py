@@ -1,0 +1,1 @@
+"""GitLab's API, as a job of its pipelines reaches it."""

@@ -1,0 +1,1 @@
+"""The machine that codexteam runs on: its clock, files, locks and checks."""

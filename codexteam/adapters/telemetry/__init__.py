@@ -1,0 +1,1 @@
+"""Spans and metrics of a run, sent to a collector of OpenTelemetry."""

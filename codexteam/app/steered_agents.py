@@ -1,0 +1,62 @@
+"""What a person's request means to the agents that are at work, once it is part of the run's state."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from codexteam.app.requests import AgentRequest, HoldAgent, LetAgentGo, StopAgent
+from codexteam.core.effects import MakePlan, Replan
+from codexteam.core.ids import TaskId
+from codexteam.core.state import RunState
+from codexteam.core.steering_events import PLANNER, MessageLeft, RunBudgetSet, Steering, TaskBudgetSet
+from codexteam.errors import UsageError
+
+if TYPE_CHECKING:
+    from codexteam.run.agents import SandboxAgentRunner
+
+
+def ask_agent(asked: AgentRequest, agents: "SandboxAgentRunner") -> None:
+    """Do what is asked of one agent at work.
+
+    Raises:
+        UsageError: no agent of that name is at work.
+    """
+    match asked:
+        case StopAgent(name):
+            if not agents.reachable.stop(name):
+                raise _absent(name)
+        case HoldAgent(name, pid, mark):
+            if not agents.reachable.hold(name, pid, mark):
+                raise _absent(name)
+        case LetAgentGo(name, pid):
+            agents.reachable.let_go(name, pid)
+
+
+def _absent(name: str) -> UsageError:
+    return UsageError(f"no agent of that name is at work: {name}", hint="codexteam status lists them")
+
+
+def follow_steering(event: Steering, state: RunState, agents: "SandboxAgentRunner") -> None:
+    """Let agents at work hear of it; those that begin later find it in the state."""
+    match event:
+        case MessageLeft(to=to, text=text) if to == PLANNER:
+            if any(isinstance(effect, MakePlan | Replan) for effect in state.in_flight.values()):
+                agents.reachable.say(PLANNER, text)
+        case MessageLeft(to=to, text=text):
+            task_id = TaskId(to)
+            attempt = state.tasks[task_id].attempt
+            if f"work.{task_id}.{attempt}" in state.in_flight:
+                agents.reachable.say(f"{task_id}.{attempt}", text)
+        case TaskBudgetSet(task_id=task_id, budget=budget):
+            agents.gate.limit_task(task_id, budget)
+        case RunBudgetSet():
+            known = agents.gate.ledger.limits
+            agents.gate.limit_run(
+                replace(
+                    known,
+                    run_usd=known.run_usd if event.usd is None else event.usd,
+                    run_credits=known.run_credits if event.credits is None else event.credits,
+                    run_tokens=known.run_tokens if event.tokens is None else event.tokens,
+                )
+            )
+        case _:
+            return

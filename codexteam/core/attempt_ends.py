@@ -1,0 +1,110 @@
+"""What becomes of a task whose attempt ended without being merged: it is tried again, or it failed."""
+
+from codexteam.core.effects import AttemptKind
+from codexteam.core.events import (
+    AcceptanceFailed,
+    AttemptFailed,
+    AttemptSucceeded,
+    BranchMoved,
+    Integrated,
+    IntegrationConflicted,
+    MergeRefused,
+)
+from codexteam.core.ids import TaskId
+from codexteam.core.state import TaskPhase, TaskState
+from codexteam.core.transition import Transition
+
+#: Attempts of one task in all, questions and conflicts included, as a multiple of the allowed failures.
+_ATTEMPTS_IN_ALL = 5
+
+#: What is kept of the evidence of all attempts; the newest is at the end and matters most.
+_EVIDENCE_CHARS = 24_000
+
+
+def end_attempt(transition: Transition, task_id: TaskId) -> None:
+    """Want no answer any more from who works on a task, or answers its question; what was written stays."""
+    known = transition.tasks[task_id]
+    kind = "work" if known.phase is TaskPhase.WORKING else "clarify"
+    key = f"{kind}.{task_id}.{known.attempt}"
+    if key in transition.state.shelved:  # it waits for budget
+        transition.drop_shelved(key)
+    else:
+        transition.let_go(key)
+
+
+def retry_or_fail(
+    transition: Transition,
+    known: TaskState,
+    event: AttemptFailed | AcceptanceFailed | MergeRefused | IntegrationConflicted,
+    reason: str,
+    evidence: str,
+    *,
+    final: bool = False,
+) -> None:
+    """Let a task be tried again, with what this attempt leaves; or let it fail, where its tries are used up."""
+    conflicted = isinstance(event, IntegrationConflicted)
+    elsewhere = (
+        isinstance(event, AttemptFailed) and event.unserved and known.unserved < transition.state.rules.fallbacks
+    )
+    failures = known.failures + (not conflicted and not elsewhere)
+    resolves = known.resolves + conflicted
+    rules = transition.state.rules
+    spent = (
+        (final and not elsewhere)
+        or failures >= rules.max_attempts
+        or resolves > rules.max_resolves
+        or known.attempt >= rules.max_attempts * _ATTEMPTS_IN_ALL
+    )
+    transition.move(
+        known.task.id,
+        TaskPhase.FAILED if spent else TaskPhase.PENDING,
+        event,
+        failures=failures,
+        resolves=resolves,
+        unserved=known.unserved + elsewhere,
+        kind=AttemptKind.RESOLVE if conflicted else AttemptKind.IMPLEMENT,
+        restore_attempt=known.attempt,
+        reason=reason,
+        evidence=add_evidence(known, reason, evidence),
+    )
+
+
+def sent_back(transition: Transition, problem: AcceptanceFailed | MergeRefused | IntegrationConflicted) -> None:
+    """Give work that cannot be merged back to its task."""
+    known = transition.tasks[problem.task_id]
+    match problem:
+        case IntegrationConflicted(paths=paths, messages=messages):
+            reason = "its work conflicts with what was merged meanwhile: " + ", ".join(paths)
+            retry_or_fail(transition, known, problem, reason, messages)
+        case AcceptanceFailed(evidence=evidence):
+            reason = "its acceptance commands failed on the merged tree"
+            retry_or_fail(transition, known, problem, reason, evidence)
+        case MergeRefused(reason=words):
+            retry_or_fail(transition, known, problem, "a PreMerge hook refused its merge", words)
+
+
+def add_evidence(known: TaskState, reason: str, evidence: str) -> str:
+    """Return what the next attempt gets to read, bounded."""
+    added = f"Attempt {known.attempt}: {reason}\n{evidence}".strip()
+    return f"{known.evidence}\n\n{added}".strip()[-_EVIDENCE_CHARS:]
+
+
+def still_open(transition: Transition, known: TaskState) -> list[str]:
+    """Return the findings that a task is to fix and that are open."""
+    if transition.state.rules.decisions < 2:
+        return []
+    open_ids = {open_one.finding.id for open_one in transition.open_findings()}
+    return [str(finding_id) for finding_id in known.task.fixes if finding_id in open_ids]
+
+
+def fixed_nothing(
+    transition: Transition,
+    known: TaskState,
+    event: AttemptSucceeded | BranchMoved | Integrated,
+    left: list[str],
+    summary: str,
+) -> None:
+    """End a fix that changed nothing: it is not merged, and closes no finding. A person may waive what it was for."""
+    reason = f"it changed nothing, so {', '.join(left)} {'is' if len(left) == 1 else 'are'} still open"
+    evidence = add_evidence(known, reason, f"It said: {summary}" if summary else "")
+    transition.move(known.task.id, TaskPhase.FAILED, event, reason=reason, evidence=evidence, summary=summary)

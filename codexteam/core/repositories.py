@@ -1,0 +1,71 @@
+"""A tree of several repositories: which of them a path or a task is in, and what a task may write of it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from codexteam.core.ids import TaskId
+from codexteam.core.paths import glob_problem
+from codexteam.core.plan_graph import Task
+
+
+def repository_of(glob: str, repositories: Collection[str]) -> str:
+    """Return the repository that a path or glob lies in; empty where it lies in none, or perhaps in several."""
+    parts = [part for part in glob.split("/") if part not in {"", "."}]
+    return parts[0] if parts and parts[0] in repositories else ""
+
+
+def repositories_in(globs: Iterable[str], repositories: Sequence[str]) -> tuple[str, ...]:
+    """Return the repositories that a task with these paths may write in; without paths all of them."""
+    found = {repository_of(glob, repositories) for glob in globs}
+    return tuple(name for name in repositories if not found or name in found)
+
+
+def scope_problem(globs: Sequence[str], repositories: Sequence[str]) -> tuple[str, str] | None:
+    """Say why a task of a run in several repositories may not have these paths, and which one it is; None where it may."""
+    if not repositories:
+        return None
+    example = f"each task works in one repository, and its paths begin with its name, as `{repositories[0]}/src/`"
+    if not globs:
+        return f"it names no repository ({', '.join(repositories)}): {example}", ""
+    first = ""
+    for glob in globs:
+        if glob_problem(glob):
+            continue  # said already
+        name = repository_of(glob, repositories)
+        if not name:
+            return f"`{glob}` lies in no repository ({', '.join(repositories)}): {example}", glob
+        if first and name != first:
+            return f"`{glob}` lies in {name}, and the paths before in {first}: {example}", glob
+        first = name
+    return None
+
+
+def in_each(globs: Iterable[str], repositories: Iterable[str]) -> tuple[str, ...]:
+    """Return globs that are said from a repository's root as they are for each folder of the tree."""
+    listed = [glob.lstrip("/") for glob in globs]
+    return tuple(f"{name}/{glob}" for name in repositories for glob in listed if not glob.startswith("**/"))
+
+
+def merge_order(tasks: Mapping[TaskId, Task], repositories: Sequence[str]) -> tuple[str, ...]:
+    """Return repositories in the order to merge their parts in: one whose work another's builds on comes before it.
+
+    Where two build on each other, the one whose work began first is the first.
+    """
+    waits_for: dict[str, set[str]] = {name: set() for name in repositories}
+    first: dict[str, int] = {}
+    for place, task in enumerate(tasks.values()):
+        for name in _written(task, repositories):
+            first.setdefault(name, place)
+            for dep in task.deps:
+                if dep in tasks:
+                    waits_for[name] |= {*_written(tasks[dep], repositories)} - {name}
+    left = sorted(repositories, key=lambda name: first.get(name, len(tasks)))
+    order: list[str] = []
+    while left:
+        name = next((each for each in left if waits_for[each].isdisjoint(left)), left[0])
+        left.remove(name)
+        order.append(name)
+    return tuple(order)
+
+
+def _written(task: Task, repositories: Sequence[str]) -> tuple[str, ...]:
+    return repositories_in(task.paths, repositories) if task.paths else ()

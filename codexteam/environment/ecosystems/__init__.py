@@ -1,0 +1,1 @@
+"""What manifests and lock files say, one module for each family of packages."""

@@ -1,0 +1,537 @@
+"""Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from codexteam.agent.activities import Activities
+from codexteam.agent.agent_kinds import base_text, instructions
+from codexteam.agent.checkpointer import resume_point
+from codexteam.agent.contract import output_schema, shape_fact
+from codexteam.agent.deps import AgentDeps, AgentSpec
+from codexteam.agent.event_fields import (
+    AgentEvent,
+    BudgetAwaited,
+    CallRetried,
+    CallSent,
+    Compacted,
+    PersonAwaited,
+    PlanUpdated,
+    StreamBegan,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+    TryUnanswered,
+    TurnAnswered,
+    TurnStarted,
+    action_words,
+    agent_fields,
+    tool_fields,
+    unanswered_fields,
+)
+from codexteam.agent.harness_calls import offered_tool
+from codexteam.agent.hold import AgentHold
+from codexteam.agent.instructions import RunInstructions, skill_facts
+from codexteam.agent.loop import run_agent
+from codexteam.agent.mail import Mailbox, message_item
+from codexteam.agent.outage import Outage
+from codexteam.agent.outcome import AgentOutcome, AgentStats, GaveUp, ModelGaveUp, Submitted, Unsaved
+from codexteam.agent.prefix import Prompt, environment_fact, facts_of
+from codexteam.agent.reservations import Reservations
+from codexteam.agent.server_tools import ServerNotices, ServerTools
+from codexteam.agent.skills import Skill
+from codexteam.agent.tools.external_tool import ExternalTool
+from codexteam.agent.tools.shell import Sessions
+from codexteam.agent.tools.tool import Tool
+from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
+from codexteam.agent.transcript import text_of
+from codexteam.config.engines import AgentEngine, engine_of
+from codexteam.config.receipt import receipt
+from codexteam.config.roles import with_model
+from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
+from codexteam.core.codec import encode
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
+from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
+from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
+from codexteam.ports.model import Model
+from codexteam.ports.sandbox import Sandbox, SandboxFacts, SandboxSpec, Snapshot
+from codexteam.ports.store import StoredTurn
+from codexteam.ports.tool_servers import ToolServers
+from codexteam.run.agent_tools import own_tools, works_on_task
+from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignment, Report, reason_of, report_of
+from codexteam.run.context import RunContext
+from codexteam.run.kept_prompts import PromptKeeper
+from codexteam.run.lookups import Lookups
+from codexteam.run.reachable_agents import ReachableAgents, mailbox_name
+from codexteam.system.cancellation import stopped, to_its_end
+from codexteam.system.fault_points import reach
+
+#: A sandbox that goes away this often under one agent goes away for a reason.
+_MAX_LOST_SANDBOXES = 3
+
+
+@dataclass(slots=True)
+class SandboxAgentRunner:
+    """The AgentRunner of a real run. `app.compose` makes it, and closes what it is made of."""
+
+    context: RunContext
+    model: Model
+    gate: Reservations
+    instructions: RunInstructions
+    environment: dict[str, str] = field(default_factory=dict)
+    """What commands see of the host's environment: only what the user named."""
+    servers: ToolServers | None = None
+    harness: Harness | None = None
+    """The user's Codex, for the roles whose engine it is."""
+    patience: Callable[[str], str] = lambda _: ""
+    """Says of a provider when a call to it is given up."""
+    outage: Outage = field(default_factory=Outage)
+    reachable: ReachableAgents = field(default_factory=ReachableAgents)
+    activities: Activities = field(init=False)
+    _prompts: PromptKeeper = field(init=False)
+    _threads: asyncio.Semaphore = field(init=False)
+    _lookups: Lookups = field(init=False)
+    _server_notices: ServerNotices = field(init=False)
+    _skills: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
+    _answers: int = 0
+    """Answers that anybody got."""
+    _environments: dict[AgentKey, str] = field(default_factory=dict)
+    """The key of what each agent's commands work in."""
+    _heard: dict[AgentKey, int] = field(default_factory=dict)
+    """How many of them there were when an agent began its last turn."""
+
+    def __post_init__(self) -> None:
+        self.activities = Activities(self.context.redactor.redact)
+        self._prompts = PromptKeeper(self.context.store, self.context.redactor.redact)
+        self._lookups = Lookups(self.context, self._run_assignment)
+        self._threads = asyncio.Semaphore(self.context.settings.team.limits.max_threads)
+        self._server_notices = ServerNotices(lambda text: self.context.report("notice", {"text": text}))
+
+    async def read_credits(self) -> None:
+        """Read what the user's plan counts in credits once more, at the end of a session."""
+        if self.harness is not None:
+            await self.harness.read_credits()
+
+    async def run(self, assignment: Assignment[AnswerT]) -> Report[AnswerT]:
+        """Let one agent work to its end; see `AgentRunner.assign`."""
+        async with self._threads:
+            if assignment.key.task_id:
+                self.gate.ledger.limit_task(TaskId(assignment.key.task_id), assignment.budget)
+            with self.gate.at_work(assignment.key, assignment.standing):
+                report = await self._run_assignment(assignment)
+                if isinstance(report, AgentAnswer):
+                    self.gate.learn(assignment.key, assignment.standing.effort)
+                return report
+
+    async def _run_assignment(self, assignment: Assignment[AnswerT]) -> Report[AnswerT]:
+        key = assignment.key
+        asked = assignment.model, assignment.effort
+        role = with_model(self._role(key.role), model=asked[0], effort=asked[1], place=assignment.chosen_by)
+        skills = await self._skills_of(role)
+        schema = output_schema(key.purpose)
+        facts = facts_of(
+            self.instructions.docs,
+            *await skill_facts(role, skills, assignment.prompt),
+            environment_fact(*_place_of(assignment, role)),
+            shape_fact(schema) if schema else None,
+        )
+        prompt = Prompt(instructions(key.purpose, role.instructions), facts, assignment.prompt)
+        lost = 0
+        with self.reachable.reached(key) as (mailbox, hold):
+            for text in await self._unread(assignment):
+                mailbox.say(text)
+            if works_on_task(key):
+                await self._hear_notes(key, mailbox)
+            self.outage.begins(key, self.context.clock.monotonic_seconds())
+            self.activities.begins(key, self.context.clock.wall_seconds())
+            try:
+                while True:
+                    try:
+                        work = self._run(assignment, role, prompt, skills, mailbox, hold=hold)
+                        outcome = await self.reachable.stoppable(key, work)
+                    except SandboxLost as error:
+                        lost += 1
+                        self.context.report(
+                            "agent.waiting", {**agent_fields(key, role), "reason": f"its sandbox went away: {error}"}
+                        )
+                        if lost >= _MAX_LOST_SANDBOXES:
+                            return AgentFailure(f"its sandbox went away {lost} times: {error}")
+                        continue  # from its last stored turn, in a new sandbox
+                    if outcome is None:
+                        self._report_stopped(key, role, await self.context.store.turns(key))
+                        return AgentFailure("a person stopped its agent")
+                    self._refuse_outage(key, outcome)
+                    self._report_end(key, role, outcome)
+                    return report_of(outcome, assignment.answer_type, self.context.redactor)
+            finally:
+                self.outage.ends(key)
+                self.activities.ends(key)
+                self.context.notes.ends(mailbox_name(key))
+
+    async def _hear_notes(self, key: AgentKey, mailbox: Mailbox) -> None:
+        turns = await self.context.store.turns(key)
+        known = [text_of([item]) for turn in turns for item in turn.outputs]
+        await self.context.notes.begins(mailbox_name(key), mailbox, known)
+
+    async def _unread(self, assignment: Assignment[AnswerT]) -> list[str]:
+        """Return the messages for an agent that are in none of its turns that are stored."""
+        if not assignment.messages:
+            return []
+        turns = await self.context.store.turns(assignment.key)
+        read = [item for turn in turns for item in turn.outputs]
+        unread = []
+        for text in assignment.messages:
+            item = message_item(text)
+            if item in read:
+                read.remove(item)
+            else:
+                unread.append(text)
+        return unread
+
+    def _refuse_outage(self, key: AgentKey, outcome: AgentOutcome) -> None:
+        """End the session if the model service is unreachable: no attempt is to blame, and the next would end the same way.
+
+        It counts as away when nobody got an answer while this agent waited for its last one in vain.
+
+        Raises:
+            ModelAccessError: it is away.
+        """
+        match outcome:
+            case ModelGaveUp(kind=GaveUp.UNAVAILABLE, message=message) if self._heard.get(key) == self._answers:
+                raise ModelAccessError(
+                    f"the model service gives no answer: {message}",
+                    hint="make sure it can be reached; then `codexteam resume` continues from here",
+                )
+            case _:
+                pass
+
+    def _role(self, name: str) -> RoleSettings:
+        try:
+            return self.context.settings.roles[name]
+        except KeyError:
+            known = ", ".join(sorted(self.context.settings.roles))
+            raise ConfigError(f"there is no role {name!r}; there are {known}") from None
+
+    async def _skills_of(self, role: RoleSettings) -> tuple[Skill, ...]:
+        if role.name not in self._skills:
+            self._skills[role.name] = await self.instructions.skills_of(role, self.context.settings)
+        return self._skills[role.name]
+
+    async def _run(
+        self,
+        assignment: Assignment[AnswerT],
+        role: RoleSettings,
+        prompt: Prompt,
+        skills: Sequence[Skill],
+        mailbox: Mailbox,
+        *,
+        hold: AgentHold,
+    ) -> AgentOutcome:
+        key = assignment.key
+        point = await resume_point(self.context.store, key)
+        if point.missing:
+            # its transcript speaks of work that is nowhere
+            return Unsaved(f"the snapshot {point.missing} is gone", AgentStats(turns=point.turn - 1))
+        # an agent that continued from something and undid all of it has no snapshot any more
+        restore = assignment.restore if point.turn == 1 else point.snapshot
+        folder = self.context.files.attempt_folder(key.work_task or key.role, key.attempt)
+        if not key.work_task:
+            folder = await asyncio.to_thread(_made, folder / key.purpose.value)
+        sessions = Sessions()
+        harness = self._harness_of(role)
+        async with _sandbox(self._start(assignment, role, restore, harness)) as starting:
+            place = self._workplace(role, starting, folder)
+            async with self._server_tools(role, place) as late, AsyncExitStack() as stack:
+                if harness is not None and late is not None:
+                    await late.arrived()  # a thread's tools are fixed when it starts
+                tools = (
+                    *own_tools(
+                        self.context,
+                        assignment,
+                        role,
+                        lookups=self._lookups,
+                        place=place,
+                        sessions=sessions,
+                        skills=skills,
+                    ),
+                    *(late.take() if late is not None else ()),
+                )
+                agent = None
+                stored_tools: tuple[Tool, ...] = ()
+                if harness is not None:
+                    agent = harness.agent(self._harness_order(role, key, place, tools))
+                    stack.push_async_callback(_end_agent, agent)
+                    stored_tools, tools = tools, ()
+                said = late.news() if late is not None else ()
+                limits = self.context.settings.team.limits
+                spec = AgentSpec(
+                    key,
+                    role.model,
+                    replace(prompt, facts=(*prompt.facts, *said)),
+                    max_turns=min(limits.max_turns, assignment.max_turns or limits.max_turns),
+                    max_seconds=limits.agent_minutes * 60,
+                    start=restore,
+                    compact_prompt=self.context.settings.compact_prompt,
+                    checks=assignment.checks,
+                    max_fix_cycles=limits.max_fix_cycles if works_on_task(key) else 0,
+                    hands_over=key.purpose is not Purpose.LOOKUP,  # that is for who asked
+                )
+                self._prompts.keep(key, spec.prompt)
+                self.context.report(
+                    "agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn}
+                )
+                deps = AgentDeps(
+                    agent or self.model,
+                    self.context.store,
+                    self.context.clock,
+                    self.gate,
+                    tools,
+                    None if agent else late,
+                    () if agent else hosted_tools_of(role),
+                    agent,
+                    stored_tools,
+                    place,
+                    sessions=sessions,
+                    mailbox=mailbox,
+                    hold=hold,
+                    report=self._event_handler(key, role),
+                )
+                async with _beside(self._write_receipt(key, role, starting)) as writing:
+                    outcome = await run_agent(spec, deps)
+                    await self._finish_receipt(key, role, starting, writing)
+                    return outcome
+
+    def _harness_of(self, role: RoleSettings) -> Harness | None:
+        """Return who runs a role's agents; None: we do.
+
+        Raises:
+            ConfigError: Codex is to run them, and there is none.
+        """
+        if engine_of(role, self.context.settings).engine is not AgentEngine.CODEX:
+            return None
+        if self.harness is None:
+            raise ConfigError(f"the engine of {role.name} is codex, and no Codex was found")
+        return self.harness
+
+    def _harness_order(
+        self, role: RoleSettings, key: AgentKey, place: ToolContext, tools: Sequence[Tool]
+    ) -> HarnessOrder:
+        network = network_of(role).kind is not NetworkKind.NONE
+        metadata = CallKey(key, 1, key.purpose).metadata() if self.context.settings.team.send_metadata else {}
+        offered = tuple(offered_tool(tool) for tool in tools if isinstance(tool, ExternalTool))
+        return HarnessOrder(key, role.model, place.enter, offered, network=network, metadata=metadata)
+
+    async def _start(
+        self, assignment: Assignment[AnswerT], role: RoleSettings, restore: Snapshot | None, harness: Harness | None
+    ) -> Sandbox:
+        if assignment.setup is not None:
+            return await self.context.engine.environments.set_up(assignment.setup)
+        sandbox = self.context.settings.team.sandbox
+        spec = SandboxSpec(
+            agent=assignment.key,
+            base=await self.context.repo.base_source(assignment.key.run_id, assignment.base),
+            mode=role.sandbox_mode,
+            network=network_of(role),
+            limits=sandbox.role_limits.get(role.name, sandbox.limits),
+            environment=self.environment,
+            restore=restore,
+            paths=assignment.paths,
+            programs=harness.folder if harness is not None else None,
+            repositories=bool(self.context.repositories),
+            environment_key=await self._environment_key(assignment),
+        )
+        reach("sandbox.start.before")
+        started = await self.context.engine.start(spec)
+        reach("sandbox.start.after")
+        return started
+
+    async def _environment_key(self, assignment: Assignment[AnswerT]) -> str:
+        environments = self.context.environments
+        if environments is None:
+            return ""
+        # who only reads need not wait until everything is built
+        waits = assignment.key.purpose not in {Purpose.SCOUT, Purpose.PLAN, Purpose.LOOKUP}
+        key = await environments.key_for_agent(assignment.base, wait=waits)
+        self._environments[assignment.key] = key
+        return key
+
+    def _workplace(self, role: RoleSettings, starting: "asyncio.Future[Sandbox]", folder: Path) -> ToolContext:
+        limits = self.context.settings.team.sandbox.limits
+        return ToolContext(
+            starting,
+            role.sandbox_mode,
+            folder,
+            self.context.clock,
+            ToolLimits(
+                output_tokens=self.context.settings.tool_output_tokens,
+                output_bytes=limits.output_bytes,
+                command_seconds=self.context.settings.team.limits.command_seconds,
+            ),
+            redactor=self.context.redactor,
+        )
+
+    @asynccontextmanager
+    async def _server_tools(self, role: RoleSettings, place: ToolContext) -> AsyncIterator[ServerTools | None]:
+        """Start the servers of a role that run in its sandbox; they end with the block.
+
+        Raises:
+            SurroundingsError: a required one could not be started.
+        """
+        if self.servers is None or not role.mcp_servers:
+            yield None
+            return
+        known = self.context.settings.mcp_servers
+        tools = ServerTools(
+            self.servers.inside(place.enter),
+            role.mcp_servers,
+            place,
+            required=[id_ for id_ in role.mcp_servers if id_ in known and known[id_].required],
+            notices=self._server_notices,
+            price=self.gate.prices.get(role.model.model),
+        )
+        try:
+            await tools.begin()
+            yield tools
+        finally:
+            await to_its_end(tools.close())
+
+    async def _write_receipt(self, key: AgentKey, role: RoleSettings, starting: "asyncio.Future[Sandbox]") -> None:
+        """Keep what the agent was really started with, once its sandbox is there."""
+        sandbox = await asyncio.shield(starting)
+        self._keep_receipt(key, role, sandbox.facts)
+
+    async def _finish_receipt(
+        self, key: AgentKey, role: RoleSettings, starting: "asyncio.Future[Sandbox]", writing: "asyncio.Task[None]"
+    ) -> None:
+        """See that the receipt of an agent that has ended is kept, also of one that was done before its sandbox was."""
+        if starting.done():
+            await asyncio.wait((writing,))
+        else:
+            writing.cancel()
+            self._keep_receipt(key, role, None)
+
+    def _keep_receipt(self, key: AgentKey, role: RoleSettings, facts: SandboxFacts | None) -> None:
+        written: JSONObject = {
+            **receipt(role, self.context.settings),
+            "agent": str(key),
+            "base_text_sha256": hashlib.sha256(base_text(key.purpose).encode()).hexdigest(),
+            "started_sandbox": None if facts is None else encode(facts),
+            "environment": self._environments.get(key, ""),
+            "plan_windows": self.gate.windows.words() if (on_plan := key.role in self.gate.windows.roles) else "",
+            "plan_credits": self.gate.plan_credits.words() if on_plan else "",
+            "project_docs": list(self.instructions.docs_sources),
+        }
+        self.context.report("agent.received", {**agent_fields(key, role), "receipt": written})
+
+    def _event_handler(self, key: AgentKey, role: RoleSettings) -> Callable[[AgentEvent], None]:
+        def report(event: AgentEvent) -> None:
+            fields = agent_fields(key, role)
+            self.outage.take(key, event, self.context.clock.monotonic_seconds())
+            self.activities.take(key, event, self.context.clock.wall_seconds())
+            match event:
+                case TurnStarted():
+                    self._heard[key] = self._answers
+                case TurnAnswered():
+                    self._answers += 1
+                case TryUnanswered(turn, call, counted):
+                    self.context.report("agent.unanswered", unanswered_fields(fields, turn, call, counted))
+                case ToolStarted(call_id, name, what):
+                    acted: JSONObject = {"action": action_words(name, what), "tool": name, "call": call_id}
+                    self.context.report("agent.acted", {**fields, **acted})
+                case ToolFinished():
+                    self.context.report("agent.tool_finished", tool_fields(key, event))
+                case CallRetried(reason, wait_seconds, tries):
+                    again: JSONObject = {"reason": reason, "wait_seconds": wait_seconds, "tries": tries}
+                    limit = self.patience(role.model.provider_id)
+                    self.context.report("agent.waiting", {**fields, **again, "limit": limit})
+                case BudgetAwaited(reason) | PersonAwaited(reason):
+                    self.context.report("agent.waiting", {**fields, "reason": reason})
+                case Compacted(turn, before, after):
+                    sizes: JSONObject = {"bytes_before": before, "bytes_after": after}
+                    self.context.report("agent.compacted", {**fields, "turn": turn, **sizes})
+                case CallSent() | StreamBegan() | TextStreamed() | PlanUpdated():
+                    return  # of no interest once it is over
+
+        return report
+
+    def _report_end(self, key: AgentKey, role: RoleSettings, outcome: AgentOutcome) -> None:
+        effort = outcome.effort
+        self.context.report(
+            "agent.finished",
+            {
+                **agent_fields(key, role),
+                "outcome": type(outcome).__name__,
+                "reason": "" if isinstance(outcome, Submitted) else reason_of(outcome),
+                "turns": effort.turns,
+                "usage_total": encode(effort.usage),
+                "unknown_usage_calls": effort.unknown_usage_calls,
+            },
+        )
+
+    def _report_stopped(self, key: AgentKey, role: RoleSettings, turns: Sequence[StoredTurn]) -> None:
+        end: JSONObject = {"outcome": "Stopped", "reason": "a person stopped it", "turns": len(turns)}
+        self.context.report("agent.finished", {**agent_fields(key, role), **end})
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+@asynccontextmanager
+async def _sandbox(start: Coroutine[Any, Any, Sandbox]) -> AsyncIterator["asyncio.Future[Sandbox]"]:
+    """Start a sandbox in the background; however it ends, close it, or let go of one that was not started yet."""
+    starting = asyncio.ensure_future(start)
+    try:
+        yield starting
+    finally:
+        if not starting.done():
+            starting.cancel()
+        await to_its_end(_close(starting))
+
+
+async def _close(starting: "asyncio.Future[Sandbox]") -> None:
+    try:
+        sandbox = await starting
+    except (asyncio.CancelledError, CodexteamError):
+        return  # it was never created; whoever waited for it got the error
+    reach("sandbox.close.before")
+    await sandbox.close()
+    reach("sandbox.close.after")
+
+
+async def _end_agent(agent: HarnessAgent) -> None:
+    await to_its_end(agent.close())
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Run work that nobody waits for; it ends with the block, and its errors are logged."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        await stopped(task)
+
+
+def _place_of(assignment: Assignment[Any], role: RoleSettings) -> tuple[SandboxMode, NetworkPolicy]:
+    if assignment.setup is not None:
+        return SandboxMode.WORKSPACE_WRITE, assignment.setup.network
+    return role.sandbox_mode, network_of(role)
+
+
+def network_of(role: RoleSettings) -> NetworkPolicy:
+    """Return what a role's sandbox reaches: with full access everything, inside the sandbox."""
+    if role.sandbox_mode is SandboxMode.DANGER_FULL_ACCESS and role.network.kind is NetworkKind.NONE:
+        return NetworkPolicy(NetworkKind.OPEN)
+    return role.network
+
+
+def hosted_tools_of(role: RoleSettings) -> tuple[JSONObject, ...]:
+    """Return the tools that the model service runs itself: its web search, as `web_search` says."""
+    live = {"cached": False, "indexed": True, "live": True}.get(role.model.web_search)
+    return () if live is None else ({"type": "web_search", "external_web_access": live},)

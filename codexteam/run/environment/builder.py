@@ -1,0 +1,252 @@
+"""Makes the environments that plans describe: found where they are kept, else set up under a claim, and kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codexteam.config.settings import SandboxSettings
+from codexteam.core.ids import AgentKey, CommitId, JSONObject, Purpose, RunId
+from codexteam.core.text import clean_line
+from codexteam.environment.key import environment_key
+from codexteam.environment.plan import SetupPlan, Source, SourceKind
+from codexteam.environment.repository_view import RepositoryView
+from codexteam.errors import SandboxLost
+from codexteam.ports.clock import Clock
+from codexteam.ports.environments import Environment
+from codexteam.ports.repo import Repo
+from codexteam.ports.sandbox import WORKSPACE, BaseSource
+from codexteam.ports.sandbox_engine import SandboxEngine
+from codexteam.run.command_environments import SetupFailed
+from codexteam.run.environment.commit_files import CommitFiles, files_of
+from codexteam.run.environment.pruning import prune
+from codexteam.run.environment.setup_order import SetupInputs, setup_order, setup_paths
+from codexteam.run.environment.setup_steps import SetupDone, SetupLog, SetupSteps
+from codexteam.system.cancellation import to_its_end
+from codexteam.system.fault_points import reach
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a commit's files say of how its environment is made."""
+
+    files: CommitFiles
+    plans: tuple[SetupPlan, ...]
+    """The best one first; there is at least one, which may be empty."""
+
+
+@dataclass(slots=True, eq=False)
+class EnvironmentBuilder:
+    """Builds on one engine, for one run, or for a command that looks at one commit."""
+
+    repo: Repo
+    run_id: RunId
+    """Names sandboxes and what their workspaces are made from; the base commit was fetched under it."""
+    engine: SandboxEngine
+    settings: SandboxSettings
+    inputs: SetupInputs
+    clock: Clock
+    report: Callable[[str, JSONObject], None]
+    """Reports `environment.building`, `environment.step`, `environment.ready`, `environment.failed`."""
+    write_log: Callable[[str, str], Path | None] = lambda _name, _text: None
+    """Writes a text file whole, `environment/KEY.log`, and gives its path."""
+    redact: Callable[[str], str] = str
+    """Takes secrets out of text, the registries' credentials among them."""
+    touched: tuple[str, ...] = ()
+    """What tasks write, as `environment.folders.literal_prefixes` gives it; set by `touch`."""
+    repositories: tuple[str, ...] = ()
+    """Folders that are repositories of their own; empty where the checkout is one."""
+    has_built: bool = False
+    """Whether anything was set up, so that there may be more than there is room for."""
+    _examined: dict[CommitId, Examined] = field(default_factory=dict)
+    _identities: dict[CommitId, str] = field(default_factory=dict)
+
+    def touch(self, prefixes: tuple[str, ...]) -> None:
+        """Let plans set up what lies there too; every commit is examined anew."""
+        if prefixes != self.touched:
+            self.touched = prefixes
+            self._examined.clear()
+
+    async def examine(self, commit: CommitId) -> Examined:
+        """Return what may be built for a commit; nothing is run, and only what is asked for is read."""
+        if commit not in self._examined:
+            # every ecosystem and its patterns: needed by those who look, not by all who may
+            from codexteam.environment.detection import DetectionInput
+            from codexteam.environment.several import detect_in_each
+
+            files = await files_of(self.repo, commit)
+            given = DetectionInput(
+                setup=self.settings.setup,
+                service_commands=self.settings.service_commands,
+                image=self.settings.image,
+                dockerfile=self.settings.dockerfile,
+                has_images=self.engine.environments.uses_images,
+                trusted=self.inputs.trusted,
+                environment=self.inputs.variables,
+                touched=self.touched,
+                workspace=WORKSPACE,
+            )
+            plans = await files.examine(lambda view: detect_in_each(view, given, self.repositories))
+            self._examined[commit] = Examined(files, plans)
+        return self._examined[commit]
+
+    async def key(self, commit: CommitId, plan: SetupPlan) -> str:
+        """Return the key of the environment that a plan makes of a commit.
+
+        Raises:
+            SandboxUnavailable: the image that it is built upon cannot be had.
+        """
+        files = (await self.examine(commit)).files
+        base = await self._identity(commit)
+
+        def name(view: RepositoryView) -> str:
+            return environment_key(
+                plan,
+                view.read,
+                base=base,
+                platform=self.inputs.platform,
+                registries=self.inputs.registries.identity,
+            )
+
+        return await files.examine(name)
+
+    async def _identity(self, commit: CommitId) -> str:
+        if commit not in self._identities:
+            self._identities[commit] = await self.engine.environments.identity(await self._base(commit))
+        return self._identities[commit]
+
+    async def _base(self, commit: CommitId) -> BaseSource:
+        return await self.repo.base_source(self.run_id, commit)
+
+    async def find(self, commit: CommitId, plan: SetupPlan) -> Environment | None:
+        """Return a plan's environment where it was built before."""
+        return await self.engine.environments.find(await self.key(commit, plan))
+
+    async def build(self, commit: CommitId, plan: SetupPlan, *, rebuild: bool = False) -> Environment | SetupFailed:
+        """Return a plan's environment: what is kept, or one that is set up now; with `rebuild` always the latter.
+
+        Raises:
+            SandboxUnavailable: no sandbox can be started, or what was made cannot be kept.
+        """
+        key = await self.key(commit, plan)
+        environments = self.engine.environments
+        if rebuild:
+            await environments.remove([key])
+        elif (kept := await environments.find(key)) is not None:
+            return self._found(kept)
+        async with environments.claim(key):
+            kept = await environments.find(key)
+            if kept is not None and rebuild:
+                return SetupFailed("it is in use, so it cannot be built again now", log="")
+            return self._found(kept) if kept is not None else await self._set_up(commit, plan, key)
+
+    def _found(self, kept: Environment) -> Environment:
+        self.report("environment.ready", {**environment_fields(kept), "kept": True})
+        return kept
+
+    async def _set_up(self, commit: CommitId, plan: SetupPlan, key: str) -> Environment | SetupFailed:
+        base = await self._base(commit)
+        made_from = await self.engine.made_from(base)
+        sources = source_lines(plan)
+        begun_seconds = self.clock.monotonic_seconds()
+        self.report(
+            "environment.building",
+            {
+                "key": key,
+                "commit": commit,
+                "made_from": made_from,
+                "sources": list(sources),
+                "steps": len(plan.needs.steps),
+            },
+        )
+        agent = AgentKey(self.run_id, "ci_runner", Purpose.CI, f"setup.{key}", 1)
+        inputs = self.inputs.without_credentials() if _is_of_a_model(plan) else self.inputs
+        order = setup_order(plan, key, agent=agent, base=base, settings=self.settings, inputs=inputs)
+        log = SetupLog(lambda text: self.write_log(f"environment/{key}.log", text), self.redact)
+        reach("environment.setup.before")
+        sandbox = await self.engine.environments.set_up(order)
+        try:
+            steps = SetupSteps(sandbox, plan, self.clock, self.settings.setup_seconds, log, self.report)
+            try:
+                done = await steps.run()
+            except SandboxLost as error:
+                done = SetupFailed(f"the set-up's sandbox went away: {clean_line(str(error))}", log=log.path)
+            if isinstance(done, SetupFailed):
+                self.report("environment.failed", {"key": key, **failure_fields(done), "sources": list(sources)})
+                return done
+            reach("environment.keep.before")
+            self.has_built = True
+            kept = await sandbox.keep(self._made(plan, key, made_from, done, begun_seconds))
+            reach("environment.keep.after")
+        finally:
+            await to_its_end(sandbox.close())
+        self.report("environment.ready", {**environment_fields(kept), "kept": False})
+        return kept
+
+    def _made(self, plan: SetupPlan, key: str, made_from: str, done: SetupDone, begun_seconds: float) -> Environment:
+        return Environment(
+            key,
+            made_from,
+            int(self.clock.wall_seconds()),
+            round(self.clock.monotonic_seconds() - begun_seconds, 3),
+            sources=source_lines(plan),
+            steps=done.steps,
+            variables=dict(plan.needs.variables),
+            offline_variables=dict(plan.needs.offline_variables),
+            paths=setup_paths(plan),
+            services=plan.needs.services,
+            service_commands=plan.needs.service_commands,
+            notices=(*map(clean_line, plan.needs.notices), *done.notices, *self._missing_services(plan)),
+        )
+
+    async def prune(self) -> tuple[str, ...]:
+        """Remove environments that are unused for long or exceed the space; return their keys."""
+        limit_bytes, now_seconds = self.settings.environments_bytes, self.clock.wall_seconds()
+        return tuple(await prune(self.engine.environments, now_seconds=now_seconds, limit_bytes=limit_bytes))
+
+    def _missing_services(self, plan: SetupPlan) -> list[str]:
+        if self.engine.environments.starts_services:
+            return []
+        return [
+            clean_line(
+                f"the service {each.name} ({each.image}, asked for by {each.source}) is missing: {self.engine.name} starts "
+                'no services; use Docker ([codexteam.sandbox] kind = "docker"), or leave its tests out of the gates'
+            )
+            for each in plan.needs.services
+        ]
+
+
+def _is_of_a_model(plan: SetupPlan) -> bool:
+    return any(source.kind is SourceKind.AGENT for source in plan.sources)
+
+
+def source_lines(plan: SetupPlan) -> tuple[str, ...]:
+    """Return who asked for a plan, a line each: what was used and why."""
+    return tuple(_line(source) for source in plan.sources if source.used)
+
+
+def _line(source: Source) -> str:
+    return clean_line(f"{source.where} ({source.why})" if source.why else source.where)
+
+
+def environment_fields(made: Environment) -> JSONObject:
+    """Return an environment as its facts tell it."""
+    return {
+        "key": made.key,
+        "made_from": made.made_from,
+        "sources": list(made.sources),
+        "steps": len(made.steps),
+        "seconds": made.wall_seconds,
+        "size_bytes": made.size_bytes,
+        "notices": list(made.notices),
+    }
+
+
+def failure_fields(failed: SetupFailed) -> JSONObject:
+    """Return a failed set-up as its fact tells it."""
+    return {
+        "reason": failed.reason,
+        "source": failed.source,
+        "output": failed.output,
+        "log": failed.log,
+        "notices": list(failed.notices),
+    }

@@ -1,0 +1,122 @@
+"""qa_test_author: uses what was merged, and adds the tests that are missing; they are merged only if they pass."""
+
+import asyncio
+from dataclasses import replace
+
+from codexteam.core.answers import QaReport, ReportedCommand
+from codexteam.core.effects import RunGate
+from codexteam.core.events import BudgetRefused, GateCommand, GateFinished, Verdict
+from codexteam.core.findings import Category, Finding, Severity
+from codexteam.core.ids import AgentKey, CommitId, GateName, Purpose
+from codexteam.core.paths import GUARDED_PATHS
+from codexteam.core.plan_answer import findings_of
+from codexteam.core.state import RunState
+from codexteam.ports.repo import IntakePolicy, IntakeRefused
+from codexteam.ports.sandbox import Snapshot
+from codexteam.run import audit_prompts, prompts
+from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment
+from codexteam.run.context import JUDGE, RunContext
+from codexteam.run.gates.diffs import audited_paths, author_of, batch_tasks, diff_of, is_test_path
+from codexteam.run.gates.review import unanswered
+
+
+async def run(context: RunContext, effect: RunGate, state: RunState) -> GateFinished | BudgetRefused:
+    """Let QA judge what was merged since its last verdict."""
+    if effect.only_tests_since:
+        note = "nothing but its own tests came since its last verdict"
+        return GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP, note=note)
+    diff, cut = await diff_of(context, effect)
+    still_open = tuple(finding for finding in effect.open_findings if finding.gate is GateName.QA)
+    restore = await _begun(context, effect, state)
+    audited = await audited_paths(context, state)
+    prompt = (
+        audit_prompts.tests(state.goal, audited, open_findings=still_open, restored=restore is not None)
+        if audited is not None
+        else prompts.qa(
+            state.goal,
+            batch_tasks(effect, state),
+            diff,
+            cut=cut,
+            open_findings=still_open,
+            since=effect.since,
+            restored=restore is not None,
+            author=await author_of(context, state),
+        )
+    )
+    key = _key(context, effect.round)
+    assignment = Assignment(key, effect.commit, prompt, QaReport, restore=restore, standing=JUDGE, writes=True)
+    match await context.agents.run(assignment):
+        case AgentFailure() as report:
+            return unanswered(effect, replace(report, reason=await context.keep_unanswered(key, report)))
+        case AgentAnswer(answer, snapshot, remarks=remarks):
+            context.report_left_out(key, remarks)
+            findings = list(findings_of(answer.findings, effect.gate))
+            tests = None
+            if snapshot is not None and not state.rules.review:
+                tests, refused = await _take_tests(context, effect, snapshot)
+                findings += refused
+            blocks = any(finding.severity is Severity.MUST_FIX for finding in findings)
+            return GateFinished(
+                effect.round,
+                effect.gate,
+                effect.commit,
+                Verdict.BLOCK if blocks else Verdict.SHIP,
+                tuple(findings),
+                answer.summary,
+                tests,
+                commands=tuple(map(_said, answer.commands)),
+                confidence=answer.confidence.value,
+                risks=answer.risks,
+            )
+
+
+def _said(reported: ReportedCommand) -> GateCommand:
+    """Return a command as QA's agent says that it ran it."""
+    code = "it did not end" if reported.exit_code is None else f"exit code {reported.exit_code}"
+    note = " ".join(reported.note.split())
+    how = f"{code}: {note}" if note else code
+    return GateCommand(" ".join(reported.command.split()), reported.exit_code == 0, how)
+
+
+async def _begun(context: RunContext, effect: RunGate, state: RunState) -> Snapshot | None:
+    """Return what QA wrote in the round before, where it ended without a verdict on this very commit."""
+    before = state.gates.get(effect.gate)
+    if before is None or before.verdict is not Verdict.UNANSWERED:
+        return None
+    begun = await context.snapshot(_key(context, effect.round - 1))
+    there = begun is not None and begun.base == effect.commit and await asyncio.to_thread(begun.pack.is_file)
+    return begun if there else None
+
+
+def _key(context: RunContext, number: int) -> AgentKey:
+    return context.key(Purpose.QA, attempt=number)
+
+
+async def _take_tests(
+    context: RunContext, effect: RunGate, snapshot: Snapshot
+) -> tuple[CommitId | None, list[Finding]]:
+    """Take test files out of QA's workspace, and nothing else; what the policy refuses is reported, not merged."""
+    team = context.settings.team
+    policy = IntakePolicy(
+        (),
+        (*GUARDED_PATHS, *team.guarded_paths),
+        secret_values=context.redactor.values,
+        opened=team.allow_guarded,
+        allowed_credentials=team.allowed_credentials,
+        folders=context.repositories,
+    )
+    intake = await context.repo.intake(snapshot, policy)
+    if isinstance(intake, IntakeRefused):
+        detail = "; ".join(violation.message for violation in intake.violations)
+        return None, [Finding("QA's tests were refused", detail, Severity.NIT, Category.TESTS, gate=GateName.QA)]
+    author = await context.author(effect.gate.value, f"qa.{effect.round}")
+    message = context.message("Add tests", "", role=effect.gate.value, attempt=effect.round)
+    everything = await context.repo.commit(intake.tree, (effect.commit,), message, author)
+    tests = [change.path for change in intake.changes if is_test_path(change.path)]
+    if not tests:
+        return None, []
+    if len(tests) == len(intake.changes):
+        return everything, []
+    # what it changed beside tests is left out: QA judges the code, it does not write it
+    kept = await context.repo.overlay(effect.commit, everything, tests)
+    return await context.repo.commit(kept, (effect.commit,), message, author), []

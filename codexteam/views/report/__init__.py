@@ -1,0 +1,1 @@
+"""A run's report in each of its formats."""

@@ -1,0 +1,175 @@
+"""The agents of a run, over fakes: what an agent's end leaves of its sandbox."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from codexteam.adapters.machine.run_files import DiskRunFiles
+from codexteam.agent.instructions import InstructionSources, RunInstructions
+from codexteam.agent.reservations import Reservations
+from codexteam.config.load import load_settings
+from codexteam.config.request import LoadRequest
+from codexteam.config.settings import Settings
+from codexteam.core.answers import ScoutReport
+from codexteam.core.budget import BudgetLimits, Ledger
+from codexteam.core.ids import AgentKey, JSONObject, Purpose
+from codexteam.errors import SandboxUnavailable
+from codexteam.ports.model import CallFailed, CallFailureKind, ModelRequest
+from codexteam.ports.sandbox import Sandbox, SandboxSpec
+from codexteam.run.agents import SandboxAgentRunner
+from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Report
+from codexteam.run.context import RunContext
+from tests.fakes.fake_clock import FakeClock
+from tests.fakes.fake_repo import FakeRepo
+from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox
+from tests.fakes.memory_files import MemoryFiles
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.scripted_model import Play, ScriptedModel
+from tests.support_cancelling import stop_at_each_step
+from tests.unit.agent.agent_world import RUN, run_line, said
+
+SCOUT = AgentKey(RUN, "explorer", Purpose.SCOUT, "", 1)
+ANSWER: JSONObject = {"summary": "A package.", "files": [], "ci": [], "next_probes": []}
+
+
+class SlowSandbox(FakeSandbox):
+    """One that takes a few steps to close."""
+
+    async def close(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await super().close()
+
+
+class SlowEngine(FakeEngine):
+    """One whose starts take a few steps of the loop, also to let go of, and may end in an error."""
+
+    def __init__(self, error: Exception | None = None, *, loses: bool = False) -> None:
+        super().__init__()
+        self.error = error
+        self.loses = loses
+        self.under_way = 0
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        self.under_way += 1
+        try:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if self.error is not None:
+                raise self.error
+        except asyncio.CancelledError:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.under_way -= 1
+            raise
+        self.under_way -= 1
+        sandbox = SlowSandbox(self, spec)
+        sandbox.lost = self.loses
+        self.started.append(sandbox)
+        return sandbox
+
+
+@cache
+def settings_in(folder: Path) -> Settings:
+    environment = {"CODEX_HOME": str(folder), "HOME": str(folder)}
+    return load_settings(LoadRequest(folder, environment, system_folder=folder / "none"))
+
+
+def looks_around(request: ModelRequest) -> Play:
+    return [run_line("ls") if request.key.turn == 1 else said(ANSWER)]
+
+
+async def agents_of(
+    folder: Path, engine: FakeEngine, play: Callable[[ModelRequest], Play] = looks_around
+) -> tuple[SandboxAgentRunner, Assignment[ScoutReport]]:
+    nothing = MemoryFiles({})
+    repo = FakeRepo(folder, {"a.txt": b"a\n"})
+    await repo.fetch_base(RUN, repo.head)
+    context = RunContext(
+        RUN,
+        repo.head,
+        settings_in(folder),
+        repo,
+        MemoryStore(),
+        engine,
+        FakeClock(),
+        DiskRunFiles(folder, RUN, plan_root=folder, redact=str),
+        report=lambda _name, _fields: None,
+    )
+    agents = SandboxAgentRunner(
+        context,
+        ScriptedModel(play),
+        gate=Reservations(Ledger(BudgetLimits()), {}),
+        instructions=RunInstructions("", (), InstructionSources(nothing, nothing, nothing), ("",), ()),
+    )
+    return agents, Assignment(SCOUT, repo.head, "Look around.", ScoutReport)
+
+
+async def stopped_anywhere(
+    folder: Path,
+    engine: Callable[[], SlowEngine],
+    play: Callable[[ModelRequest], Play] = looks_around,
+    *,
+    twice: bool = False,
+) -> object:
+    """Stop an agent at each step, see that it stops and leaves no sandbox; give how it ends when nobody stops it."""
+    used: list[SlowEngine] = []
+
+    async def work() -> Report[ScoutReport]:
+        used.append(engine())
+        agents, assignment = await agents_of(folder, used[-1], play)
+        return await agents.run(assignment)
+
+    async def nothing_left(where: str) -> None:
+        for made in used:
+            assert made.under_way == 0, where
+            assert [sandbox.closed for sandbox in made.started] == [True] * len(made.started), where
+
+    return await stop_at_each_step(work, nothing_left, twice=twice)
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+async def test_an_agent_that_is_stopped_at_any_step_stops_and_leaves_no_sandbox(tmp_path: Path, twice: bool) -> None:
+    assert isinstance(await stopped_anywhere(tmp_path, SlowEngine, twice=twice), AgentAnswer)
+
+
+async def test_an_agent_stopped_while_abandoning_a_start_stops(tmp_path: Path) -> None:
+    # the model is quicker than the sandbox, and is of no use
+    end = await stopped_anywhere(tmp_path, SlowEngine, lambda _: CallFailed(CallFailureKind.REJECTED, "no"))
+    assert isinstance(end, AgentFailure)
+
+
+async def test_an_agent_stopped_while_leaving_a_lost_sandbox_enters_no_new_one(
+    tmp_path: Path,
+) -> None:
+    end = await stopped_anywhere(tmp_path, lambda: SlowEngine(loses=True))
+    assert isinstance(end, AgentFailure)
+    assert "went away 3 times" in end.reason
+
+
+async def test_a_sandbox_that_does_not_start_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    agents, assignment = await agents_of(tmp_path, SlowEngine(SandboxUnavailable("no engine")))
+    with caplog.at_level(logging.WARNING), pytest.raises(SandboxUnavailable, match="no engine"):
+        await agents.run(assignment)
+    gc.collect()  # of an error that nobody took, asyncio tells as its task is thrown away
+    assert caplog.text == ""
+
+
+async def test_an_agent_that_a_person_stops_fails_and_leaves_no_sandbox(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    agents, assignment = await agents_of(tmp_path, engine)
+    assert not agents.reachable.stop(str(SCOUT))
+    work = asyncio.ensure_future(agents.run(assignment))
+    while not agents.reachable.stop(str(SCOUT)):
+        await asyncio.sleep(0)
+
+    report = await work
+
+    assert report == AgentFailure("a person stopped its agent")
+    assert not agents.reachable.stop(str(SCOUT))
+    assert all(sandbox.closed for sandbox in engine.started)
