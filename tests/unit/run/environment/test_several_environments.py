@@ -42,7 +42,7 @@ async def test_each_repository_has_an_environment_of_its_own_for_its_gates(tmp_p
     assert not environments.of_all.begun, "nothing works on all of them"
 
 
-async def test_an_agent_works_in_the_environment_of_the_repository_that_it_writes_in(tmp_path: Path) -> None:
+async def test_an_agent_is_in_the_environment_of_the_repository_it_writes_in(tmp_path: Path) -> None:
     world = SetUpWorld(tmp_path, FILES)
     environments = await world.begin_several("api", "web")
     base = environments.context.base
@@ -102,7 +102,7 @@ async def test_what_works_on_all_of_them_has_one_environment_for_all(tmp_path: P
     }
 
 
-async def test_where_no_environment_has_all_who_judges_all_is_in_the_first_and_it_is_said(tmp_path: Path) -> None:
+async def test_without_one_for_all_who_judges_all_is_in_the_first_one(tmp_path: Path) -> None:
     world = SetUpWorld(tmp_path, FILES)
     environments = await world.begin_several("api", "web")
     await environments.base()
