@@ -53,7 +53,7 @@ class AllRuns:
         self._environment = environment
         self._clock = clock
         self._read_at_seconds = 0.0
-        self._repositories: dict[str, _Repository] = {}
+        self._repositories: dict[str, _RepositoryRuns] = {}
         self.found: Sequence[RunThere] = ()
 
     def refresh(self) -> bool:
@@ -67,7 +67,7 @@ class AllRuns:
             self._repositories.pop(gone).close()
         for name, project in projects.items():
             if name not in self._repositories:
-                self._repositories[name] = _Repository(project)
+                self._repositories[name] = _RepositoryRuns(project)
         self.found = sorted((run for each in self._repositories.values() for run in each.runs()), key=_order)
         return True
 
@@ -100,7 +100,7 @@ class _Seen:
     """What is written of it later has a higher number."""
 
 
-class _Repository:
+class _RepositoryRuns:
     """One repository's newest runs."""
 
     def __init__(self, project: Project) -> None:
