@@ -20,7 +20,7 @@ def repositories_at_work() -> list[RepositoryAtWork]:
     found = set()
     for pid in _lockers():
         for lock in _locks_of(pid):
-            if root := str(owner_of(lock).get("root") or ""):
+            if root := owner_of(lock).root:
                 found.add((root, str(lock.parent)))
     return [RepositoryAtWork(Path(root), Path(state)) for root, state in sorted(found)]
 

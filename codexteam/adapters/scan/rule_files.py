@@ -24,7 +24,6 @@ _FILES: Final = {
     "Ruby": "ruby",
     "Php": "php",
 }
-LANGUAGES: Final = tuple(_FILES)
 
 
 @dataclass(frozen=True, slots=True)
