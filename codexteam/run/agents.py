@@ -355,7 +355,7 @@ class SandboxAgentRunner:
             return ""
         # who only reads need not wait until everything is built
         waits = assignment.key.purpose not in {Purpose.SCOUT, Purpose.PLAN, Purpose.LOOKUP}
-        key = await environments.key_for_agent(assignment.base, wait=waits)
+        key = await environments.key_for_agent(assignment.base, assignment.paths, wait=waits)
         self._environments[assignment.key] = key
         return key
 
