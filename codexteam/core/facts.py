@@ -72,6 +72,7 @@ KINDS = (
     "task.attempt_failed",
     "task.conflicted",
     "task.acceptance_failed",
+    "task.refused",
     "task.asked",
     "task.clarified",
     "task.waiting",
