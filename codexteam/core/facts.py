@@ -378,7 +378,9 @@ def _tasks(before: RunState, after: RunState) -> Iterator[Fact]:
                 },
             )
             was = TaskState(task)
-        if was is not now and (was.phase is not now.phase or was.attempt != now.attempt):
+        if now.open_contest is not None:
+            yield from _contenders_begun(was, now)
+        elif was is not now and (was.phase is not now.phase or was.attempt != now.attempt):
             yield from _moved(was, now)
 
 
@@ -386,8 +388,7 @@ def _moved(was: TaskState, now: TaskState) -> Iterator[Fact]:
     fields: JSONObject = {"task": now.task.id, "attempt": now.attempt, "status": status_of(now.phase).name.lower()}
     match now.phase:
         case TaskPhase.WORKING:
-            started: JSONObject = {"purpose": now.kind.value, "title": now.task.title, "role": now.task.role}
-            yield "task.started", {**fields, **started, "of": _several(now)}
+            yield "task.started", {**fields, **_started(now)}
         case TaskPhase.INTEGRATING:
             yield "task.merging", {**fields, "commit": now.commit}
         case TaskPhase.MERGED:
@@ -406,9 +407,18 @@ def _moved(was: TaskState, now: TaskState) -> Iterator[Fact]:
             return  # the event itself has said it
 
 
-def _several(known: TaskState) -> int:
-    """Return how many attempts are made at a task at the same time."""
-    return len(known.open_contest.contenders) if known.open_contest is not None else 1
+def _started(known: TaskState) -> JSONObject:
+    several = len(known.open_contest.contenders) if known.open_contest is not None else 1
+    return {"purpose": known.kind.value, "title": known.task.title, "role": known.task.role, "of": several}
+
+
+def _contenders_begun(was: TaskState, now: TaskState) -> Iterator[Fact]:
+    """Return which of several attempts began: there may be more than one in a step."""
+    before = {each.attempt for each in was.contest.contenders} if was.contest is not None else set()
+    for each in now.contest.contenders if now.contest is not None else ():
+        if each.attempt and each.attempt not in before:
+            fields: JSONObject = {"task": now.task.id, "attempt": each.attempt}
+            yield "task.started", {**fields, "status": status_of(now.phase).name.lower(), **_started(now)}
 
 
 def _findings(before: RunState, after: RunState) -> Iterator[Fact]:

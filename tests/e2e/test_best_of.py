@@ -79,6 +79,8 @@ def test_who_passes_the_hidden_tests_is_merged_also_after_a_kill(make: MakeWorld
     by_attempt = {call.attempt: call.body["model"] for call in told if call.purpose == "implement"}
     assert by_attempt == {1: "gpt-5.4", 2: "gpt-5.5", 3: "gpt-6-luna"}
     assert not any("SECRET, 3" in json.dumps(call.input) for call in told if call.purpose == "implement")
+    begun = [event["attempt"] for event in world.events() if event["kind"] == "task.started"]
+    assert begun == [1, 2, 3]
     [chosen] = [event for event in world.events() if event["kind"] == "task.chosen"]
     assert (chosen["attempt"], chosen["by"], chosen["attempts"]) == (3, "passed", [1, 2, 3])
 
