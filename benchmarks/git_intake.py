@@ -21,7 +21,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from codexteam.adapters.git.content import SecretScanner
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.paths import GUARDED_PATHS
 from codexteam.ports.repo import Accepted, Identity, IntakePolicy, Merged
@@ -93,7 +94,7 @@ async def measure(folder: Path, files: int, changed: int, rounds: int) -> dict[s
     """Take everything once, and the steps of a task `rounds` times."""
     root = folder / "user"
     make_repository(root, files)
-    repo = GitRepo(await locate_repository(root, os.environ), folder / "state", os.environ, scanner=SecretScanner())
+    repo = GitRepo(locate(root, os.environ), folder / "state", os.environ, scanner=SecretScanner())
     hub = folder / "state/hub.git"
     base = CommitId(git(root, "rev-parse", "HEAD").decode().strip())
     once = {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from codexteam.adapters.git.content import SecretScanner
 from codexteam.adapters.git.history_view import RunCommits
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.adapters.git.saved_snapshots import Kept
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.paths import GUARDED_PATHS
@@ -77,7 +78,7 @@ class Desk:
 
 async def open_desk(root: Path, folder: Path, **options: object) -> Desk:
     """Start a run on a repository."""
-    places = await locate_repository(root, os.environ)
+    places = locate(root, os.environ)
     state = folder / "state"
     options.setdefault("scanner", SecretScanner())
     repo = GitRepo(places, state, os.environ, **options)  # type: ignore[arg-type]  # as given

@@ -25,10 +25,6 @@ def _billionths(money: float | None) -> int | None:
     return None if money is None else round(money * NANO)
 
 
-#: The model of a call whose request died with the process.
-UNKNOWN_MODEL = "(unanswered)"
-
-
 async def restored_ledger(store: Store, run_id: RunId, limits: BudgetLimits, prices: Prices) -> Ledger:
     """Return a run's ledger as its store has it; a call that was sent and not answered counts as what was noted of it."""
     ledger = Ledger(limits)
@@ -39,7 +35,7 @@ async def restored_ledger(store: Store, run_id: RunId, limits: BudgetLimits, pri
         if record.lost.tokens:
             ledger.restore_answer(answer.key, record.model, None, record.lost, None)
     for call in await store.open_calls(run_id):
-        ledger.restore_open(call.key, UNKNOWN_MODEL, open_amount(call))
+        ledger.restore_open(call.key, open_amount(call))
     return ledger
 
 

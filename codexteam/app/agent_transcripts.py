@@ -100,7 +100,7 @@ async def prompt_of(store: Store, agent: AgentKey) -> tuple[TranscriptEntry, ...
 
 async def turns_of(store: Store, agent: AgentKey, *, after: int = 0) -> AsyncIterator[TranscriptTurn]:
     """Yield an agent's turns after a number, the one that is not finished included."""
-    finished = {turn.turn: turn.outputs for turn in await store.turns(agent)}
+    finished = {turn.turn: turn.outputs for turn in await store.turns(agent, after=after)}
     number = after
     while True:
         number += 1

@@ -354,8 +354,8 @@ async def _used(store: Store, records: Sequence[RunRecord], *, every: bool) -> s
     """Return the keys of the environments of runs that are removed altogether."""
     if not every:
         return set()
-    found = [await store.get(f"{record.run_id}/environment", "base") for record in records]
-    return {str(known.get("key", "")) for known in found if known is not None} - {""}
+    kept = [await store.list(f"{record.run_id}/environment") for record in records]
+    return {str(known.get("key", "")) for of_run in kept for _, known in of_run} - {""}
 
 
 async def _unneeded(

@@ -5,7 +5,7 @@ anything follows from it, and once it is known that it can be used.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codexteam.app.project import Project
@@ -14,27 +14,44 @@ from codexteam.app.secret_values import secret_values
 from codexteam.config.load import load_settings
 from codexteam.config.request import BUDGET_FLAGS, LoadRequest
 from codexteam.config.settings import Settings
-from codexteam.core.ids import JSONObject, JSONValue, RunId
+from codexteam.core.codec import StoredForm, decode, encode_object, stored
+from codexteam.core.ids import JSONObject, RunId
 from codexteam.core.redaction import Redactor
 from codexteam.core.steering_events import RunBudgetSet
 from codexteam.errors import CodexteamError, ConfigError
 from codexteam.ports.store import RunRecord, Store
 
 
+@stored(StoredForm(tag=""))
+@dataclass(frozen=True, slots=True)
+class _CommandLine:
+    """What one command line says, as it is kept: options of `LoadRequest`, and nothing of the environment."""
+
+    cwd: str = ""
+    profile: str | None = None
+    overrides: tuple[str, ...] = ()
+    model: str | None = None
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    strict: bool = False
+    oss: bool = False
+    flags: JSONObject = field(default_factory=dict)
+
+
 def said(load: LoadRequest) -> JSONObject:
-    """Return what a command line says, as it is kept: flags, never values of the environment."""
-    flags: dict[str, JSONValue] = dict(load.flags)
-    return {
-        "cwd": str(load.cwd),
-        "profile": load.profile,
-        "overrides": list(load.overrides),
-        "model": load.model,
-        "enable": list(load.enable),
-        "disable": list(load.disable),
-        "strict": load.strict,
-        "oss": load.oss,
-        "flags": flags,
-    }
+    """Return what a command line says, as it is kept."""
+    line = _CommandLine(
+        cwd=str(load.cwd),
+        profile=load.profile,
+        overrides=load.overrides,
+        model=load.model,
+        enable=load.enable,
+        disable=load.disable,
+        strict=load.strict,
+        oss=load.oss,
+        flags=dict(load.flags),
+    )
+    return encode_object(line)
 
 
 async def lines_of(store: Store, record: RunRecord) -> tuple[JSONObject, ...]:
@@ -70,29 +87,30 @@ def with_lines(load: LoadRequest, lines: Sequence[JSONObject]) -> LoadRequest:
     """Return the load request of a run that continues: what its command lines said, overridden by what is given now."""
     earlier: list[LoadRequest] = []
     later = dict(load.flags)
-    for line in reversed(lines):
-        flags = line.get("flags")
-        if isinstance(flags, dict) and any(name in later for name in BUDGET_FLAGS):
+    newest_first = [decode(_CommandLine, line, "a command line of the run") for line in reversed(lines)]
+    for line in newest_first:
+        flags = line.flags
+        if any(name in later for name in BUDGET_FLAGS):
             flags = {name: value for name, value in flags.items() if name not in BUDGET_FLAGS}
         # those of later lines again, as an `--oss` of then means the local provider that is named since
-        later = {**(flags if isinstance(flags, dict) else {}), **later}
+        later = {**flags, **later}
         earlier.append(
             replace(
                 load,
                 cwd=_folder(line, load.cwd),
-                overrides=_strings(line.get("overrides")),
-                model=_text(line.get("model")),
-                enable=_strings(line.get("enable")),
-                disable=_strings(line.get("disable")),
-                oss=line.get("oss") is True,
+                overrides=line.overrides,
+                model=line.model,
+                enable=line.enable,
+                disable=line.disable,
+                oss=line.oss,
                 flags=later,
             )
         )
-    profiles = [load.profile, *(_text(line.get("profile")) for line in reversed(lines))]
+    profiles = [load.profile, *(line.profile for line in newest_first)]
     return replace(
         load,
         profile=next((name for name in profiles if name), None),
-        strict=load.strict or any(line.get("strict") is True for line in lines),
+        strict=load.strict or any(line.strict for line in newest_first),
         earlier=tuple(reversed(earlier)),
     )
 
@@ -129,19 +147,10 @@ _SAID_BEFORE = (
 )
 
 
-def _folder(line: JSONObject, now: Path) -> Path:
+def _folder(line: _CommandLine, now: Path) -> Path:
     """Return where a command line was given, which its relative paths start from; a folder that is gone is now's."""
-    folder = _text(line.get("cwd"))
-    return Path(folder) if folder and Path(folder).is_dir() else now
+    return Path(line.cwd) if line.cwd and Path(line.cwd).is_dir() else now
 
 
 def _space(run_id: RunId) -> str:
     return f"{run_id}/command-lines"
-
-
-def _text(value: JSONValue) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _strings(value: JSONValue) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()

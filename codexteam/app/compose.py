@@ -17,9 +17,9 @@ from codexteam.app.codex_engine import checked, engine_words, make_harness
 from codexteam.app.plan_credits import CreditReadings
 from codexteam.app.plan_limits import PlanLimits
 from codexteam.app.project import Project, cache_folder
-from codexteam.config.engines import roles_on_codex
 from codexteam.config.price_list import price_list
 from codexteam.config.settings import McpPlace, McpServerSettings, ProviderSettings, SandboxSettings, Settings
+from codexteam.config.team import roles_on_codex
 from codexteam.core.budget import BudgetWarning
 from codexteam.core.ids import JSONObject
 from codexteam.core.text import clean_line
@@ -33,6 +33,7 @@ from codexteam.run.context import RunContext
 from codexteam.run.environment.builder import EnvironmentBuilder
 from codexteam.run.environment.commit_environments import CommitEnvironments
 from codexteam.run.environment.setup_order import SetupInputs
+from codexteam.run.environment.several_environments import SeveralEnvironments
 from codexteam.system.cancellation import stopped
 
 if TYPE_CHECKING:
@@ -236,21 +237,38 @@ async def _harness(
     return harness
 
 
-def build_environments(context: RunContext, inputs: SetupInputs) -> CommitEnvironments:
-    """Return what commits' commands work in, for a run. Closed by the caller, before the engine."""
-    builder = EnvironmentBuilder(
+def build_environments(context: RunContext, inputs: SetupInputs) -> CommitEnvironments | SeveralEnvironments:
+    """Return what commits' commands work in, for a run. Closed by the caller, before the engine.
+
+    A setup script of the user's sets all of several repositories up, so that these have one environment together.
+    """
+    of_all = CommitEnvironments(context, _builder(context, inputs, context.repositories))
+    if not context.repositories or context.settings.team.sandbox.setup is not None:
+        return of_all
+    each = {
+        name: CommitEnvironments(context, _builder(context, inputs, (name,)), repository=name)
+        for name in context.repositories
+    }
+    return SeveralEnvironments(context, each, of_all)
+
+
+def _builder(context: RunContext, inputs: SetupInputs, repositories: tuple[str, ...]) -> EnvironmentBuilder:
+    def report(kind: str, fields: JSONObject) -> None:
+        of_one = {"repository": repositories[0]} if len(repositories) == 1 else {}
+        context.report(kind, {**fields, **of_one})
+
+    return EnvironmentBuilder(
         context.repo,
         context.run_id,
         context.engine,
         context.settings.team.sandbox,
         inputs,
         context.clock,
-        context.report,
+        report,
         write_log=context.files.write,
         redact=context.redactor.redact,
-        repositories=context.repositories,
+        repositories=repositories,
     )
-    return CommitEnvironments(context, builder)
 
 
 def patience_words(provider: ProviderSettings | None) -> str:

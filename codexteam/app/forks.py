@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 #: What a run remembers of each attempt, by `T1.2`.
 _OF_ATTEMPTS = ("accepted", "left_out", WORK_SIZES)
-#: What it remembers of its base commit.
-_OF_BASE = (("environment", "base"), ("scouts", "report"), ("scouts", "ci"), ("scouts", "reading"))
+#: What it remembers of its base commit, by space; None: all that is there.
+_OF_BASE = (("environment", None), ("scouts", ("ci", "reading", "report")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +182,12 @@ async def _values(
         yield *given_mark(new), given
     for value in await copied_lines(store, old, new):
         yield value
-    for space, key in _OF_BASE:
-        known = await store.get(f"{old}/{space}", key)
-        if known is not None and (space != "scouts" or state.scout_rounds):
-            yield f"{new}/{space}", key, known
+    for space, keys in _OF_BASE:
+        if space == "scouts" and not state.scout_rounds:
+            continue
+        for key, known in await store.list(f"{old}/{space}"):
+            if keys is None or key in keys:
+                yield f"{new}/{space}", key, known
     over = {work_name(agent) for agent in _ended_attempts(state)}
     async for value in known_of_attempts(store, old, new, over):
         yield value

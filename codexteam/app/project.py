@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from codexteam.adapters.store.journal import EVENTS_NAME
 from codexteam.agent.event_fields import fields_of, unanswered_fields
-from codexteam.agent.reservations import UNKNOWN_MODEL, open_amount
+from codexteam.agent.reservations import open_amount
 from codexteam.core.codec import StoredForm, decode, stored
 from codexteam.core.ids import JSONObject, RunId
 from codexteam.core.state import Rules, RunState
@@ -37,6 +37,8 @@ CLEANED = "cleaned"
 REWOUND = "rewound"
 #: What is kept of a fork with its run: the run and the event that it begins from.
 FORKED = "forked"
+#: The model of a call whose request died with the process.
+_UNKNOWN_MODEL = "(unanswered)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,7 @@ async def killed_calls(store: Store, record: RunRecord, *, at_seconds: float) ->
             "agent.unanswered",
             at_seconds,
             unanswered_fields(
-                fields_of(call.key.agent, UNKNOWN_MODEL), call.key.turn, call.key.purpose, open_amount(call)
+                fields_of(call.key.agent, _UNKNOWN_MODEL), call.key.turn, call.key.purpose, open_amount(call)
             ),
         )
         for call in await store.open_calls(record.run_id)

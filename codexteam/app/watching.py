@@ -1,37 +1,22 @@
-"""Follows runs while they are at work: their facts, one agent's story, all runs of all repositories."""
+"""Follows a run while it is at work: its facts, one agent's story, its log."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from codexteam.adapters.machine.clock import SystemClock
 from codexteam.adapters.store.journal_cursor import JournalCursor
 from codexteam.app.agent_transcripts import prompt_of, turns_of
-from codexteam.app.inspect import OVER
-from codexteam.app.project import (
-    Project,
-    find_project,
-    live_process,
-    overview_or_why,
-    pick_run,
-    reading_store,
-)
+from codexteam.app.project import Project, live_process, pick_run, reading_store
 from codexteam.core.ids import AgentKey, RunId
-from codexteam.errors import CodexteamError
 from codexteam.ports.clock import Clock
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.overview import Life, RunOverview, UnreadableRun
+from codexteam.report.overview import Life
 from codexteam.report.progress import Progress, describe
 from codexteam.report.transcripts import TranscriptEntry, TranscriptTurn
 from codexteam.run.heartbeat import BlockedOutput, Heartbeat, blocked_output, last_heartbeat
 
 #: How often a heartbeat is looked for.
 _LIFE_SECONDS = 2.0
-#: How often the list of all runs is read anew.
-_RUNS_SECONDS = 3.0
-#: Of each repository, how many runs are listed.
-_RUNS_EACH = 5
 
 
 def system_clock() -> Clock:
@@ -189,85 +174,3 @@ async def _picked_run(project: Project, name: str | None) -> RunId:
     process = live_process(project)
     async with reading_store(project) as store:
         return (await pick_run(store, name or (process.run_id if process is not None else None))).run_id
-
-
-@dataclass(frozen=True, slots=True)
-class RunThere:
-    """A run, and the repository it is in."""
-
-    project: Project
-    run: RunOverview | UnreadableRun
-
-
-RunsFound: TypeAlias = Sequence[RunThere]
-
-
-class AllRuns:
-    """The runs of this repository, and of all others in which one is at work: those at work first, then what waits."""
-
-    def __init__(self, here: Project | None, environment: Mapping[str, str]) -> None:
-        """Look at `here`, and at all repositories on which a process of this user works."""
-        self._here = here
-        self._environment = environment
-        self._clock = SystemClock()
-        self._read_at_seconds = 0.0
-        self._seen: dict[str, tuple[object, list[RunThere]]] = {}
-        self.found: RunsFound = ()
-
-    def refresh(self) -> bool:
-        """Read what is new, every few seconds; return whether anything may be."""
-        now = self._clock.monotonic_seconds()
-        if self._read_at_seconds and now - self._read_at_seconds < _RUNS_SECONDS:
-            return False
-        self._read_at_seconds = now
-        found = [there for project in self._projects() for there in self._runs_of(project)]
-        self.found = sorted(found, key=_order)
-        return True
-
-    def _projects(self) -> list[Project]:
-        from codexteam.adapters.machine.repositories_at_work import repositories_at_work
-
-        projects = [self._here] if self._here is not None and self._here.store_path.is_file() else []
-        for known in repositories_at_work():
-            if any(project.state_dir == known.state_dir for project in projects):
-                continue
-            try:
-                projects.append(find_project(known.root, self._environment, known.state_dir))
-            except CodexteamError:
-                continue  # it was moved meanwhile
-        return projects
-
-    def _runs_of(self, project: Project) -> list[RunThere]:
-        """Return a repository's newest runs; read again only where its state file or its process changed."""
-        process = live_process(project)
-        mark = (process, *_marks(project))
-        before = self._seen.get(str(project.state_dir))
-        if before is not None and before[0] == mark and process is None:
-            return before[1]
-        try:
-            found = [RunThere(project, run) for run in asyncio.run(_newest(project))]
-        except CodexteamError:
-            found = []  # `codexteam runs` there says why
-        self._seen[str(project.state_dir)] = (mark, found)
-        return found
-
-
-def _marks(project: Project) -> list[float]:
-    """Return when the files of a state were written."""
-    files = (project.store_path, project.store_path.with_name(f"{project.store_path.name}-wal"))
-    return [file.stat().st_mtime for file in files if file.exists()]
-
-
-async def _newest(project: Project) -> list[RunOverview | UnreadableRun]:
-    process = live_process(project)
-    async with reading_store(project) as store:
-        records = (await store.runs())[:_RUNS_EACH]
-        return [await overview_or_why(store, record, process) for record in records]
-
-
-def _order(there: RunThere) -> tuple[int, float]:
-    run = there.run
-    if isinstance(run, UnreadableRun):
-        return 3, -run.record.created_at_seconds
-    waits = run.record.state not in OVER and bool(run.holds)
-    return 0 if run.live else 1 if waits else 2, -run.record.created_at_seconds

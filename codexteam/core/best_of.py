@@ -37,7 +37,7 @@ from codexteam.core.attempt_ends import (
     still_open,
     take_work,
 )
-from codexteam.core.contest import ChosenBy, Contender, ContenderPhase, Contest, HiddenTests, Trial, best_among
+from codexteam.core.contest import ChosenBy, Contender, ContenderPhase, Contest, Trial, UnseenTests, best_among
 from codexteam.core.effects import AttemptKind, JudgeAttempts, TryAttempt, Work, WriteHiddenTests
 from codexteam.core.events import (
     AttemptAsked,
@@ -78,7 +78,7 @@ def begin_contest(transition: Transition, task_id: TaskId, free: int) -> int:
     )
     number = transition.state.contests + 1
     wanted = GateName.QA in transition.state.rules.gates and owed_tests(known.task) is not OwedTests.NONE
-    tests = None if wanted else HiddenTests(note="none are wanted")
+    tests = None if wanted else UnseenTests(note="none are wanted")
     contest = Contest(number, transition.tip, contenders, tests)
     transition.set(contests=number, contested=(*transition.state.contested, task_id))
     transition.tasks[task_id] = replace(known, contest=contest)
@@ -219,7 +219,7 @@ def refused_in_contest(transition: Transition, event: BudgetRefused) -> bool:
     effect = transition.in_flight.get(event.key)
     match effect:
         case WriteHiddenTests():
-            tests = HiddenTests(note=f"QA was refused: {event.reason}")
+            tests = UnseenTests(note=f"QA was refused: {event.reason}")
             tests_written(transition, HiddenTestsWritten(effect.task_id, effect.number, tests))
         case JudgeAttempts():
             attempts_judged(transition, AttemptsJudged(effect.task_id, effect.number, 0, event.reason))

@@ -123,29 +123,6 @@ class BudgetWarning:
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What was spent under one heading."""
-
-    calls: int = 0
-    usage: Usage = field(default_factory=Usage)
-    """As the services counted it."""
-    assumed_tokens: int = 0
-    """Counted as spent for calls whose usage nobody knows: their reservations."""
-    unknown_usage_calls: int = 0
-    usd: float = 0.0
-    """Of the calls with a known price."""
-    credits: float = 0.0
-    unpriced_usd_calls: int = 0
-    """Calls that `usd` does not hold, since their price is unknown."""
-    unpriced_credits_calls: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """All tokens that count against a limit."""
-        return self.usage.total_tokens + self.assumed_tokens
-
-
 #: A scope: (kind, name), such as ("role", "reviewer"); an agent's use is only counted, the others have limits.
 AccountName: TypeAlias = tuple[str, str]
 _RUN: Final[AccountName] = ("run", "")
@@ -153,8 +130,8 @@ _SETUP: Final[AccountName] = ("setup", "")
 
 
 @dataclass(slots=True)
-class _Account:
-    """Whole numbers, money in billionths."""
+class BudgetAccount:
+    """What one scope may use, has used and holds for calls on their way: whole numbers, money in billionths."""
 
     limits: dict[Unit, int]
     spent: dict[Unit, int] = field(default_factory=lambda: dict.fromkeys(Unit, 0))
@@ -171,8 +148,8 @@ class Ledger:
 
     def __init__(self, limits: BudgetLimits) -> None:
         self.limits = limits
-        self._accounts: dict[AccountName, _Account] = {}
-        self._tallies: dict[AccountName, Tally] = {}
+        self.accounts: dict[AccountName, BudgetAccount] = {}
+        """By scope; to be read."""
         self._on_their_way: dict[int, Reservation] = {}
         self._lost: dict[CallKey, Amount] = {}
         self._markups: dict[str, float] = {}
@@ -191,11 +168,11 @@ class Ledger:
     def limit_run(self, limits: BudgetLimits) -> None:
         """Take other limits of the run; what is spent stays spent, and shares of tasks are of the new limits."""
         self.limits = limits
-        for (kind, name), account in self._accounts.items():
+        for (kind, name), account in self.accounts.items():
             of_task = task_limits(limits, self._task_budgets.get(name))
             self._limit(account, of_task if kind == "task" else _limits_of((kind, name), limits))
 
-    def _limit(self, account: _Account, limits: dict[Unit, int]) -> None:
+    def _limit(self, account: BudgetAccount, limits: dict[Unit, int]) -> None:
         account.limits = limits
         account.warned -= {unit for unit in account.warned if not self._is_short(account, unit)}
 
@@ -246,7 +223,7 @@ class Ledger:
         spent = reservation.amount if usage is None else amount_of(usage, price)
         if usage is not None:
             self._learn_markup(reservation.model, usage, price)
-        return self._spend(reservation.key, reservation.model, usage, spent)
+        return self._spend(reservation.key.agent, spent)
 
     def release(self, reservation: Reservation) -> None:
         """Undo a reservation whose call was never answered and will not be billed."""
@@ -269,11 +246,11 @@ class Ledger:
         """Count a call that was answered before a restart; `assumed` is what it counts for without a usage."""
         if usage is not None:
             self._learn_markup(model, usage, price)
-        self._spend(key, model, usage, assumed if usage is None else amount_of(usage, price))
+        self._spend(key.agent, assumed if usage is None else amount_of(usage, price))
 
-    def restore_open(self, key: CallKey, model: str, reserved: Amount) -> None:
+    def restore_open(self, key: CallKey, reserved: Amount) -> None:
         """Count a call that was sent before a restart and has no answer: it may have been billed."""
-        self._spend(key, model, None, reserved)
+        self._spend(key.agent, reserved)
         self._lost[key] = self._lost.get(key, Amount()) + reserved
 
     def lost(self, key: CallKey) -> Amount:
@@ -283,26 +260,6 @@ class Ledger:
     def note_lost(self, key: CallKey, amount: Amount) -> None:
         """Remember that a try of a call was settled without an answer and the call is made again."""
         self._lost[key] = self._lost.get(key, Amount()) + amount
-
-    def tally(self, kind: str, name: str = "") -> Tally:
-        """Return what was spent under a heading: `run`, or `role`, `task`, `model` with a name."""
-        return self._tallies.get((kind, name), Tally())
-
-    def tallies(self, kind: str) -> dict[str, Tally]:
-        """Return what was spent for every name of a kind, by name."""
-        return {name: tally for (of_kind, name), tally in sorted(self._tallies.items()) if of_kind == kind}
-
-    def held_tokens(self) -> int:
-        """Return the tokens that are set aside for calls on their way."""
-        return sum(reservation.amount.tokens for reservation in self._on_their_way.values())
-
-    def left(self, unit: Unit) -> float | None:
-        """Return what is left of the run's limit, reservations taken off; None when there is no limit."""
-        account = self._account(_RUN)
-        limit = account.limits.get(unit)
-        if limit is None:
-            return None
-        return human_amount(unit, max(0, limit - account.spent[unit] - account.held[unit]))
 
     def is_shared(self, agent: AgentKey) -> bool:
         """Return whether agents have to share what this one may spend."""
@@ -366,15 +323,12 @@ class Ledger:
             for unit, value in by_unit(reservation.amount).items():
                 held[unit] -= value or 0
 
-    def _spend(self, key: CallKey, model: str, usage: Usage | None, amount: Amount) -> tuple[BudgetWarning, ...]:
-        known = self._credits.setdefault(_agent_scope(key.agent), AgentCredits())
+    def _spend(self, agent: AgentKey, amount: Amount) -> tuple[BudgetWarning, ...]:
+        known = self._credits.setdefault(_agent_scope(agent), AgentCredits())
         before = known.counted
         known.own += amount.nano_credits or 0
         spent = {unit: value or 0 for unit, value in by_unit(amount).items()}
-        warnings = self._charge(key.agent, spent | {Unit.CREDITS: known.counted - before})
-        for heading in (*_headings(key.agent), ("model", model)):
-            self._tallies[heading] = _added(self._tallies.get(heading, Tally()), usage, amount)
-        return warnings
+        return self._charge(agent, spent | {Unit.CREDITS: known.counted - before})
 
     def _charge(self, agent: AgentKey, spent: Mapping[Unit, int]) -> tuple[BudgetWarning, ...]:
         warnings = []
@@ -454,20 +408,20 @@ class Ledger:
                     )
         return None
 
-    def _is_short(self, account: _Account, unit: Unit) -> bool:
+    def _is_short(self, account: BudgetAccount, unit: Unit) -> bool:
         limit = account.limits.get(unit)
         return limit is not None and account.spent[unit] >= limit * self.limits.warn_share
 
-    def _usable(self, account: _Account, unit: Unit, *, hand_over: bool) -> int | None:
+    def _usable(self, account: BudgetAccount, unit: Unit, *, hand_over: bool) -> int | None:
         limit = account.limits.get(unit)
         if limit is None or hand_over:
             return limit
         return limit - int(limit * self.limits.wind_down_share)
 
-    def _account(self, scope: AccountName) -> _Account:
-        account = self._accounts.get(scope)
+    def _account(self, scope: AccountName) -> BudgetAccount:
+        account = self.accounts.get(scope)
         if account is None:
-            account = self._accounts[scope] = _Account(_limits_of(scope, self.limits))
+            account = self.accounts[scope] = BudgetAccount(_limits_of(scope, self.limits))
         return account
 
     def _exhausted(
@@ -547,32 +501,16 @@ def _whole(tokens: int | None, usd: float | None, credits_: float | None) -> dic
 
 
 def _limited_scopes(agent: AgentKey) -> tuple[AccountName, ...]:
-    return (*_headings(agent), _agent_scope(agent))
-
-
-def _headings(agent: AgentKey) -> tuple[AccountName, ...]:
+    of_all = (_RUN, ("role", agent.role))
     if agent.task_id:
-        return (_RUN, ("role", agent.role), ("task", agent.task_id))
+        return (*of_all, ("task", agent.task_id), _agent_scope(agent))
     if agent.purpose is Purpose.SETUP:
-        return (_RUN, ("role", agent.role), _SETUP)
-    return (_RUN, ("role", agent.role))
+        return (*of_all, _SETUP, _agent_scope(agent))
+    return (*of_all, _agent_scope(agent))
 
 
 def _agent_scope(agent: AgentKey) -> AccountName:
     return ("agent", f"{agent} for {agent.purpose}")
-
-
-def _added(tally: Tally, usage: Usage | None, amount: Amount) -> Tally:
-    return Tally(
-        calls=tally.calls + 1,
-        usage=tally.usage if usage is None else tally.usage + usage,
-        assumed_tokens=tally.assumed_tokens + (amount.tokens if usage is None else 0),
-        unknown_usage_calls=tally.unknown_usage_calls + (usage is None),
-        usd=tally.usd + (amount.usd or 0.0),
-        credits=tally.credits + (amount.credits or 0.0),
-        unpriced_usd_calls=tally.unpriced_usd_calls + (amount.nano_usd is None),
-        unpriced_credits_calls=tally.unpriced_credits_calls + (amount.nano_credits is None),
-    )
 
 
 def _scope_text(scope: AccountName) -> str:

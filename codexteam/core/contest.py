@@ -44,7 +44,7 @@ class ChosenBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HiddenTests:
+class UnseenTests:
     """Tests that QA wrote from the task alone, which none of its contenders sees."""
 
     commit: CommitId | None = None
@@ -122,7 +122,7 @@ class Contest:
     base: CommitId
     """What all of them begin on."""
     contenders: tuple[Contender, ...]
-    tests: HiddenTests | None = None
+    tests: UnseenTests | None = None
     """None while QA writes them."""
     winner: int = 0
     """The attempt whose work was taken, or from which the next one continues; 0 while it is open, or for lack of any."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from codexteam.core.contest import Contender, HiddenTests
+from codexteam.core.contest import Contender, UnseenTests
 from codexteam.core.findings import Finding
 from codexteam.core.ids import CommitId, GateName, TaskId
 
@@ -120,7 +120,7 @@ class TryAttempt:
     base: CommitId
     commit: CommitId | None
     """None: it changed nothing."""
-    tests: HiddenTests
+    tests: UnseenTests
 
     @property
     def key(self) -> str:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.codec import StoredForm, stored
 from codexteam.core.command_ending import Cause, Ending
-from codexteam.core.contest import HiddenTests, Trial
+from codexteam.core.contest import Trial, UnseenTests
 from codexteam.core.effects import MergedCandidate
 from codexteam.core.findings import Finding
 from codexteam.core.ids import AGENT_GATES, CommitId, GateName, RunId, TaskId
@@ -213,7 +213,7 @@ class HiddenTestsWritten:
 
     task_id: TaskId
     number: int
-    tests: HiddenTests
+    tests: UnseenTests
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ KINDS = (
     "task.set_aside",
     "task.conflicted",
     "task.acceptance_failed",
+    "task.refused",
     "task.asked",
     "task.clarified",
     "task.waiting",

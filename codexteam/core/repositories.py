@@ -1,5 +1,6 @@
 """A tree of several repositories: which of them a path or a task is in, and what a task may write of it."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from codexteam.core.ids import TaskId
@@ -17,6 +18,30 @@ def repositories_in(globs: Iterable[str], repositories: Sequence[str]) -> tuple[
     """Return the repositories that a task with these paths may write in; without paths all of them."""
     found = {repository_of(glob, repositories) for glob in globs}
     return tuple(name for name in repositories if not found or name in found)
+
+
+_WORD = re.compile(r"[^\s;&|()<>'\"=`]+")
+_BEGINS = re.compile(r"\(?\s*cd\s+([^\s;&|]+)\s*(?:&&|;|\n)")
+_LEAVES = re.compile(r"\bcd\s+(\S+)")
+#: Where a workspace's folders are, and what leads from one repository to another.
+_ROOTS = re.compile(r"(?:/work/|/repos/|(?:\.{1,2}/)+)")
+
+
+def repository_of_command(line: str, repositories: Collection[str]) -> str:
+    """Return the repository that a command line works in; empty where it works in none, or in several.
+
+    It begins with `cd` into one and goes into no other, or all paths that it names are of one.
+    """
+
+    def named(word: str) -> str:
+        return repository_of(_ROOTS.sub("", word.strip("'\""), count=1), repositories)
+
+    begins = _BEGINS.match(line.strip())
+    if begins and (own := named(begins[1])):
+        others = {named(word) for word in _LEAVES.findall(line)} - {own, ""}
+        return "" if others else own
+    found = {named(word) for word in _WORD.findall(line)} - {""}
+    return found.pop() if len(found) == 1 else ""
 
 
 def scope_problem(globs: Sequence[str], repositories: Sequence[str]) -> tuple[str, str] | None:

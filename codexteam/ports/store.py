@@ -196,8 +196,8 @@ class Store(Protocol):
         """Store a finished turn and record its facts, in one transaction."""
         ...
 
-    async def turns(self, agent: AgentKey) -> list[StoredTurn]:
-        """Return an agent's finished turns, in order."""
+    async def turns(self, agent: AgentKey, *, after: int = 0) -> list[StoredTurn]:
+        """Return an agent's finished turns with a number above `after`, in order."""
         ...
 
     def record_facts(self, run_id: RunId, facts: Sequence[RunEvent]) -> None:

@@ -84,6 +84,10 @@ class Life:
         all_silent = bool(beat.agents) and len(beat.stalled(self.now_seconds)) == len(beat.agents)
         return "stalled" if beat.is_missed(self.now_seconds) or all_silent else ""
 
+    def word_of_run(self, *, paused: bool) -> str:
+        """Return the state in a word of a run that a process works on."""
+        return self.word or ("paused" if paused else "running")
+
     @property
     def trouble(self) -> str:
         """Say what is wrong with the process; empty where nothing is."""
@@ -127,7 +131,7 @@ class RunOverview:
     def word(self) -> str:
         """Return its state in a word: a run that nobody drives and that did not end is interrupted."""
         if self.live:
-            return self.life.word or ("paused" if self.state.paused else "running")
+            return self.life.word_of_run(paused=self.state.paused)
         if self.record.state == "running":
             return "interrupted"
         # an answer came while nobody drove it: it waits for `resume` alone

@@ -443,7 +443,9 @@ def _environment_words(event: RunEvent) -> dict[str, str]:
     how = "was there already" if fields.get("kept") is True else f"set up in {number_field(fields, 'seconds')} s"
     if event.kind == "environment.chosen":
         how = f"its tests run: {gates}" if gates else f"made from {text_field(fields, 'made_from')}"
+    repository = text_field(fields, "repository")
     return {
+        "of": f" of {repository}" if repository else "",
         "step": f"step {number} of {of}: " if number else "",
         "how": how,
         "notices": f"; {notices}" if notices else "",
@@ -483,11 +485,11 @@ _WORDS = {
     "run.broken_off": "error: {reason}",
     "sandbox.chosen": "sandbox: {engine} {detail}",
     "sandbox.progress": "sandbox: {line}",
-    "environment.building": "environment: being set up from {sources}",
-    "environment.step": "environment: {step}`{command}` ({source})",
-    "environment.ready": "environment: {how}, from {sources}{notices}",
-    "environment.failed": "environment: {reason}{log}",
-    "environment.chosen": "environment: {how}",
+    "environment.building": "environment{of}: being set up from {sources}",
+    "environment.step": "environment{of}: {step}`{command}` ({source})",
+    "environment.ready": "environment{of}: {how}, from {sources}{notices}",
+    "environment.failed": "environment{of}: {reason}{log}",
+    "environment.chosen": "environment{of}: {how}",
     "scouts.completed": "scouts are back{next}",
     "plan.created": "{tasks}",
     "plan.failed": "no plan: {reason}",

@@ -49,10 +49,10 @@ from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
 from codexteam.agent.transcript import text_of
-from codexteam.config.engines import AgentEngine, engine_of
 from codexteam.config.receipt import receipt
 from codexteam.config.roles import with_model
 from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
+from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
 from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
@@ -355,7 +355,7 @@ class SandboxAgentRunner:
             return ""
         # who only reads need not wait until everything is built
         waits = assignment.key.purpose not in {Purpose.SCOUT, Purpose.PLAN, Purpose.LOOKUP}
-        key = await environments.key_for_agent(assignment.base, wait=waits)
+        key = await environments.key_for_agent(assignment.base, assignment.paths, wait=waits)
         self._environments[assignment.key] = key
         return key
 

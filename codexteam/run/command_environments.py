@@ -30,8 +30,21 @@ class SetupFailed:
         return "\n".join(part for part in parts if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Commands that work in one environment of a commit."""
+
+    commands: tuple[str, ...]
+    key: str | SetupFailed
+    """Empty where they need none."""
+
+
 class CommandEnvironments(Protocol):
-    """Chooses and builds environments for one session; `run.environment.commit_environments` is the one there is."""
+    """Chooses and builds environments for one session.
+
+    `run.environment.commit_environments` does so for one checkout, `run.environment.several_environments` for several
+    repositories that lie in one.
+    """
 
     def begin(self) -> None:
         """Begin to choose the base's environment, if nobody did; who needs it waits for it."""
@@ -45,12 +58,15 @@ class CommandEnvironments(Protocol):
         """
         ...
 
-    async def of(self, commit: CommitId) -> str | SetupFailed:
-        """Return the key of a commit's environment, empty where it needs none; built if a manifest differs."""
+    async def places(self, commit: CommitId, commands: Sequence[str]) -> Sequence[Placed]:
+        """Return in which environment of a commit each command works; built if a manifest differs from the base's."""
         ...
 
-    async def key_for_agent(self, commit: CommitId, *, wait: bool = True) -> str:
-        """Return the key for an agent's sandbox; one that does not `wait` works without while it is being built."""
+    async def key_for_agent(self, commit: CommitId, paths: Sequence[str] = (), *, wait: bool = True) -> str:
+        """Return the key for the sandbox of an agent that writes these paths, anything without any.
+
+        One that does not `wait` works without an environment while it is being built.
+        """
         ...
 
     async def touch(self, globs: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from string import ascii_uppercase
 
 from codexteam.core.answers import AttemptChoice, HiddenTestsReport
 from codexteam.core.budget_scope import BudgetScope
-from codexteam.core.contest import Contender, HiddenTests, Trial
+from codexteam.core.contest import Contender, Trial, UnseenTests
 from codexteam.core.effects import JudgeAttempts, TryAttempt, WriteHiddenTests
 from codexteam.core.events import AttemptsJudged, AttemptTried, Event, HiddenTestsWritten
 from codexteam.core.findings import Severity
@@ -54,24 +54,24 @@ async def write_tests(context: RunContext, effect: WriteHiddenTests, state: RunS
             return refused(effect, report)
         case AgentFailure() as report:
             why = await context.keep_unanswered(key, report)
-            return _written(effect, HiddenTests(note=f"QA wrote none: {why}"))
+            return _written(effect, UnseenTests(note=f"QA wrote none: {why}"))
         case AgentAnswer(answer, snapshot, remarks=remarks):
             context.report_left_out(key, remarks)
             command = clean_line(answer.command).strip()
             if snapshot is None or not command:
-                return _written(effect, HiddenTests(note=f"QA wrote none: {clean_line(answer.summary)}"))
+                return _written(effect, UnseenTests(note=f"QA wrote none: {clean_line(answer.summary)}"))
             await context.keep_snapshot(key, snapshot)
             taken = await take_tests(
                 context, effect.base, snapshot, name=work_name(key), number=effect.number, task_id=task.id
             )
             if taken.commit is None:
                 why = taken.refused[0].detail if taken.refused else "no file of them is a test"
-                return _written(effect, HiddenTests(note=f"QA's tests were not taken: {why}"))
+                return _written(effect, UnseenTests(note=f"QA's tests were not taken: {why}"))
             paths = tuple(path.decode("utf-8", "surrogateescape") for path in taken.paths)
-            return _written(effect, HiddenTests(taken.commit, paths, command, clean_line(answer.summary)))
+            return _written(effect, UnseenTests(taken.commit, paths, command, clean_line(answer.summary)))
 
 
-def _written(effect: WriteHiddenTests, tests: HiddenTests) -> HiddenTestsWritten:
+def _written(effect: WriteHiddenTests, tests: UnseenTests) -> HiddenTestsWritten:
     return HiddenTestsWritten(effect.task_id, effect.number, tests)
 
 

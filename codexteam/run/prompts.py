@@ -374,11 +374,15 @@ def ci(failures: str, *, merges: str) -> str:
     )
 
 
-def setup_script(evidence: str, *, made_from: str, hosts: Sequence[str]) -> str:
-    """Ask the CI runner for a script that makes the tests run."""
+def setup_script(evidence: str, *, made_from: str, hosts: Sequence[str], repository: str = "") -> str:
+    """Ask the CI runner for a script that makes the tests run; `repository` is the one of several that it is about."""
     return joined(
         "This repository's tests cannot run in the sandboxes that the team works in. Find a script that changes that: it "
         "alone is run in a fresh sandbox, with this network, before the test command runs without any.",
+        f"It is about the repository in {repository}/ alone, one of several in the workspace. The script runs at the root of "
+        f"all, the test command in {repository}/."
+        if repository
+        else "",
         f"Reachable hosts: {', '.join(hosts) or 'none'}.",
         "Programs and libraries go below /opt/codexteam (/opt/codexteam/bin is on PATH; a Python environment is "
         "/opt/codexteam/venv) or into files that git ignores; nothing else is kept. Tracked files stay as they are. There "

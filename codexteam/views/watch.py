@@ -1,7 +1,8 @@
 """`codexteam watch`: the live view of a run that another process works on, or of all runs."""
 
 from codexteam.app.project import Project
-from codexteam.app.watching import AllRuns, picked_run, system_clock
+from codexteam.app.run_list import AllRuns
+from codexteam.app.watching import picked_run, system_clock
 from codexteam.errors import UsageError
 from codexteam.views.live.boards import RunBoard, RunsBoard
 from codexteam.views.live.lines import Abilities
@@ -29,7 +30,7 @@ def watch_all(output: OutputStreams, here: Project | None) -> int:
     """
     able = _abilities(output)
     clock = system_clock()
-    runs = AllRuns(here, output.environment)
+    runs = AllRuns(here, output.environment, clock)
     show_board(RunsBoard(runs, able, clock.wall_seconds, output.environment), output.out, able, clock)
     return 0
 

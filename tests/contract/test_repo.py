@@ -52,7 +52,8 @@ class Bench:
 
 
 async def _real(folder: Path) -> Made:
-    from codexteam.adapters.git.repo import GitRepo, locate_repository
+    from codexteam.adapters.git.location import locate
+    from codexteam.adapters.git.repo import GitRepo
 
     root = folder / "user"
     root.mkdir()
@@ -63,7 +64,7 @@ async def _real(folder: Path) -> Made:
     for argv in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run(["git", *argv], cwd=root, check=True)
     state = folder / "state"
-    repo = GitRepo(await locate_repository(root, os.environ), state, os.environ)
+    repo = GitRepo(locate(root, os.environ), state, os.environ)
 
     async def make(base: CommitId, edits: Mapping[bytes, Edit]) -> Snapshot:
         return snapshot_of(folder / "packs", state / "hub.git", base, edits)

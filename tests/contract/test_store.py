@@ -220,6 +220,7 @@ async def test_turns_come_in_order_and_one_recorded_again_is_replaced(store: Sto
         await store.record_turn(turn)
 
     assert await store.turns(AGENT) == [first, second]
+    assert await store.turns(AGENT, after=1) == [second]
     assert await store.turns(AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 2)) == []
 
 

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from codexteam.adapters.store.journal import read_events
 from codexteam.report.progress import Progress
 from codexteam.views.live.board import BoardFacts, board_lines, rows_of
-from codexteam.views.live.lines import as_rich
 from codexteam.views.live.state import ViewState, with_rows
 
 
@@ -33,7 +33,9 @@ def main(events: Path, out: Path) -> None:
             shown.take(event)
     console = Console(record=True, width=100, height=18, file=io.StringIO(), force_terminal=True)
     state = with_rows(ViewState(), rows_of(shown))
-    console.print(as_rich(board_lines(shown, state, BoardFacts(shown.now_seconds), 100, 18)))
+    lines = board_lines(shown, state, BoardFacts(shown.now_seconds), 100, 18)
+    parts = [Text.assemble(*(Text(text, style=style) for text, style in line)) for line in lines]
+    console.print(Text("\n").join(parts))
     console.save_svg(str(out), title="codexteam run")
 
 

@@ -92,6 +92,8 @@ def test_who_passes_the_hidden_tests_is_merged_also_after_a_kill(make: MakeWorld
     assert "T1.2" in kept
     several = world.run("metrics", "--json").lines[0]["best_of"]
     assert isinstance(several, dict)
-    assert (several["tasks"], several["merged"], several["paid"]) == (1, 1, 1)
+    assert (several["tasks"], several["merged"]) == (1, 1)
+    # the first may not have been tried when the third passed
+    assert {several["paid"], several["sooner"]} == {0, 1}
     asked = [call.headers["idempotency-key"] for call in told]
     assert len(asked) - len({*asked}) <= 4, "what was answered before the kill is not asked again"

@@ -126,8 +126,8 @@ class MemoryStore:
         outputs, workspace = tuple(_copy(item) for item in turn.outputs), _through_json(turn.workspace)
         self._turns.setdefault(turn.agent, {})[turn.turn] = replace(turn, outputs=outputs, workspace=workspace)
 
-    async def turns(self, agent: AgentKey) -> list[StoredTurn]:
-        return [turn for _, turn in sorted(self._turns.get(agent, {}).items())]
+    async def turns(self, agent: AgentKey, *, after: int = 0) -> list[StoredTurn]:
+        return [turn for number, turn in sorted(self._turns.get(agent, {}).items()) if number > after]
 
     def record_facts(self, run_id: RunId, facts: Sequence[RunEvent]) -> None:
         kept = self._facts.setdefault(run_id, [])

@@ -29,7 +29,7 @@ from codexteam.adapters.git.content import LineScanner
 from codexteam.adapters.git.hub import Hub, branch_ref, checked_run
 from codexteam.adapters.git.intake import WorkIntake
 from codexteam.adapters.git.landing_together import land_together, split_result
-from codexteam.adapters.git.location import Places, git_runner, locate
+from codexteam.adapters.git.location import Places, git_runner
 from codexteam.adapters.git.objects import parse_tree
 from codexteam.adapters.git.runner import GitCall, GitDeadline, GitRunner, GitTimeout, find_git
 from codexteam.adapters.git.untracked import CopyRules, ignored_files
@@ -76,15 +76,6 @@ def make_repository(folder: Path, environment: Mapping[str, str], *, message: st
     runner.check(commit, what)
 
 
-async def locate_repository(start: Path, environment: Mapping[str, str]) -> Places:
-    """Find the repository around a folder, before there is a state folder.
-
-    Raises:
-        RepoError: there is none, it belongs to somebody else, git is missing or too old.
-    """
-    return await asyncio.to_thread(locate, start, environment)
-
-
 class GitRepo:
     """The user's repository and its hub. Made after the repository's lock is held; closed by who made it."""
 
@@ -103,7 +94,7 @@ class GitRepo:
         """Take where everything is; nothing is touched before the first call.
 
         Args:
-            places: from `locate_repository`.
+            places: from `locate`.
             state_dir: where the hub and the runs' files are, usually `codexteam` in the common git directory.
             environment: the user's, for finding git.
             history_depth: commits of history that a workspace shows.

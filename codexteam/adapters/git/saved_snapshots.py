@@ -10,10 +10,11 @@ from pathlib import Path
 from codexteam.adapters.git.hub import Hub, checked_run
 from codexteam.adapters.git.quarantine import PackRefusal, Quarantine
 from codexteam.adapters.git.runner import GitDeadline, GitTimeout
-from codexteam.adapters.git.walk import TreeRefusal, TreeSizes, TreeWalk, walk_tree
+from codexteam.adapters.git.trees import TreeRefusal, TreeSizes, TreeWalk, walk_tree
+from codexteam.core.codec import StoredForm, decode, encode, stored
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.paths import MAX_DEPTH
-from codexteam.errors import RepoError
+from codexteam.errors import RepoError, StoreError
 from codexteam.ports.sandbox import Snapshot
 from codexteam.system.fault_points import reach
 
@@ -21,6 +22,18 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _EXPORT_SECONDS = 120.0
 _EXPORT_PACK_BYTES = 2 << 30
 _EXPORT_ENTRIES = 2_000_000
+
+
+@stored(StoredForm(tag=""))
+@dataclass(frozen=True, slots=True)
+class _KeptFile:
+    """What stands beside a kept pack."""
+
+    name: str
+    tip: str
+    base: CommitId
+    pack: str
+    """Its name, in the same folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +67,14 @@ class KeptWork:
         """
         folder = self.folder / checked_run(run_id)
         stem = _UNSAFE.sub("_", name).lstrip(".")[:200] or "_"
-        facts = {"name": name, "tip": snapshot.tip, "base": snapshot.base, "pack": f"{stem}-{snapshot.tip[:16]}.pack"}
+        facts = _KeptFile(name, snapshot.tip, snapshot.base, f"{stem}-{snapshot.tip[:16]}.pack")
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            pack = folder / facts["pack"]
+            pack = folder / facts.pack
             if not pack.exists():
                 _copy(snapshot.pack, pack)
             before = self._read(run_id, folder / f"{stem}.json")
-            _write(folder / f"{stem}.json", json.dumps(facts).encode())
+            _write(folder / f"{stem}.json", json.dumps(encode(facts)).encode())
             if before is not None and before.pack != pack:
                 before.pack.unlink(missing_ok=True)
         except OSError as error:
@@ -80,16 +93,13 @@ class KeptWork:
 
     def _read(self, run_id: RunId, path: Path) -> Kept | None:
         try:
-            facts: object = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+            facts = decode(_KeptFile, json.loads(path.read_bytes()), str(path))
+        except (OSError, ValueError, StoreError):
             return None
-        if not isinstance(facts, dict):
-            return None
-        name, tip, base, file = (str(facts.get(key, "")) for key in ("name", "tip", "base", "pack"))
-        pack = path.parent / Path(file).name
+        pack = path.parent / Path(facts.pack).name
         if not pack.is_file():
             return None
-        return Kept(run_id, name, tip, CommitId(base), pack, pack.stat().st_size)
+        return Kept(run_id, facts.name, facts.tip, facts.base, pack, pack.stat().st_size)
 
 
 def export_patch(hub: Hub, quarantines: Path, kept: Kept, destination: Path) -> None:

@@ -1,4 +1,4 @@
-"""One codexteam process per repository, proven by a lock that dies with the process."""
+"""One codexteam process per repository, proven by a lock that dies with the process; and those that are locked now."""
 
 import fcntl
 import json
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from codexteam.core.codec import StoredForm, decode, encode, stored
 from codexteam.core.text import clean_line
-from codexteam.errors import RepositoryBusyError, SurroundingsError
+from codexteam.errors import RepositoryBusyError, StoreError, SurroundingsError
 
 #: How the file of a lock begins.
 LOCK_PREFIX = "lock-"
@@ -38,6 +39,18 @@ def lock_path(state_dir: Path, common_dir: Path) -> Path:
     """Return where the lock of a repository lies."""
     found = common_dir.stat()
     return state_dir / f"{LOCK_PREFIX}{found.st_dev:x}-{found.st_ino:x}"
+
+
+@stored(StoredForm(tag=""))
+@dataclass(frozen=True, slots=True)
+class LockOwner:
+    """What the file of a lock says of the process that holds it, for messages and for who looks for it."""
+
+    pid: int = 0
+    host: str = ""
+    started: str = ""
+    run: str = ""
+    root: str = ""
 
 
 class RepositoryLock:
@@ -103,9 +116,8 @@ class RepositoryLock:
             self._write_owner(self._descriptor)
 
     def _write_owner(self, descriptor: int) -> None:
-        process = {"pid": os.getpid(), "host": socket.gethostname(), "started": self._started}
-        facts = {**process, "run": self._run, "root": self._root}
-        owner = json.dumps(facts).encode()
+        facts = LockOwner(os.getpid(), socket.gethostname(), self._started, self._run, self._root)
+        owner = json.dumps(encode(facts)).encode()
         # a reader sees the old text or the new one, perhaps with blanks after it
         os.pwrite(descriptor, owner.ljust(os.fstat(descriptor).st_size), 0)
 
@@ -128,25 +140,23 @@ class RepositoryLock:
 def _owner(descriptor: int) -> str:
     """Say who has the lock, as far as the file shows."""
     read = _read_owner(os.pread(descriptor, 4096, 0))
-    known = [
-        f"{word} {read[key]}" for key, word in (("pid", "process"), ("host", "on"), ("started", "since")) if key in read
-    ]
-    return clean_line(f" ({', '.join(known)})") if known else ""
+    known = (("process", read.pid), ("on", read.host), ("since", read.started))
+    said = ", ".join(f"{word} {found}" for word, found in known if found)
+    return clean_line(f" ({said})") if said else ""
 
 
-def owner_of(lock: Path) -> dict[str, object]:
+def owner_of(lock: Path) -> LockOwner:
     """Return what a lock's file says of who holds it; nothing where it cannot be read."""
     with suppress(OSError):
         return _read_owner(lock.read_bytes())
-    return {}
+    return LockOwner()
 
 
-def _read_owner(data: bytes) -> dict[str, object]:
+def _read_owner(data: bytes) -> LockOwner:
     try:
-        read: object = json.loads(data)
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
+        return decode(LockOwner, json.loads(data), "the file of a lock")
+    except (ValueError, StoreError):
+        return LockOwner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +221,7 @@ def find_holder(state_dir: Path, common_dir: Path) -> LockHolder | None:
         if pid is None:
             return None
         facts = _read_owner(os.pread(descriptor, 4096, 0))
-        return LockHolder(pid, str(facts.get("run") or ""))
+        return LockHolder(pid, facts.run)
     finally:
         os.close(descriptor)
 
@@ -260,3 +270,46 @@ def _probe(descriptor: int) -> int | None:
         return None
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryAtWork:
+    """A repository, and where its state is."""
+
+    root: Path
+    state_dir: Path
+
+
+def repositories_at_work() -> list[RepositoryAtWork]:
+    """Return the repositories that this user's processes work on; none where the kernel does not say."""
+    found = set()
+    for pid in _lockers():
+        for lock in _locks_of(pid):
+            if root := owner_of(lock).root:
+                found.add((root, str(lock.parent)))
+    return [RepositoryAtWork(Path(root), Path(state)) for root, state in sorted(found)]
+
+
+def _lockers() -> set[int]:
+    """Return the processes that hold an exclusive lock on any file."""
+    pids = set()
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text(encoding="ascii", errors="replace").splitlines():
+            match line.split():
+                case [_, "FLOCK", _, "WRITE", pid, *_] if pid.isdigit() and pid != "0":
+                    pids.add(int(pid))
+                case _:
+                    continue
+    return pids
+
+
+def _locks_of(pid: int) -> list[Path]:
+    """Return the lock files of repositories that a process has open; another user's process shows none."""
+    found = []
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                file = entry.readlink()
+                if file.name.startswith(LOCK_PREFIX) and file.is_file():
+                    found.append(file)
+    return found

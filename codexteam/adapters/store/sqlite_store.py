@@ -266,11 +266,11 @@ class SqliteStore:
         told: _Facts[object] = _Facts(turn.agent.run_id, lambda _: facts)
         await self._do(lambda db: db.execute(sql, row), writes="record_turn", facts=told)
 
-    async def turns(self, agent: AgentKey) -> list[StoredTurn]:
-        """Return an agent's finished turns, in order."""
+    async def turns(self, agent: AgentKey, *, after: int = 0) -> list[StoredTurn]:
+        """Return an agent's finished turns with a number above `after`, in order."""
         sql = """SELECT turn, outputs, snapshot FROM turn WHERE run_id = ? AND role = ? AND purpose = ?
-                 AND task_id = ? AND attempt = ? ORDER BY turn"""
-        rows = await self._do(lambda db: db.execute(sql, _agent_row(agent)).fetchall())
+                 AND task_id = ? AND attempt = ? AND turn > ? ORDER BY turn"""
+        rows = await self._do(lambda db: db.execute(sql, (*_agent_row(agent), after)).fetchall())
         return [
             StoredTurn(
                 agent,

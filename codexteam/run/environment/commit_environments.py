@@ -2,18 +2,22 @@
 
 The base's is chosen once: of the plans that the repository's files allow, the first whose set-up succeeds and in which a
 gate command runs. This happens beside scouts and planning; the baseline waits for it.
+
+Where a run works on several repositories, one of these is for each, and one for what works on all of them
+(`run.environment.several_environments`).
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from codexteam.config.engines import AgentEngine, engine_of
+from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core import codec
 from codexteam.core.base_check import has_tests
 from codexteam.core.command_ending import Ending
 from codexteam.core.ids import CommitId, JSONValue
 from codexteam.core.paths import decode
+from codexteam.core.repositories import repository_of_command
 from codexteam.core.text import clean_line, count_of
 from codexteam.environment.changes import may_differ
 from codexteam.environment.folders import literal_prefixes
@@ -21,11 +25,11 @@ from codexteam.environment.gate_choice import gate_groups
 from codexteam.environment.plan import SetupPlan, SourceKind
 from codexteam.errors import CodexteamError, SurroundingsError
 from codexteam.ports.environments import Environment
-from codexteam.run.command_environments import SetupFailed
+from codexteam.run.command_environments import Placed, SetupFailed
 from codexteam.run.command_outcome import CommandOutcome
 from codexteam.run.context import RunContext
 from codexteam.run.environment.builder import EnvironmentBuilder, Examined
-from codexteam.run.environment.setup_agent import agent_plan, built_script, may_help, notice
+from codexteam.run.environment.setup_agent import SetupTask, agent_plan, built_script, may_help, notice
 from codexteam.run.gates.ci import baseline
 from codexteam.run.remembered import ChosenEnvironment, FailedSetup
 from codexteam.system.cancellation import stopped
@@ -56,6 +60,8 @@ class CommitEnvironments:
     builder: EnvironmentBuilder
     again: bool = False
     """Whether set-ups that failed in other runs are tried again."""
+    repository: str = ""
+    """Of several repositories the one that it is for: a folder of the checkout. Empty: for all that is checked out."""
     _choosing: "asyncio.Future[ChosenEnvironment] | None" = None
     _looked: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is known whether the base's environment is there or has to be built."""
@@ -72,6 +78,11 @@ class CommitEnvironments:
         """Begin to choose the base's environment, if nobody did; who needs it waits for it."""
         if self._choosing is None:
             self._choosing = asyncio.ensure_future(self._chosen())
+
+    @property
+    def begun(self) -> bool:
+        """Whether anybody needed the base's environment."""
+        return self._choosing is not None
 
     async def close(self) -> None:
         """End what is still being built; make room where something was."""
@@ -108,8 +119,9 @@ class CommitEnvironments:
             return False
         return choosing.result().ran
 
-    async def key_for_agent(self, commit: CommitId, *, wait: bool = True) -> str:
-        """Return the key for an agent's sandbox; one that does not `wait` works without while it is being built."""
+    async def key_for_agent(self, commit: CommitId, paths: Sequence[str] = (), *, wait: bool = True) -> str:
+        """Return the key for an agent's sandbox, whatever it writes; one that does not `wait` may work without."""
+        del paths
         self.begin()
         if not wait:
             await self._looked.wait()
@@ -119,6 +131,10 @@ class CommitEnvironments:
         found = await self.of(commit)
         # what cannot be set up here is a failed acceptance there; its agent works in what there is
         return (await self.base()).key if isinstance(found, SetupFailed) else found
+
+    async def places(self, commit: CommitId, commands: Sequence[str]) -> Sequence[Placed]:
+        """Return the one environment of a commit, for all commands."""
+        return (Placed(tuple(commands), await self.of(commit)),)
 
     async def of(self, commit: CommitId) -> str | SetupFailed:
         """Return the key of a commit's environment, empty where it needs none; built if a manifest differs."""
@@ -139,7 +155,7 @@ class CommitEnvironments:
 
     async def _of_changed(self, commit: CommitId, chosen: ChosenEnvironment) -> str | SetupFailed:
         plans = (await self.builder.examine(commit)).plans
-        plan = _plan_like(plans, chosen) or plans[-1]
+        plan = _plan_like(plans, chosen, self.repository) or plans[-1]
         if plan.is_empty:
             return ""
         made = await self.builder.build(commit, plan)
@@ -158,18 +174,22 @@ class CommitEnvironments:
         return chosen
 
     async def _keep(self, chosen: ChosenEnvironment) -> None:
-        await self.context.remember("environment", "base", chosen)
+        await self.context.remember("environment", self._kept_as, chosen)
         gates: list[JSONValue] = [*chosen.gates]
-        self.context.report("environment.chosen", {"key": chosen.key, "made_from": chosen.made_from, "gates": gates})
+        self.builder.report("environment.chosen", {"key": chosen.key, "made_from": chosen.made_from, "gates": gates})
+
+    @property
+    def _kept_as(self) -> str:
+        return f"base of {self.repository}" if self.repository else "base"
 
     async def _remembered(self) -> ChosenEnvironment | None:
         """Return what an earlier session chose, if it is still there and still what the plans say."""
-        known = await self.context.recall("environment", "base", ChosenEnvironment)
+        known = await self.context.recall("environment", self._kept_as, ChosenEnvironment)
         if known is None or not known.ran:
             return None
         base = self.context.base
         self.builder.touch(known.touched)
-        plan = _plan_like((await self.builder.examine(base)).plans, known)
+        plan = _plan_like((await self.builder.examine(base)).plans, known, self.repository)
         if plan is None or plan.is_empty is not known.is_empty:
             return None
         if not known.key:
@@ -181,7 +201,7 @@ class CommitEnvironments:
         """Return the first plan in which a gate command runs; else the first that could be set up; else none."""
         base = self.context.base
         examined = await self.builder.examine(base)
-        tests = has_tests(examined.files.modes)
+        tests = has_tests(self._own(examined))
         tried: list[TriedPlan] = []
         failed: list[SetupFailed] = []
         for plan in examined.plans:
@@ -248,12 +268,13 @@ class CommitEnvironments:
 
     async def _prove(self, one: TriedPlan, *, tests: bool) -> None:
         """See which gate commands run on the base commit in an environment; what it takes is not run again later."""
-        wanted = self.context.settings.team.gates.commands
-        if wanted:
+        wanted = self._configured()
+        over_all = bool(self.context.repositories) and not self.repository
+        if wanted or over_all:
             outcomes = await self._run(one.key, wanted)
             one.ran = all(_runs(outcome, tests=tests) for outcome in outcomes)
             return
-        groups = gate_groups(one.plan.needs.test_commands, self.context.repositories)
+        groups = self._groups(one.plan)
         proven: list[str] = []
         for group in groups:
             for command in group:
@@ -261,20 +282,37 @@ class CommitEnvironments:
                 if _runs(outcome, tests=tests):
                     proven.append(command)
                     break
-            if not proven and not self.context.repositories:
+            if not proven:
                 break  # where the first language's cannot run, the others' say little
         one.proven = tuple(proven)
         one.ran = bool(proven) or not groups
 
+    def _configured(self) -> tuple[str, ...]:
+        """Return the gate commands that the user named and that work here."""
+        gates, names = self.context.settings.team.gates, self.context.repositories
+        if not names:
+            return gates.commands
+        own = [line for line in gates.commands if repository_of_command(line, names) == self.repository]
+        return (*own, *(() if self.repository else gates.system))
+
+    def _groups(self, plan: SetupPlan) -> tuple[tuple[str, ...], ...]:
+        names = (self.repository,) if self.repository else self.context.repositories
+        return gate_groups(plan.needs.test_commands, names)
+
+    def _own(self, examined: Examined) -> tuple[str, ...]:
+        """Return the files that are this environment's concern."""
+        start = f"{self.repository}/" if self.repository else ""
+        return tuple(path for path in examined.files.modes if path.startswith(start))
+
     async def ask_agent(self, number: int, outcomes: Sequence[CommandOutcome]) -> bool:
         """Where nothing runs, have an agent look for a script; return whether one makes the gate commands run."""
         settings = self.context.settings
-        files = tuple((await self.builder.examine(self.context.base)).files.modes)
+        files = self._own(await self.builder.examine(self.context.base))
         role = settings.roles.get("ci_runner")
         # Codex's own tools are in no set-up's sandbox
         is_ours = role is not None and engine_of(role, settings).engine is not AgentEngine.CODEX
         wanted = may_help(outcomes, files) and settings.team.sandbox.setup is None and is_ours
-        built = await built_script(self.context, self.builder, await self.base(), number, outcomes) if wanted else None
+        built = await built_script(self._setup_task(await self.base(), number, outcomes)) if wanted else None
         if built is None:
             return False
         tried = TriedPlan(built.plan, built.made.key, built.made)
@@ -290,6 +328,9 @@ class CommitEnvironments:
         await self._adopt(replace(await self._words(tried), script=built.answer.script))
         return True
 
+    def _setup_task(self, chosen: ChosenEnvironment, number: int, outcomes: Sequence[CommandOutcome]) -> SetupTask:
+        return SetupTask(self.context, self.builder, chosen, number, outcomes, self.repository)
+
     async def touch(self, globs: Sequence[str]) -> bool:
         """Have the projects set up that tasks write in; return whether the base's commands work in something else now."""
         chosen = await self.base()
@@ -301,13 +342,13 @@ class CommitEnvironments:
                 return False
             self.builder.touch(prefixes)
             examined = await self.builder.examine(self.context.base)
-            plan = _plan_like(examined.plans, chosen)
+            plan = _plan_like(examined.plans, chosen, self.repository)
             if plan is None or plan.is_empty or await self.builder.key(self.context.base, plan) == chosen.key:
                 same = replace(chosen, touched=prefixes)
                 self._choosing = _known(same)
-                await self.context.remember("environment", "base", same)
+                await self.context.remember("environment", self._kept_as, same)
                 return False
-            found = await self._touched(plan, chosen, tests=has_tests(examined.files.modes))
+            found = await self._touched(plan, chosen, tests=has_tests(self._own(examined)))
             if isinstance(found, str):
                 notice(self.context, f"the folders that the tasks write in are not set up: {found}")
                 self._not_set_up.update({*prefixes} - {*before})
@@ -346,7 +387,7 @@ class CommitEnvironments:
             parts = [f"{best.made.made_from}, set up from {', '.join(best.made.sources)} in {steps}"]
             parts += best.made.notices
         parts += [f"a set-up failed: {each.reason}{f' (its log: {each.log})' if each.log else ''}" for each in failed]
-        groups = gate_groups(best.plan.needs.test_commands, self.context.repositories)
+        groups = self._groups(best.plan)
         return ChosenEnvironment(
             best.key,
             kind_of(best.plan).value,
@@ -365,10 +406,10 @@ def _known(chosen: ChosenEnvironment) -> "asyncio.Future[ChosenEnvironment]":
     return known
 
 
-def _plan_like(plans: Sequence[SetupPlan], chosen: ChosenEnvironment) -> SetupPlan | None:
+def _plan_like(plans: Sequence[SetupPlan], chosen: ChosenEnvironment, repository: str = "") -> SetupPlan | None:
     """Return the plan of another commit, or another session, that is made as the chosen one was."""
     if chosen.script:
-        return agent_plan(plans[-1], chosen.script, next(iter(chosen.offered), ""))
+        return agent_plan(plans[-1], chosen.script, next(iter(chosen.offered), ""), repository)
     return next((each for each in plans if kind_of(each).value == chosen.kind), None)
 
 

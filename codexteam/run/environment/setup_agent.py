@@ -30,18 +30,22 @@ _CURABLE = frozenset(
     {Cause.PROGRAM, Cause.MODULE, Cause.COLLECTION, Cause.NATIVE, Cause.TOOLCHAIN, Cause.NETWORK, Cause.UNKNOWN}
 )
 _EVIDENCE_CHARS = 4_000
-#: Where the script is kept, in the run's folder.
-SCRIPT_FILE = "environment/setup.sh"
+#: Where scripts are kept, in the run's folder.
+_SCRIPTS = "environment"
 
 
-def agent_plan(like: SetupPlan, script: str, test_command: str) -> SetupPlan:
-    """Return the plan that a script is: what the repository's own plan sets and reads, and this one step."""
+def agent_plan(like: SetupPlan, script: str, test_command: str, repository: str = "") -> SetupPlan:
+    """Return the plan that a script is: what the repository's own plan sets and reads, and this one step.
+
+    Of several repositories `repository` is the one that it is for, and its test command works in that one's folder.
+    """
     reads = tuple(dict.fromkeys(path for step in like.needs.steps for path in step.reads))
+    own = test_command.removeprefix(f"cd {repository} && ") if repository else test_command
     step = SetupStep(script, "the set-up agent's script", Ecosystem.OTHER, reads=reads)
     needs = replace(
         like.needs,
         steps=(step,),
-        test_commands=(TestCommand(test_command, "the set-up agent"),) if test_command else (),
+        test_commands=(TestCommand(own, "the set-up agent", repository),) if own else (),
         hosts=tuple(dict.fromkeys((*like.needs.hosts, *registry_hosts(like.ecosystems)))),
         system_packages=(),
         notices=(),
@@ -69,18 +73,28 @@ class BuiltScript:
     made: Environment
 
 
-async def built_script(
-    context: RunContext,
-    builder: EnvironmentBuilder,
-    chosen: ChosenEnvironment,
-    number: int,
-    outcomes: Sequence[CommandOutcome],
-) -> BuiltScript | None:
+@dataclass(frozen=True, slots=True)
+class SetupTask:
+    """What a set-up agent is asked for."""
+
+    context: RunContext
+    builder: EnvironmentBuilder
+    chosen: ChosenEnvironment
+    """What nothing runs in."""
+    number: int
+    """Its ordinal among the set-up agents of the run."""
+    outcomes: Sequence[CommandOutcome]
+    repository: str = ""
+    """Of several repositories the one that it is about."""
+
+
+async def built_script(asked: SetupTask) -> BuiltScript | None:
     """Have an agent look for a script, and build what it makes; None, with a notice, where nothing comes of it."""
+    context, builder, number = asked.context, asked.builder, asked.number
     base = context.base
     like = (await builder.examine(base)).plans[-1]
     evidence = "\n\n".join(
-        f"{outcome.describe()}\n{tail(outcome.output, limit_chars=_EVIDENCE_CHARS)}" for outcome in outcomes
+        f"{outcome.describe()}\n{tail(outcome.output, limit_chars=_EVIDENCE_CHARS)}" for outcome in asked.outcomes
     )
     key = context.key(Purpose.SETUP, attempt=number)
     order = setup_order(
@@ -91,7 +105,9 @@ async def built_script(
         settings=context.settings.team.sandbox,
         inputs=builder.inputs.without_credentials(),
     )
-    prompt = prompts.setup_script(evidence, made_from=chosen.made_from, hosts=order.network.hosts)
+    prompt = prompts.setup_script(
+        evidence, made_from=asked.chosen.made_from, hosts=order.network.hosts, repository=asked.repository
+    )
     notice(context, f"no test command runs: an agent looks for a set-up, with up to {_budget_words(context)}")
     assignment = Assignment(key, base, prompt, SetupScript, setup=order, max_turns=_MAX_TURNS)
     async with context.engine.environments.claim(order.key):
@@ -102,7 +118,7 @@ async def built_script(
             notice(context, f"the set-up agent found no script: {reason}{more}")
             return None
         case AgentAnswer(answer=answer):
-            return await _built(context, builder, answer, like)
+            return await _built(asked, answer, like)
 
 
 def _budget_words(context: RunContext) -> str:
@@ -110,15 +126,15 @@ def _budget_words(context: RunContext) -> str:
     return " and ".join(short_amount(unit, limit) for unit, limit in limits.items())
 
 
-async def _built(
-    context: RunContext, builder: EnvironmentBuilder, answer: SetupScript, like: SetupPlan
-) -> BuiltScript | None:
+async def _built(asked: SetupTask, answer: SetupScript, like: SetupPlan) -> BuiltScript | None:
+    context = asked.context
     if not answer.script.strip():
         notice(context, f"the set-up agent found no script: {answer.summary}")
         return None
-    path = context.files.write(SCRIPT_FILE, answer.script)
-    plan = agent_plan(like, answer.script, answer.test_command.strip())
-    made = await builder.build(context.base, plan)
+    name = f"setup-{asked.repository}.sh" if asked.repository else "setup.sh"
+    path = context.files.write(f"{_SCRIPTS}/{name}", answer.script)
+    plan = agent_plan(like, answer.script, answer.test_command.strip(), asked.repository)
+    made = await asked.builder.build(context.base, plan)
     if isinstance(made, SetupFailed):
         notice(context, f"the set-up agent's script fails in a fresh checkout: {made.reason}; it is {path}")
         return None

@@ -50,9 +50,7 @@ async def check_base(context: RunContext, effect: CheckBase, state: RunState) ->
 
 async def _helped(context: RunContext, effect: CheckBase, outcomes: Sequence[CommandOutcome]) -> bool:
     """Where no gate command runs, see whether an agent finds what they need; return whether they run now."""
-    if context.environments is None or any(outcome.ending.checked for outcome in outcomes):
-        return False
-    return await context.environments.ask_agent(effect.number, outcomes)
+    return context.environments is not None and await context.environments.ask_agent(effect.number, outcomes)
 
 
 async def _made_from(context: RunContext, effect: CheckBase) -> str:

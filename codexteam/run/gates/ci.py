@@ -17,10 +17,11 @@ from codexteam.core.text import count_of
 from codexteam.core.untested import idle_findings
 from codexteam.run import prompts
 from codexteam.run.assignment import AgentAnswer, Assignment
+from codexteam.run.command_environments import SetupFailed
 from codexteam.run.command_outcome import CommandOutcome, evidence_of, tail
 from codexteam.run.context import JUDGE, RunContext
 from codexteam.run.gates.baseline import BLOCKING, CommandFailure, FailedCommand, by_command, judge, needs_rerun
-from codexteam.run.gates.commands import check_commit
+from codexteam.run.gates.commands import check_commit, placed
 from codexteam.run.gates.diffs import audited_paths, size_notes, weakened_findings
 from codexteam.run.gates.redirecting import gate_file_changes, judged_commit, redirect_findings
 from codexteam.run.gates.results import BASELINES, kept_baseline, outcomes_on, result_keys
@@ -85,10 +86,24 @@ async def baseline(
     """Return what the commands return on the base commit; run once for each tree, command and environment, and kept.
 
     A command that checked nothing, or did not end by itself, is remembered for this session only: it says nothing about
-    the next. With `fresh` it is run again even so.
+    the next. With `fresh` it is run again even so. With an `environment_key` they run in that one.
     """
     if environment_key is None:
-        environment_key = (await context.environments.base()).key if context.environments is not None else ""
+        found: dict[str, CommandOutcome] = {}
+        for place in await placed(context, base, commands) if commands else ():
+            if isinstance(place.key, SetupFailed):
+                outcomes = await check_commit(context, base, place.commands, name="baseline")
+            else:
+                outcomes = await baseline(
+                    context,
+                    base,
+                    place.commands,
+                    fresh=fresh,
+                    timeout_seconds=timeout_seconds,
+                    environment_key=place.key,
+                )
+            found.update(by_command(outcomes))
+        return [found[command] for command in dict.fromkeys(commands)]
     keys = await result_keys(context, base, commands, environment_key)
     async with context.awaiting(f"{BASELINES}/{key}" for key in keys.values()):
         for key in keys.values() if fresh else ():

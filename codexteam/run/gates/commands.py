@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from codexteam.config.settings import NetworkPolicy, SandboxMode
 from codexteam.core.ids import AgentKey, CommitId, JSONObject, Purpose
 from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
-from codexteam.run.command_environments import SetupFailed
+from codexteam.run.command_environments import Placed, SetupFailed
 from codexteam.run.command_outcome import CommandOutcome, outcome_of
 from codexteam.run.context import RunContext
 from codexteam.system.cancellation import stopped
@@ -66,6 +66,13 @@ async def _told_while_long(context: RunContext, line: str, name: str, limit_seco
             context.report("command.ended", fields)
 
 
+async def placed(context: RunContext, commit: CommitId, commands: Sequence[str]) -> Sequence[Placed]:
+    """Return in which environment of a commit each command works."""
+    if context.environments is None:
+        return (Placed(tuple(commands), ""),)
+    return await context.environments.places(commit, commands)
+
+
 def _not_set_up(line: str, failed: SetupFailed) -> CommandOutcome:
     text = f"This commit's environment cannot be set up, so nothing was run.\n{failed.describe()}\n"
     return CommandOutcome(line, None, timed_out=False, output=text, wall_seconds=0.0, not_set_up=failed.reason)
@@ -82,7 +89,7 @@ async def check_commit(
     environment_key: str | None = None,
     output_limit_bytes: int = OUTPUT_BYTES,
 ) -> list[CommandOutcome]:
-    """Run commands on a commit, one after the other, in the environment that its files ask for; none without commands.
+    """Run commands on a commit, one after the other, in the environments that its files ask for; none without commands.
 
     `name` and `number` identify this check within the run; a container left under them by a dead try is replaced. Where the
     commit's environment cannot be set up, no command has run, and each says why. With an `environment_key` they run in
@@ -95,10 +102,23 @@ async def check_commit(
     if not commands:
         return []
     if environment_key is None:
-        found = await context.environments.of(commit) if context.environments is not None else ""
-        if isinstance(found, SetupFailed):
-            return [_not_set_up(line, found) for line in commands]
-        environment_key = found
+        found: dict[str, CommandOutcome] = {}
+        for place in await placed(context, commit, commands):
+            if isinstance(place.key, SetupFailed):
+                found.update((line, _not_set_up(line, place.key)) for line in place.commands)
+                continue
+            outcomes = await check_commit(
+                context,
+                commit,
+                place.commands,
+                name=name,
+                number=number,
+                timeout_seconds=timeout_seconds,
+                environment_key=place.key,
+                output_limit_bytes=output_limit_bytes,
+            )
+            found.update((outcome.command, outcome) for outcome in outcomes)
+        return [found[line] for line in commands]
     team = context.settings.team
     role = context.settings.roles.get("ci_runner")
     spec = SandboxSpec(

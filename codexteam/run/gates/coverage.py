@@ -20,7 +20,7 @@ from codexteam.core.ids import CommitId
 from codexteam.core.untested import ExecutedLines
 from codexteam.run.command_environments import SetupFailed
 from codexteam.run.context import RunContext
-from codexteam.run.gates.commands import check_commit
+from codexteam.run.gates.commands import check_commit, placed
 
 #: Endings that something can measure.
 _MEASURED: Final = frozenset((".py", ".js", ".mjs", ".cjs", ".go"))
@@ -44,11 +44,20 @@ async def measure(
     wanted = [path for path in paths if PurePosixPath(path).suffix in _MEASURED]
     if not wanted or not commands:
         return {}
+    found: dict[str, ExecutedLines] = {}
+    for place in await placed(context, commit, commands):
+        if not isinstance(place.key, SetupFailed):
+            measured = await _measured(context, commit, place.commands, wanted, name=name, key=place.key)
+            for path, lines in measured.items():
+                _add(found, path, lines)
+    return found
+
+
+async def _measured(
+    context: RunContext, commit: CommitId, commands: Sequence[str], wanted: Sequence[str], *, name: str, key: str
+) -> dict[str, ExecutedLines]:
     endings = sorted({PurePosixPath(path).suffix for path in wanted})
-    place = await context.environments.of(commit) if context.environments is not None else ""
-    if isinstance(place, SetupFailed):
-        return {}
-    tools = f"{context.settings.team.sandbox.image or context.engine.name}+{place}/{' '.join(endings)}"
+    tools = f"{context.settings.team.sandbox.image or context.engine.name}+{key}/{' '.join(endings)}"
     if await context.recall(_TOOLS, tools, NoTool) is not None:
         return {}
     line = measuring(commands, wanted)
@@ -60,7 +69,7 @@ async def measure(
         name=name,
         timeout_seconds=min(team.limits.command_seconds, team.gates.timeout_seconds),
         output_limit_bytes=_REPORT_BYTES,
-        environment_key=place,
+        environment_key=key,
     )
     if outcome.exit_code == _NO_TOOL:
         await context.remember(_TOOLS, tools, NoTool())
@@ -92,12 +101,14 @@ def read_measured(output: str, paths: Sequence[str]) -> dict[str, ExecutedLines]
             case _:
                 continue
         if path in paths:
-            known = found.get(path)
-            ran_by_any = lines.ran | (known.ran if known else frozenset())
-            found[path] = ExecutedLines(
-                ran_by_any, (lines.missed | (known.missed if known else frozenset())) - ran_by_any
-            )
+            _add(found, path, lines)
     return found
+
+
+def _add(found: dict[str, ExecutedLines], path: str, lines: ExecutedLines) -> None:
+    known = found.get(path)
+    ran_by_any = lines.ran | (known.ran if known else frozenset())
+    found[path] = ExecutedLines(ran_by_any, (lines.missed | (known.missed if known else frozenset())) - ran_by_any)
 
 
 def _mark(paths: Sequence[str]) -> str:

@@ -5,15 +5,16 @@ Acceptance, gates, bisecting and the merging of extras all ask here, so that wha
 ended by itself and checked something: what was killed, timed out or could not run says nothing about the next time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from codexteam.core.codec import decode
 from codexteam.core.ids import CommitId, RunId
 from codexteam.run.command_environments import SetupFailed
 from codexteam.run.command_outcome import CommandOutcome
 from codexteam.run.context import RunContext
-from codexteam.run.gates.commands import check_commit
+from codexteam.run.gates.commands import check_commit, placed
 
 #: Space of the store for outcomes on base commits, kept between runs.
 BASELINES = "baselines"
@@ -45,25 +46,32 @@ async def outcomes_on(
         SandboxUnavailable: no sandbox can be started.
         SandboxLost: it went away, twice; nothing is known of the commands.
     """
-    environment = await context.environments.of(commit) if commands and context.environments is not None else ""
-    if isinstance(environment, SetupFailed):
-        return await check_commit(context, commit, commands, name=name, number=number, timeout_seconds=timeout_seconds)
-    keys = await result_keys(context, commit, commands, environment)
+    found: dict[str, CommandOutcome] = {}
+    for place in await placed(context, commit, commands) if commands else ():
+        run = partial(check_commit, context, commit, name=name, number=number, timeout_seconds=timeout_seconds)
+        if isinstance(place.key, SetupFailed):
+            ran = await run(place.commands)
+        else:
+            keys = await result_keys(context, commit, place.commands, place.key)
+            ran = await _once(context, keys, partial(run, environment_key=place.key), again_if_failed=again_if_failed)
+        found.update((outcome.command, outcome) for outcome in ran)
+    return [found[command] for command in dict.fromkeys(commands)]
+
+
+async def _once(
+    context: RunContext,
+    keys: Mapping[str, str],
+    run: Callable[[Sequence[str]], Awaitable[list[CommandOutcome]]],
+    *,
+    again_if_failed: bool,
+) -> list[CommandOutcome]:
+    """Return what the commands of one environment return, each kept under its key; run those of which it is not known."""
     async with context.awaiting(keys.values()):
         known = {command: await _known(context, key) for command, key in keys.items()}
         missing = [
             command for command, outcome in known.items() if outcome is None or (again_if_failed and not outcome.ok)
         ]
-        ran = await check_commit(
-            context,
-            commit,
-            missing,
-            name=name,
-            number=number,
-            timeout_seconds=timeout_seconds,
-            environment_key=environment,
-        )
-        for outcome in ran:
+        for outcome in await run(missing):
             known[outcome.command] = outcome
             if outcome.has_ended and outcome.ending.checked:
                 await context.remember(_RESULTS, keys[outcome.command], outcome)

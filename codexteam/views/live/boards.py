@@ -9,13 +9,13 @@ from typing import Protocol
 from codexteam.app import control, steering
 from codexteam.app.diff import diff_text
 from codexteam.app.project import Project
-from codexteam.app.watching import AgentFollower, AllRuns, LogFollower, RunFollower, RunThere
+from codexteam.app.run_list import AllRuns, RunThere
+from codexteam.app.watching import AgentFollower, LogFollower, RunFollower
 from codexteam.core.ids import RunId
 from codexteam.core.replies import Choice
 from codexteam.core.text import clean_line
 from codexteam.errors import UsageError
 from codexteam.ports.reporter import RunEvent
-from codexteam.report.overview import RunOverview, UnreadableRun
 from codexteam.report.progress import Progress
 from codexteam.views.formatting import cost, elapsed, in_words
 from codexteam.views.live.board import BoardFacts, board_lines, rows_of
@@ -231,7 +231,7 @@ class RunsBoard:
 
     def lines(self, state: ViewState, width: int, height: int) -> list[Line]:
         found = self._runs.found
-        at_work = sum(isinstance(there.run, RunOverview) and there.run.live for there in found)
+        at_work = sum(there.is_live for there in found)
         lines = [line((f"{at_work} at work, {len(found)} runs", "bold"))]
         if not found:
             lines.append(line(("no run has been started yet: codexteam run GOAL", "dim")))
@@ -253,16 +253,16 @@ class RunsBoard:
         return [cut(one, width, self._able.more) for one in window(lines, 0, height)]
 
     def _cells(self, there: RunThere) -> tuple[str, str, str, str, str]:
-        run, root = there.run, str(there.project.places.root)
+        root = str(there.project.places.root)
         place = f"~{root[len(self._home) :]}" if self._home and root.startswith(f"{self._home}/") else root
-        goal = " ".join(run.record.goal.split())
+        goal = " ".join(there.record.goal.split())
         where = clean_line(f"{place}: {goal}")
-        age = elapsed(self._now() - run.record.created_at_seconds)
-        if isinstance(run, UnreadableRun):
-            return "unreadable", "", "", age, where
-        merged = f"{run.merged} of {len(run.counted)} merged" if run.counted else ""
-        waits = f"{run.word}, {len(run.holds)} for you" if run.holds else run.word
-        return in_words(waits), merged, cost(run.progress.usd, run.progress.unknown), age, where
+        age = elapsed(self._now() - there.record.created_at_seconds)
+        if not there.is_readable:
+            return there.word, "", "", age, where
+        merged = f"{there.merged} of {there.tasks} merged" if there.tasks else ""
+        waits = f"{there.word}, {there.waiting} for you" if there.waiting else there.word
+        return in_words(waits), merged, cost(there.usd, there.unknown), age, where
 
     def open(self, show: Show) -> PageView:
         del show
@@ -274,25 +274,24 @@ class RunsBoard:
 
     def enter(self, name: str) -> Board:
         for there in self._runs.found:
-            if _name(there) == name and isinstance(there.run, RunOverview):
-                return RunBoard(there.project, there.run.record.run_id, self._able, self._now)
+            if _name(there) == name and there.is_readable:
+                return RunBoard(there.project, there.record.run_id, self._able, self._now)
         raise UsageError("that run cannot be opened", hint="codexteam status says why")
 
     def hint(self) -> str:
         return "enter open the run  ? help  q leave"
 
     def close(self) -> None:
-        """Nothing stays open."""
+        self._runs.close()
 
 
 def _name(there: RunThere) -> str:
-    return f"{there.project.state_dir}\0{there.run.record.run_id}"
+    return f"{there.project.state_dir}\0{there.record.run_id}"
 
 
 def _word_style(there: RunThere) -> str:
-    run = there.run
-    if isinstance(run, UnreadableRun):
+    if not there.is_readable:
         return "red"
-    if run.holds or run.word in {"suspended", "stalled", "interrupted", "waiting"}:
+    if there.waiting or there.word in {"suspended", "stalled", "blocked", "interrupted", "waiting"}:
         return "yellow"
-    return "cyan" if run.live else "green" if run.word in {"green", "answered"} else ""
+    return "cyan" if there.is_live else "green" if there.word in {"green", "answered"} else ""

@@ -1,10 +1,9 @@
 """Lines of a screen: styled pieces of text, cut to columns, as a terminal takes them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
-from rich.text import Text
 
 #: A piece of a line: its text, escaped and on one line, and its style, words of `_CODES` with blanks between.
 Span = tuple[str, str]
@@ -98,11 +97,6 @@ def as_ansi(found: Line, able: Abilities) -> str:
         codes = [_CODES[word] for word in words if able.colours or (able.attributes and word not in _COLOURS)]
         parts.append(f"\x1b[{';'.join(codes)}m{shown}\x1b[m" if codes else shown)
     return "".join(parts)
-
-
-def as_rich(lines: Iterable[Line]) -> Text:
-    """Return lines as rich prints them."""
-    return Text("\n").join(Text.assemble(*(Text(text, style=style) for text, style in found)) for found in lines)
 
 
 def broken(text: str, columns: int) -> list[str]:

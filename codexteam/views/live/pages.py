@@ -154,9 +154,10 @@ class StoryPage:
         return self._progress.agents[str(self._follower.key)]
 
     def refresh(self) -> bool:
-        """Read on when something was heard of the agent; what is stored does not change otherwise."""
-        row = self._row
-        mark = (row.turn, row.action, row.last_at_seconds, row.done, self._activity())
+        """Read on when the agent does something else; what is stored does not change while a piece of an answer comes."""
+        row, now = self._row, self._activity()
+        doing = None if now is None else (now.doing, now.since_seconds, now.detail)
+        mark = (row.turn, row.action, row.last_at_seconds, row.done, doing)
         if mark == self._mark:
             return False
         changed = self._follower.refresh()

@@ -25,8 +25,6 @@ class Screen:
         self._shown: list[str] = []
         self._size = _FALLBACK
         self.is_entered = False
-        self.written_bytes = 0
-        """So far, all drawings."""
 
     def size(self) -> os.terminal_size:
         """Return columns and lines as they are now."""
@@ -82,9 +80,7 @@ class Screen:
 
     def _write(self, data: bytes) -> None:
         while data:
-            written = os.write(self._descriptor, data)
-            self.written_bytes += written
-            data = data[written:]
+            data = data[os.write(self._descriptor, data) :]
 
 
 class WhileSuspended:

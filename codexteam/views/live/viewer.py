@@ -131,6 +131,7 @@ class Viewer:
     def _loop(self) -> None:
         drawn_at, is_new = -_TICK_SECONDS, True
         self._refresh()
+        looked_at = self._clock()
         while not self._closing:
             now = self._clock()
             if not self._take_terminal():
@@ -140,12 +141,15 @@ class Viewer:
             if is_new and now - drawn_at >= _DRAW_SECONDS:
                 self._draw()
                 drawn_at, is_new = self._clock(), False
-            until = drawn_at + (_DRAW_SECONDS if is_new else self._tick)
+            # what was looked at in vain is looked at again a whole tick later: never without a wait in between
+            until = drawn_at + _DRAW_SECONDS if is_new else min(looked_at + self._tick, drawn_at + _TICK_SECONDS)
             keys = self._wait(until - self._clock())
             for key in keys:
                 if not self._press(key):
                     return
-            is_new = self._refresh() or is_new or self._clock() - drawn_at >= _TICK_SECONDS
+            is_new = self._refresh() or is_new
+            looked_at = self._clock()
+            is_new = is_new or looked_at - drawn_at >= _TICK_SECONDS
             if keys or self._do_later():
                 drawn_at = -_TICK_SECONDS
                 is_new = True

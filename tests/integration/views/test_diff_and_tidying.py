@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.adapters.machine.lock import RepositoryLock
 from codexteam.core.effects import AdvanceBranch, IntegrateExtra, Land, Prepare, RunGate, StackCandidate, Work
 from codexteam.core.events import (
@@ -121,7 +122,7 @@ class RealWorld(World):
 async def _make(
     project: Project, folder: Path, edits: Sequence[tuple[str, dict[bytes, Edit]]], *, land: bool, keep: bool
 ) -> Made:
-    places = await locate_repository(project.root, os.environ)
+    places = locate(project.root, os.environ)
     repo = GitRepo(places, project.state, os.environ)
     base = (await repo.inspect()).head
     await repo.fetch_base(RUN, base)
@@ -410,7 +411,7 @@ def test_two_states_of_one_attempt_are_both_written_out_and_archived(
 
 
 async def _keep(project: Project, snapshot: Snapshot) -> None:
-    repo = GitRepo(await locate_repository(project.root, os.environ), project.state, os.environ)
+    repo = GitRepo(locate(project.root, os.environ), project.state, os.environ)
     await repo.keep(RUN, "T1.1", snapshot)
     await repo.close()
 

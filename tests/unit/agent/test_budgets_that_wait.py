@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from codexteam.agent.reservations import Reservations
 from codexteam.core.budget import BudgetLimits, Exhausted, Ledger
-from codexteam.core.budget_amounts import Price, Usage
+from codexteam.core.budget_amounts import Price, Unit, Usage
 from codexteam.core.budget_queue import EXPECTED_CALLS, Standing, work_rank
 from codexteam.core.ids import AgentKey, CallKey, Purpose
 from tests.examples import examples
+from tests.support_ledger import held_tokens, spent
 from tests.unit.agent.agent_world import RUN
 
 PRICE = Price(input_usd=1.0, output_usd=10.0)
@@ -114,10 +115,10 @@ def test_whoever_waits_is_let_on_or_refused_and_no_limit_is_passed(
 ) -> None:
     outcome = asyncio.run(work_through(jobs, limits, width))
     ledger = outcome.gate.ledger
-    assert ledger.held_tokens() == 0
-    assert limits.run_tokens is None or ledger.tally("run").tokens <= limits.run_tokens
-    assert limits.run_usd is None or ledger.tally("run").usd <= limits.run_usd + 1e-9
-    assert ledger.tally("role", "implementer").tokens <= limits.role_tokens.get("implementer", 10**12)
+    assert held_tokens(ledger) == 0
+    assert limits.run_tokens is None or spent(ledger) <= limits.run_tokens
+    assert limits.run_usd is None or spent(ledger, Unit.USD) <= limits.run_usd + 1e-9
+    assert spent(ledger, kind="role", name="implementer") <= limits.role_tokens.get("implementer", 10**12)
     assert outcome.finished | outcome.refused or not jobs
     if not outcome.refused:
         assert outcome.finished == set(range(len(jobs)))
@@ -148,14 +149,14 @@ def test_what_one_agent_after_the_other_finishes_is_finished_at_any_width(
 ) -> None:
     ledger = asyncio.run(work_through(jobs, BudgetLimits(), 1)).gate.ledger
     call = jobs[0].calls[0]
-    tokens = int(share * (ledger.tally("run").tokens + call.input_tokens + call.output_tokens))
+    tokens = int(share * (spent(ledger) + call.input_tokens + call.output_tokens))
     match unit:
         case "tokens":
             limits = BudgetLimits(run_tokens=tokens)
         case "role":
             limits = BudgetLimits(role_tokens={"implementer": tokens})
         case _:
-            limits = BudgetLimits(run_usd=share * (ledger.tally("run").usd + 0.5))
+            limits = BudgetLimits(run_usd=share * (spent(ledger, Unit.USD) + 0.5))
     alone = asyncio.run(work_through(jobs, limits, 1))
     together = asyncio.run(work_through(jobs, limits, width))
     assert together.finished >= alone.finished

@@ -30,6 +30,7 @@ from codexteam.ports.sandbox import Command, CommandResult, Sandbox, SandboxSpec
 from codexteam.ports.store import Store
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended, line_of
 from tests.fakes.scripted_model import Held, Play, ScriptedModel
+from tests.support_ledger import held_tokens, spent
 from tests.unit.agent.agent_world import (
     REPORT,
     RUN,
@@ -271,7 +272,7 @@ async def test_a_call_that_fails_for_good_is_the_end_and_may_be_made_again(tmp_p
     world = AgentWorld(tmp_path, playing(failed), limits=BudgetLimits(run_tokens=100_000))
     outcome = await world.work()
     assert isinstance(outcome, ModelGaveUp)
-    assert world.gate.ledger.tally("run").tokens == 0
+    assert spent(world.gate.ledger) == 0
     world.model = playing([said(REPORT)])
     assert isinstance(await world.work(), Submitted)
 
@@ -547,15 +548,15 @@ async def test_an_unknown_usage_costs_what_was_reserved(tmp_path: Path) -> None:
     world = AgentWorld(tmp_path, playing(ModelAnswer((said(REPORT),), None)))
     outcome = await world.work()
     assert outcome.effort.unknown_usage_calls == 1
-    assert world.gate.ledger.tally("run").assumed_tokens > 4_000
+    assert spent(world.gate.ledger) > 4_000
 
 
 async def test_no_access_to_the_model_stops_everything_and_costs_nothing(tmp_path: Path) -> None:
     world = AgentWorld(tmp_path, ScriptedModel([ModelAccessError("401")]), prices={"gpt-5.4": Price(1, 1, 1)})
     with pytest.raises(ModelAccessError):
         await world.work()
-    assert world.gate.ledger.held_tokens() == 0
-    assert world.gate.ledger.tally("run").calls == 0
+    assert held_tokens(world.gate.ledger) == 0
+    assert spent(world.gate.ledger) == 0
     assert await world.store.open_calls(world.key.run_id) == []
 
 
@@ -569,8 +570,8 @@ async def test_a_cancelled_agent_kills_its_commands_and_keeps_its_call_open(tmp_
         await task
     (call,) = await world.store.open_calls(world.key.run_id)
     assert call.key == CallKey(world.key, 1, Purpose.IMPLEMENT)
-    assert world.gate.ledger.held_tokens() == 0
-    assert world.gate.ledger.tally("run").tokens == call.reserved_tokens
+    assert held_tokens(world.gate.ledger) == 0
+    assert spent(world.gate.ledger) == call.reserved_tokens
 
 
 async def test_a_lost_sandbox_costs_one_turn(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from codexteam.agent.outcome import AgentOutcome, OutOfBudget, Submitted
 from codexteam.agent.reservations import Patience, Reservations, restored_ledger
 from codexteam.core.budget import BudgetLimits, Exhausted, Ledger, Reservation
-from codexteam.core.budget_amounts import Amount, Price, Usage
+from codexteam.core.budget_amounts import Amount, Price, Unit, Usage
 from codexteam.core.budget_queue import Standing, work_rank
 from codexteam.core.ids import AgentKey, CallKey, Purpose
 from codexteam.core.plan_windows import PlanWindows, UsageWindow
@@ -22,6 +22,7 @@ from tests.fakes.fake_sandbox import FakeEngine, ended
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_model import USAGE, Play, ScriptedModel
 from tests.support_cancelling import stop_at_each_step
+from tests.support_ledger import held_tokens, spent
 from tests.unit.agent.agent_world import REPORT, RUN, AgentWorld, playing, run_line, said
 
 PRICE = Price(input_usd=1.0, output_usd=10.0)
@@ -71,16 +72,16 @@ async def test_two_hundred_agents_at_once_never_pass_a_limit(seed: int) -> None:
 
     def check() -> None:
         ledger = gate.ledger
-        run = ledger.tally("run")
-        assert run.tokens + ledger.held_tokens() <= 3_000_000
-        assert run.usd <= 12.0 + 1e-9
-        assert all(task.tokens <= 400_000 for task in ledger.tallies("task").values())
-        assert ledger.tally("role", "reviewer").tokens <= 1_000_000
+        assert spent(ledger) + held_tokens(ledger) <= 3_000_000
+        assert spent(ledger, Unit.USD) <= 12.0 + 1e-9
+        tasks = [name for kind, name in ledger.accounts if kind == "task"]
+        assert all(spent(ledger, kind="task", name=name) <= 400_000 for name in tasks)
+        assert spent(ledger, kind="role", name="reviewer") <= 1_000_000
 
     await asyncio.gather(*(agent(number) for number in range(200)))
     check()
     assert refused > 0
-    assert gate.ledger.held_tokens() == 0
+    assert held_tokens(gate.ledger) == 0
 
 
 async def test_two_hundred_agents_at_work_never_pass_the_runs_limit(tmp_path: Path) -> None:
@@ -106,12 +107,12 @@ async def test_two_hundred_agents_at_work_never_pass_the_runs_limit(tmp_path: Pa
     for world in worlds:
         world.gate = gate
     outcomes = await asyncio.gather(*(world.work() for world in worlds))
-    assert ledger.tally("run").tokens <= 2_100_000
+    assert spent(ledger) <= 2_100_000
     kinds = {type(outcome) for outcome in outcomes}
     assert kinds == {Submitted, OutOfBudget}
-    assert ledger.tally("run").calls == len(model.requests)
+    assert len(await store.answers(RUN)) == len(model.requests)
     again = await restored_ledger(store, RUN, limits, {})
-    assert again.tally("run").tokens == ledger.tally("run").tokens
+    assert spent(again) == spent(ledger)
 
 
 async def test_a_call_that_waits_goes_on_when_another_is_settled() -> None:
@@ -134,7 +135,7 @@ async def test_a_waiting_call_may_be_cancelled() -> None:
     second.cancel()
     await asyncio.sleep(0)
     gate.release(first)
-    assert gate.ledger.held_tokens() == 0
+    assert held_tokens(gate.ledger) == 0
 
 
 def standing(place: int) -> Standing:
@@ -214,10 +215,10 @@ async def test_a_waiting_call_says_what_it_needs_and_stops_the_agents_clock() ->
 async def test_a_restored_ledger_keeps_what_lost_tries_may_have_cost(tmp_path: Path) -> None:
     world = AgentWorld(tmp_path, playing([said(REPORT)]))
     key = CallKey(world.key, 1, Purpose.IMPLEMENT)
-    world.gate.ledger.restore_open(key, "gpt-5.4", Amount(7_000, None, None))
+    world.gate.ledger.restore_open(key, Amount(7_000, None, None))
     await world.work()
     ledger = await restored_ledger(world.store, RUN, BudgetLimits(), {})
-    assert ledger.tally("run").tokens == 7_000 + 120
+    assert spent(ledger) == 7_000 + 120
 
 
 class SlowStore(MemoryStore):
@@ -269,10 +270,10 @@ async def test_an_agent_stopped_anywhere_holds_no_budget_and_counts_its_bill(tmp
         for _ in range(10):  # what was asked for is written
             await asyncio.sleep(0)
         for world, model in made[-1:]:
-            assert world.gate.ledger.held_tokens() == 0, where
-            assert world.gate.ledger.tally("run").tokens >= model.owed_tokens, where
+            assert held_tokens(world.gate.ledger) == 0, where
+            assert spent(world.gate.ledger) >= model.owed_tokens, where
             again = await restored_ledger(world.store, RUN, BudgetLimits(), {})
-            assert again.tally("run").tokens >= model.owed_tokens, where
+            assert spent(again) >= model.owed_tokens, where
 
     assert isinstance(await stop_at_each_step(work, all_is_counted, twice=twice), Submitted)
 

@@ -7,6 +7,7 @@ from codexteam.core.budget_amounts import Amount, Rate, Unit, Usage
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, RunId
 from codexteam.core.plan_credits import CreditBalance, CreditsReading, ThreadCredits
 from tests.fakes.memory_store import MemoryStore
+from tests.support_ledger import left
 
 RUN = RunId("20261121-0231-7f3a")
 AGENT = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1)
@@ -36,7 +37,7 @@ async def test_a_count_is_told_counted_and_kept() -> None:
     session.readings.take(CreditsReading(balance=CreditBalance(500.0)))
     session.readings.take(read(90_000_000))
     await session.readings.close()
-    assert session.ledger.left(Unit.CREDITS) == 10
+    assert left(session.ledger, Unit.CREDITS) == 10
     assert len(session.warned) == 1
     assert session.facts[-1] == (
         "credits.read",
@@ -50,7 +51,7 @@ async def test_a_count_is_told_counted_and_kept() -> None:
     )
     later = Session(store)
     assert await later.readings.restore() == {"a": AGENT}
-    assert later.ledger.left(Unit.CREDITS) == 10
+    assert left(later.ledger, Unit.CREDITS) == 10
 
 
 async def test_what_says_nothing_new_is_not_told() -> None:
@@ -60,7 +61,7 @@ async def test_what_says_nothing_new_is_not_told() -> None:
     session.readings.take(read(None))
     await session.readings.close()
     assert [kind for kind, _ in session.facts] == ["credits.read"]
-    assert session.ledger.left(Unit.CREDITS) == 90
+    assert left(session.ledger, Unit.CREDITS) == 90
 
 
 async def test_a_budget_in_credits_says_that_nothing_is_reported() -> None:

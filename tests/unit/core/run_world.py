@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from codexteam.core.budget_amounts import Unit
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.command_ending import Ending
-from codexteam.core.contest import HiddenTests, Trial
+from codexteam.core.contest import Trial, UnseenTests
 from codexteam.core.effects import (
     AdvanceBranch,
     AskPerson,
@@ -189,7 +189,7 @@ class World:
                 return self.work(effect)
             case WriteHiddenTests():
                 written = self.luck("hidden", 3) < 2
-                tests = HiddenTests(self.commit(), ("t.py",), "pytest t.py") if written else HiddenTests(note="none")
+                tests = UnseenTests(self.commit(), ("t.py",), "pytest t.py") if written else UnseenTests(note="none")
                 return HiddenTestsWritten(effect.task_id, effect.number, tests)
             case TryAttempt():
                 return AttemptTried(effect.task_id, effect.attempt, self.trial(effect))

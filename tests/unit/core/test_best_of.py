@@ -7,7 +7,7 @@ import pytest
 
 from codexteam.core.budget_amounts import Unit
 from codexteam.core.budget_scope import BudgetScope
-from codexteam.core.contest import ChosenBy, ContenderPhase, Contest, HiddenTests, Trial
+from codexteam.core.contest import ChosenBy, ContenderPhase, Contest, Trial, UnseenTests
 from codexteam.core.effects import (
     Clarify,
     IntegrateExtra,
@@ -79,7 +79,7 @@ def _hand_in(world: World, attempt: int) -> None:
 
 
 def _no_tests(world: World) -> None:
-    world.send(HiddenTestsWritten(_T1, 1, HiddenTests(note="none")))
+    world.send(HiddenTestsWritten(_T1, 1, UnseenTests(note="none")))
 
 
 def _try(world: World, attempt: int, trial: Trial) -> None:
@@ -133,7 +133,7 @@ def test_no_work_is_tried_before_qa_has_written_its_tests() -> None:
     _hand_in(world, 1)
     assert _of(world, TryAttempt) == []
 
-    tests = HiddenTests(world.commit(), ("test_t1.py",), "pytest test_t1.py")
+    tests = UnseenTests(world.commit(), ("test_t1.py",), "pytest test_t1.py")
     world.send(HiddenTestsWritten(_T1, 1, tests))
 
     [trial] = [effect for effect in world.state.in_flight.values() if isinstance(effect, TryAttempt)]
@@ -279,7 +279,7 @@ def test_threads_hold_and_what_a_first_attempt_settles_is_not_begun() -> None:
 def test_contenders_that_a_stop_ended_begin_anew_from_where_they_were() -> None:
     world = _begun(replace(_RULES, best_of=2))
     world.send(StopRequested("Ctrl-C"))
-    world.send(HiddenTestsWritten(_T1, 1, HiddenTests()))
+    world.send(HiddenTestsWritten(_T1, 1, UnseenTests()))
     _hand_in(world, 1)
     world.send(AttemptFailed(_T1, 2, "stopped"))
     assert world.finished is not None

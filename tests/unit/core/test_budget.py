@@ -20,6 +20,7 @@ from codexteam.core.budget_amounts import (
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from tests.examples import examples
+from tests.support_ledger import held_tokens, left, spent
 
 RUN = RunId("20261121-0231-7f3a")
 PRICE = Price(input_usd=1.0, cached_input_usd=0.1, output_usd=10.0)
@@ -57,7 +58,6 @@ def test_a_call_that_fits_is_reserved_with_its_whole_output() -> None:
 def test_no_limit_never_refuses() -> None:
     ledger = Ledger(BudgetLimits())
     assert all(isinstance(ask(ledger, tokens=10**9), Reservation) for _ in range(100))
-    assert ledger.left(Unit.TOKENS) is None
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,7 @@ def test_an_unknown_price_is_not_free() -> None:
 def test_an_unknown_price_matters_only_for_a_limit_in_that_unit() -> None:
     ledger = Ledger(BudgetLimits(run_tokens=10_000))
     ledger.settle(held(ask(ledger)), Usage(10, 0, 5, 0), None)
-    assert ledger.tally("run").unpriced_usd_calls == 1
-    assert ledger.tally("run").usd == 0.0
+    assert spent(ledger, Unit.USD) == 0.0
 
 
 def test_the_output_shrinks_to_what_is_left() -> None:
@@ -139,23 +138,22 @@ def test_a_limit_in_money_counts_cached_input_for_less() -> None:
     ledger.settle(held(ask(ledger, price=PRICE)), Usage(1_000_000 - 1_000_000, 0, 0, 0), PRICE)
     reservation = held(ask(ledger, tokens=500_000, output=10_000, price=PRICE))
     ledger.settle(reservation, Usage(500_000, 400_000, 1_000, 500), PRICE)
-    assert ledger.tally("run").usd == pytest.approx(0.1 + 0.04 + 0.01)
-    assert ledger.left(Unit.USD) == pytest.approx(0.85)
+    assert spent(ledger, Unit.USD) == pytest.approx(0.1 + 0.04 + 0.01)
+    assert left(ledger, Unit.USD) == pytest.approx(0.85)
 
 
 def test_a_missing_usage_counts_as_the_whole_reservation() -> None:
     ledger = Ledger(BudgetLimits(run_tokens=10_000))
     ledger.settle(held(ask(ledger)), None, None)
-    tally = ledger.tally("run")
-    assert (tally.tokens, tally.unknown_usage_calls, tally.usage) == (2_000, 1, Usage())
-    assert ledger.left(Unit.TOKENS) == 8_000
+    assert spent(ledger) == 2_000
+    assert left(ledger, Unit.TOKENS) == 8_000
 
 
 def test_a_released_reservation_costs_nothing() -> None:
     ledger = Ledger(BudgetLimits(run_tokens=10_000))
     ledger.release(held(ask(ledger)))
-    assert ledger.left(Unit.TOKENS) == 10_000
-    assert ledger.tally("run").calls == 0
+    assert left(ledger, Unit.TOKENS) == 10_000
+    assert spent(ledger) == 0
 
 
 def test_a_reservation_is_settled_once() -> None:
@@ -176,24 +174,23 @@ def test_a_scope_warns_once_at_its_share() -> None:
     assert [warning.scope for warning in both] == ["the run", "task T2"]
 
 
-def test_views_tell_run_role_task_and_model_apart() -> None:
+def test_what_is_spent_counts_for_run_role_and_task() -> None:
     ledger = Ledger(BudgetLimits())
     usage = Usage(100, 60, 20, 5)
     ledger.settle(held(ask(ledger, call("T1"))), usage, PRICE)
     ledger.settle(held(ask(ledger, call("T2"))), usage, PRICE)
     ledger.settle(held(ask(ledger, call("", "reviewer"))), usage, PRICE)
-    assert ledger.tally("run").usage == Usage(300, 180, 60, 15)
-    assert set(ledger.tallies("role")) == {"implementer", "reviewer"}
-    assert {name: tally.calls for name, tally in ledger.tallies("task").items()} == {"T1": 1, "T2": 1}
-    assert ledger.tally("model", "gpt-5.4").calls == 3
+    assert spent(ledger) == 360
+    assert spent(ledger, kind="role", name="implementer") == 240
+    assert [spent(ledger, kind="task", name=name) for name in ("T1", "T2")] == [120, 120]
 
 
 def test_a_restored_ledger_counts_answers_and_calls_without_answer() -> None:
     ledger = Ledger(BudgetLimits(run_tokens=10_000))
     ledger.restore_answer(call(turn=1), "gpt-5.4", Usage(1_000, 0, 500, 0), Amount(4_000), None)
     ledger.restore_answer(call(turn=2), "gpt-5.4", None, Amount(2_000), None)
-    ledger.restore_open(call(turn=3), "gpt-5.4", Amount(3_000, None, None))
-    assert ledger.left(Unit.TOKENS) == 3_500
+    ledger.restore_open(call(turn=3), Amount(3_000, None, None))
+    assert left(ledger, Unit.TOKENS) == 3_500
     assert ledger.lost(call(turn=3)) == Amount(3_000, None, None)
     assert ledger.lost(call(turn=4)) == Amount()
 
@@ -221,18 +218,18 @@ class World:
     """With the input that was reserved."""
 
     def check(self) -> None:
-        run = self.ledger.tally("run")
-        held_tokens = sum(reservation.amount.tokens for reservation, _ in self.on_their_way)
-        assert self.ledger.held_tokens() == held_tokens
+        held = sum(reservation.amount.tokens for reservation, _ in self.on_their_way)
+        assert held_tokens(self.ledger) == held
         if self.limits.run_tokens is not None:
-            assert run.tokens + held_tokens <= self.limits.run_tokens
+            assert spent(self.ledger) + held <= self.limits.run_tokens
         if self.limits.run_usd is not None:
             held_usd = sum(reservation.amount.usd or 0.0 for reservation, _ in self.on_their_way)
-            assert run.usd + held_usd <= self.limits.run_usd + 1e-9
-        for task in self.ledger.tallies("task").values():
-            assert self.limits.task_tokens is None or task.tokens <= self.limits.task_tokens
+            assert spent(self.ledger, Unit.USD) + held_usd <= self.limits.run_usd + 1e-9
+        for name in [name for kind, name in self.ledger.accounts if kind == "task"]:
+            tokens = spent(self.ledger, kind="task", name=name)
+            assert self.limits.task_tokens is None or tokens <= self.limits.task_tokens
         for name, limit in self.limits.role_tokens.items():
-            assert self.ledger.tally("role", name).tokens <= limit
+            assert spent(self.ledger, kind="role", name=name) <= limit
 
 
 maybe_tokens = st.none() | st.integers(0, 200_000)

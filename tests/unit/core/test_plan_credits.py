@@ -7,6 +7,7 @@ from codexteam.core.budget_amounts import NANO, Amount, Rate, Unit, Usage
 from codexteam.core.codec import decode, encode_object
 from codexteam.core.ids import AgentKey, CallKey, Purpose, RunId
 from codexteam.core.plan_credits import AgentCredits, CreditBalance, CreditsReading, PlanCredits, ThreadCredits
+from tests.support_ledger import left, spent
 
 RUN = RunId("20261121-0231-7f3a")
 ONE = AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1)
@@ -130,7 +131,7 @@ def test_agents_of_no_plan_count_by_our_own_rates_beside_others() -> None:
     ledger.count_plan_credits(ONE, 30 * NANO)
     worked(ledger, OTHER, turn=2)
     worked(ledger, turn=2)
-    assert ledger.left(Unit.CREDITS) == 100 - 60 - 20
+    assert left(ledger, Unit.CREDITS) == 100 - 60 - 20
 
 
 def test_a_warning_comes_when_the_plans_count_is_near_the_limit() -> None:
@@ -144,6 +145,7 @@ def test_a_warning_comes_when_the_plans_count_is_near_the_limit() -> None:
 def test_tokens_and_money_are_not_touched_by_a_plans_count() -> None:
     ledger = Ledger(BudgetLimits(run_tokens=50_000))
     worked(ledger)
+    before = spent(ledger, Unit.USD)
     ledger.count_plan_credits(ONE, 35 * NANO)
-    assert ledger.left(Unit.TOKENS) == 40_000
-    assert ledger.tally("run").credits == 10
+    assert left(ledger, Unit.TOKENS) == 40_000
+    assert spent(ledger, Unit.USD) == before

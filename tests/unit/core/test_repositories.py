@@ -12,7 +12,13 @@ from codexteam.core.plan_answer import plan_of
 from codexteam.core.plan_check import PlanNames, check_plan
 from codexteam.core.plan_graph import Task
 from codexteam.core.plan_md import parse
-from codexteam.core.repositories import in_each, merge_order, repositories_in, scope_problem
+from codexteam.core.repositories import (
+    in_each,
+    merge_order,
+    repositories_in,
+    repository_of_command,
+    scope_problem,
+)
 from codexteam.core.state import TaskPhase
 from codexteam.errors import PlanError
 from tests.unit.core.run_world import World, tasks
@@ -55,6 +61,23 @@ def test_all_paths_of_a_task_lie_in_one_repository(paths: list[str], problem: st
 def test_a_task_without_paths_may_write_in_every_repository() -> None:
     assert repositories_in(("web/a.py", "web/lib/"), BOTH) == ("web",)
     assert repositories_in((), BOTH) == BOTH
+
+
+@pytest.mark.parametrize(
+    ("line", "repository"),
+    [
+        ("cd api && python -m pytest", "api"),
+        ("cd ./web/app; npm test -- ../../api/openapi.json", "web"),
+        ("cd web && npm run api", "web"),
+        ("cd api && make && cd ../web && make", ""),
+        ("make -C web test", "web"),
+        ("pytest api/tests --junit-xml=/tmp/x.xml", "api"),
+        ("python /repos/api/check.py web/client.json", ""),
+        ("./check.sh", ""),
+    ],
+)
+def test_a_command_works_in_the_repository_that_it_names_alone(line: str, repository: str) -> None:
+    assert repository_of_command(line, BOTH) == repository
 
 
 def test_what_is_said_from_a_root_is_said_of_each_folder() -> None:

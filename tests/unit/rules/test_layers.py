@@ -1,9 +1,10 @@
 """Rules on the package that imports alone do not show; import-linter checks those that they do."""
 
 import ast
+import re
 from collections import defaultdict
 
-from tests.unit.rules.source import imports_of, modules
+from tests.unit.rules.source import modules
 
 #: What may write to the terminal; and programs that run inside sandboxes, whose output is their protocol.
 _WRITERS = ("cli/", "views/", "__main__.py", "adapters/sandbox/server", "adapters/sandbox/network/relay.py")
@@ -14,10 +15,10 @@ _HELPERS = ("adapters/code_map/parse_worker.py",)
 
 def test_only_cli_and_views_use_the_standard_streams() -> None:
     found = [
-        f"{name}:{node.lineno}"
-        for name, tree in modules()
-        if not name.startswith((*_WRITERS, *_IN_SANDBOXES, *_HELPERS))
-        for node in ast.walk(tree)
+        f"{source.name}:{node.lineno}"
+        for source in modules()
+        if "sys.std" in source.text and not source.name.startswith((*_WRITERS, *_IN_SANDBOXES, *_HELPERS))
+        for node in ast.walk(source.tree)
         if isinstance(node, ast.Attribute)
         and node.attr in {"stdin", "stdout", "stderr"}
         and isinstance(node.value, ast.Name)
@@ -28,9 +29,9 @@ def test_only_cli_and_views_use_the_standard_streams() -> None:
 
 def test_ports_hold_protocols_and_values_without_behaviour() -> None:
     found = [
-        f"{name}: {problem}"
-        for name, tree in modules("ports/")
-        for node in tree.body
+        f"{source.name}: {problem}"
+        for source in modules("ports/")
+        for node in source.tree.body
         for problem in (_behaviour(node) if isinstance(node, ast.ClassDef) else _statement(node))
     ]
     assert found == []
@@ -60,21 +61,22 @@ def _is_constant(node: ast.stmt) -> bool:
 
 def test_core_holds_nothing_that_only_adapters_use() -> None:
     users = defaultdict(set)
-    for name, tree in modules():
-        for imported in imports_of(tree):
-            users[imported].add(name.partition("/")[0])
-    core = [f"codexteam.core.{name.removeprefix('core/').removesuffix('.py')}" for name, _ in modules("core/")]
+    for source in modules():
+        for imported in source.imports:
+            users[imported].add(source.name.partition("/")[0])
+    core = [f"codexteam.core.{source.name.removeprefix('core/').removesuffix('.py')}" for source in modules("core/")]
     assert [name for name in core if users[name] == {"adapters"}] == []
 
 
 def test_errors_that_end_a_command_are_in_one_module() -> None:
-    tree = dict(modules("errors.py"))["errors.py"]
-    ours = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    (errors,) = modules("errors.py")
+    ours = {node.name for node in errors.tree.body if isinstance(node, ast.ClassDef)}
+    based_on = re.compile(rf"^\s*class \w+\([^)]*\b({'|'.join(ours)})\b", re.MULTILINE)
     found = [
-        f"{name}: {node.name}"
-        for name, tree in modules()
-        if name != "errors.py"
-        for node in ast.walk(tree)
+        f"{source.name}: {node.name}"
+        for source in modules()
+        if source is not errors and based_on.search(source.text)
+        for node in ast.walk(source.tree)
         if isinstance(node, ast.ClassDef) and ours & {base.id for base in node.bases if isinstance(base, ast.Name)}
     ]
     assert found == []
@@ -82,9 +84,10 @@ def test_errors_that_end_a_command_are_in_one_module() -> None:
 
 def test_no_cancellation_is_suppressed() -> None:
     found = [
-        f"{name}:{node.lineno}"
-        for name, tree in modules()
-        for node in ast.walk(tree)
+        f"{source.name}:{node.lineno}"
+        for source in modules()
+        if "suppress(" in source.text and ("CancelledError" in source.text or "BaseException" in source.text)
+        for node in ast.walk(source.tree)
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "suppress"
         if any("CancelledError" in ast.unparse(part) or ast.unparse(part) == "BaseException" for part in node.args)
     ]

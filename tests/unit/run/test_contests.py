@@ -12,7 +12,7 @@ from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.core.answers import AttemptChoice, HiddenTestsReport
 from codexteam.core.budget_amounts import Usage
-from codexteam.core.contest import Contender, ContenderPhase, Contest, HiddenTests, Trial
+from codexteam.core.contest import Contender, ContenderPhase, Contest, Trial, UnseenTests
 from codexteam.core.effects import JudgeAttempts, TryAttempt, WriteHiddenTests
 from codexteam.core.events import AttemptsJudged, AttemptTried, HiddenTestsWritten
 from codexteam.core.ids import CommitId, GateName, JSONValue, RunId, TaskId
@@ -87,7 +87,7 @@ def state_of(contest: Contest | None = None, *, gates: tuple[GateName, ...] = ()
     return RunState(RUN, "goal", Rules(gates=gates), tasks={T1: known}, graph=graph_of([TASK]))
 
 
-async def tried(context: RunContext, code: bytes, tests: HiddenTests) -> Trial:
+async def tried(context: RunContext, code: bytes, tests: UnseenTests) -> Trial:
     work = await commit(context, src__load=code)
     await context.remember(WORK_SIZES, "T1.1", WorkSize(7, 1))
     event = await try_attempt(context, TryAttempt(T1, 1, context.base, work, tests), state_of())
@@ -97,7 +97,7 @@ async def tried(context: RunContext, code: bytes, tests: HiddenTests) -> Trial:
 
 async def test_work_is_held_against_tests_that_it_does_not_hold(make: Callable[..., RunContext]) -> None:
     context = make()
-    tests = HiddenTests(await commit(context, test__hidden_test=b"shows\n"), ("test/hidden_test.rb",), "rake hidden")
+    tests = UnseenTests(await commit(context, test__hidden_test=b"shows\n"), ("test/hidden_test.rb",), "rake hidden")
 
     good, bad = await tried(context, b"good\n", tests), await tried(context, b"bad\n", tests)
 
@@ -107,7 +107,7 @@ async def test_work_is_held_against_tests_that_it_does_not_hold(make: Callable[.
 
 
 async def test_without_hidden_tests_acceptance_judges_alone(make: Callable[..., RunContext]) -> None:
-    assert (await tried(make(), b"bad\n", HiddenTests())).passed
+    assert (await tried(make(), b"bad\n", UnseenTests())).passed
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def judged(context: RunContext) -> AttemptsJudged:
         work = await commit(context, src__load=code)
         trial = Trial(hits=1, lines=9)
         contenders.append(Contender(place, place, ContenderPhase.TRIED, commit=work, trial=trial))
-    contest = Contest(1, context.base, tuple(contenders), HiddenTests())
+    contest = Contest(1, context.base, tuple(contenders), UnseenTests())
     event = await judge(context, JudgeAttempts(T1, 1, context.base, tuple(contenders)), state_of(contest))
     assert isinstance(event, AttemptsJudged)
     return event

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: In the server's own folder, until a checkout is sealed: the times of files that are as a set-up had them.
 TIMES = "layer-times.json"
+#: In the server's own folder: an index of the agent's that git wrote in this very checkout.
+OWN_INDEX = "own-index.json"
 
 
 class BaseCheckout:
@@ -95,6 +97,8 @@ class BaseCheckout:
         extras = os.path.join(self.git.agent_dir, EXTRAS)
         if os.path.exists(extras):
             self.leave_alone(json.loads(read_file(extras).decode()))
+        # git wrote it from what lies here: `begin` need not compare it once more
+        self.note_state(os.path.join(self.git.agent_dir, "index"), OWN_INDEX)
         return {}
 
     def begin(self, args: Json) -> Json:
@@ -114,25 +118,31 @@ class BaseCheckout:
             if os.path.exists(os.path.join(self.git.agent_dir, name)):
                 write_file(os.path.join(temporary, name), read_file(os.path.join(self.git.agent_dir, name)))
         write_file(os.path.join(temporary, "objects/info/alternates"), self.adopt_packs(temporary))
-        theirs = self.own_states()
-        write_file(self.git.index, read_file(theirs))
-        written = os.stat(theirs)
+        write_file(self.git.index, self.own_states())
+        written = os.stat(os.path.join(self.git.agent_dir, "index"))
         os.utime(self.git.index, ns=(written.st_atime_ns, written.st_mtime_ns))
-        state = json.dumps(index_state(self.git.index)).encode()
-        write_file(os.path.join(self.git.private, INDEX_STATE), state)
+        self.note_state(self.git.index, INDEX_STATE)
         os.rename(temporary, self.git.own_dir)
         argv = ("rev-parse", "--verify", "--end-of-options", args["commit"] + "^{tree}")
         tree = args.get("tree") or self.git.run(*argv).decode().strip()
         write_file(os.path.join(self.git.private, "base.json"), json.dumps({"tree": tree}).encode())
         return {"tree": tree}
 
-    def own_states(self) -> str:
-        """Let the agent's index speak of the files that are here, also where these are copies; give its path."""
+    def own_states(self) -> bytes:
+        """Let the agent's index speak of the files that are here, also where these are copies; return it."""
         path, root = os.path.join(self.git.agent_dir, "index"), os.fsencode(self.git.workspace)
         data = read_file(path)
+        noted = os.path.join(self.git.private, OWN_INDEX)
+        if os.path.exists(noted) and json.loads(read_file(noted).decode()) == index_state(path):
+            return data
         if not has_states(data, root):
-            write_file(path, record_states(data, root))
-        return path
+            data = record_states(data, root)
+            write_file(path, data)
+        return data
+
+    def note_state(self, index: str, name: str) -> None:
+        """Keep in the server's own folder what an index is now."""
+        write_file(os.path.join(self.git.private, name), json.dumps(index_state(index)).encode())
 
     def restore(self, args: Json) -> Json:
         """Take a snapshot's pack in, and make the files what they were."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.adapters.git.runner import GitCall, GitDeadline, GitRunner, GitTimeout
 from codexteam.ports.repo import Accepted, Merged
 from tests.support_git import FREE, RUN, WHO, Desk, git
@@ -22,13 +23,14 @@ _STEPS = """
 import asyncio, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.ports.sandbox import Snapshot
 from tests.support_git import FREE, RUN, WHO
 
 async def main():
     root, state, tip, base, pack = sys.argv[2:]
-    places = await locate_repository(Path(root), os.environ)
+    places = locate(Path(root), os.environ)
     repo = GitRepo(places, Path(state), os.environ)
     await repo.fetch_base(RUN, base)
     print("ready", flush=True)
@@ -116,7 +118,7 @@ async def test_a_call_that_hangs_is_killed_with_all_it_started(desk: Desk, tmp_p
 
 
 async def test_output_is_capped(desk: Desk) -> None:
-    places = await locate_repository(desk.root, os.environ)
+    places = locate(desk.root, os.environ)
     repo = GitRepo(places, desk.state, os.environ)
     new = await desk.taken({b"long.txt": b"line\n" * 100_000})
     text, cut = await repo.diff_text(desk.base, new, limit_bytes=10_000)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from codexteam.adapters.git.composite import Member, composite_base
-from codexteam.adapters.git.location import git_runner
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import git_runner, locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.core.ids import CommitId
 from codexteam.errors import LandingError, RepoError
 from codexteam.ports.repo import Accepted, IntakePolicy, IntakeRefused
@@ -53,7 +53,7 @@ async def opened(folder: Path) -> AsyncIterator[Together]:
     members = []
     for name in ("web", "api"):
         head = make_user(folder / name, {"a.txt": name.encode(), "lib/b.txt": b"b"})
-        members.append(Member(name, await locate_repository(folder / name, os.environ), head))
+        members.append(Member(name, locate(folder / name, os.environ), head))
     base = composite_base(git_runner(os.environ, folder), members).commit
     repo = GitRepo(members[1].places, folder / "state", os.environ, members=members)
     await repo.fetch_base(RUN, base)
@@ -172,8 +172,8 @@ async def test_repositories_of_two_object_formats_are_refused(tmp_path: Path) ->
     git(tmp_path / "new", "commit", "-q", "--allow-empty", "-m", "first")
     new = CommitId(git(tmp_path / "new", "rev-parse", "HEAD").decode().strip())
     members = [
-        Member("old", await locate_repository(tmp_path / "old", os.environ), head),
-        Member("new", await locate_repository(tmp_path / "new", os.environ), new),
+        Member("old", locate(tmp_path / "old", os.environ), head),
+        Member("new", locate(tmp_path / "new", os.environ), new),
     ]
     with pytest.raises(RepoError, match="different object formats"):
         composite_base(git_runner(os.environ, tmp_path), members)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.git.location import Places
-from codexteam.adapters.git.repo import GitRepo, locate_repository
+from codexteam.adapters.git.location import Places, locate
+from codexteam.adapters.git.repo import GitRepo
 from codexteam.core.ids import CommitId, RunId
 from codexteam.errors import RepoError
 from codexteam.ports.repo import RepositoryFacts
@@ -25,7 +25,7 @@ def user(tmp_path: Path) -> Path:
 
 async def _look(root: Path, environment: dict[str, str] | None = None) -> RepositoryFacts:
     given = dict(os.environ) if environment is None else environment
-    places = await locate_repository(root, given)
+    places = locate(root, given)
     repo = GitRepo(places, root / "unused-state", given)
     try:
         return await repo.inspect()
@@ -371,7 +371,7 @@ async def test_histories_of_any_shape_are_cut_where_they_should_be(user: Path, t
     side = git(user, "rev-parse", "HEAD").decode().strip()
     git(user, "checkout", "-q", "main")
     git(user, "merge", "-q", "--no-edit", "side")
-    places: Places = await locate_repository(user, os.environ)
+    places: Places = locate(user, os.environ)
     repo = GitRepo(places, tmp_path / "state", os.environ, history_depth=3)
     merged = (await repo.inspect()).head
     for name, commit in (("one", merged), ("two", side), ("three", git(user, "rev-parse", "HEAD~5").decode().strip())):

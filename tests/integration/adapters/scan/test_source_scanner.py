@@ -6,21 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codexteam.adapters.scan.confined import run_scanner
-from codexteam.adapters.scan.programs import find_programs
-from codexteam.adapters.scan.rule_files import LANGUAGES, own_rules
+from codexteam.adapters.scan.programs import find_programs, run_scanner
+from codexteam.adapters.scan.rule_files import own_rules
 from codexteam.adapters.scan.source_scanner import SourceScanner
 from codexteam.core.scan_hits import ADVICE, HitLevel
 from codexteam.ports.scanner import ScanFailed, ScanReport, SourceFile
 
 SAMPLES = Path(__file__).parents[3] / "data" / "scan"
 ENDINGS = {
-    "python": ("py",),
-    "javascript": ("js", "ts", "tsx"),
-    "go": ("go",),
-    "java": ("java",),
-    "ruby": ("rb",),
-    "php": ("php",),
+    "Python": ("py",),
+    "JavaScript": ("js", "ts", "tsx"),
+    "Go": ("go",),
+    "Java": ("java",),
+    "Ruby": ("rb",),
+    "Php": ("php",),
 }
 
 
@@ -41,7 +40,7 @@ async def hits_of(scanner: SourceScanner, **files: str) -> dict[str, list[str]]:
 
 def samples() -> Iterator[tuple[str, bool, SourceFile]]:
     for language, endings in ENDINGS.items():
-        kept = yaml.safe_load((SAMPLES / f"{language}.yml").read_text(encoding="utf-8"))
+        kept = yaml.safe_load((SAMPLES / f"{language.lower()}.yml").read_text(encoding="utf-8"))
         for rule, codes in kept.items():
             for found, code in [(True, code) for code in codes["found"]] + [(False, code) for code in codes["passed"]]:
                 for ending in endings:
@@ -62,8 +61,8 @@ async def test_each_rule_finds_its_samples_and_passes_the_others(scanner: Source
 
 
 def test_each_rule_has_samples_of_both_kinds_and_advice() -> None:
-    rules = {rule.id: rule for language in LANGUAGES for rule in own_rules(language)}
-    kept = [yaml.safe_load((SAMPLES / f"{language}.yml").read_text(encoding="utf-8")) for language in ENDINGS]
+    rules = {rule.id: rule for language in ENDINGS for rule in own_rules(language)}
+    kept = [yaml.safe_load((SAMPLES / f"{language.lower()}.yml").read_text(encoding="utf-8")) for language in ENDINGS]
     assert {name for one in kept for name, codes in one.items() if codes["found"] and codes["passed"]} == set(rules)
     assert {rule.weakness for rule in rules.values()} - set(ADVICE) == set()
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from codexteam.adapters.machine.run_files import DiskRunFiles
+from codexteam.app.compose import build_environments
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import GateSettings, SandboxSettings, Settings
@@ -15,9 +16,9 @@ from codexteam.ports.repo import Identity
 from codexteam.ports.sandbox import Command, CommandResult
 from codexteam.run.assignment import AgentFailure, AnswerT, Assignment, Report
 from codexteam.run.context import RunContext
-from codexteam.run.environment.builder import EnvironmentBuilder
 from codexteam.run.environment.commit_environments import CommitEnvironments
 from codexteam.run.environment.setup_order import SetupInputs
+from codexteam.run.environment.several_environments import SeveralEnvironments
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, FakeSetupSandbox, ended
@@ -87,9 +88,23 @@ class SetUpWorld:
 
     async def begin(self) -> CommitEnvironments:
         """Begin a session of the run."""
+        environments = build_environments(await self.context(), self.inputs)
+        assert isinstance(environments, CommitEnvironments)
+        environments.context.environments = environments
+        return environments
+
+    async def begin_several(self, *names: str, system: tuple[str, ...] = ()) -> SeveralEnvironments:
+        """Begin a session of a run in several repositories."""
+        environments = build_environments(await self.context(*names, system=system), self.inputs)
+        assert isinstance(environments, SeveralEnvironments)
+        environments.context.environments = environments
+        return environments
+
+    async def context(self, *repositories: str, system: tuple[str, ...] = ()) -> RunContext:
+        """Make what a session of the run works with."""
         await self.repo.fetch_base(RUN, self.repo.head)
         settings = _settings(self.folder)
-        team = replace(settings.team, sandbox=self.sandbox, gates=GateSettings(commands=self.gates))
+        team = replace(settings.team, sandbox=self.sandbox, gates=GateSettings(commands=self.gates, system=system))
         redactor = Redactor(self.inputs.credentials)
         context = RunContext(
             RUN,
@@ -102,21 +117,10 @@ class SetUpWorld:
             DiskRunFiles(self.folder, RUN, plan_root=self.folder, redact=redactor.redact),
             report=lambda kind, fields: self.told.append((kind, fields)),
             redactor=redactor,
+            repositories=repositories,
         )
         context.agents = NoAgents()
-        builder = EnvironmentBuilder(
-            self.repo,
-            RUN,
-            self.engine,
-            self.sandbox,
-            self.inputs,
-            self.clock,
-            context.report,
-            write_log=context.files.write,
-            redact=redactor.redact,
-        )
-        context.environments = CommitEnvironments(context, builder)
-        return context.environments
+        return context
 
     async def commit(self, **changes: bytes | None) -> CommitId:
         """Make a commit on the base; `None` deletes. Names have `__` for `/` and `_dot_` for a dot."""
