@@ -123,8 +123,9 @@ def _planned_in(repositories: Sequence[str]) -> str:
         f"The workspace holds {len(repositories)} repositories, a folder each: {', '.join(repositories)}. They are merged, "
         f"tested and put in place together. Each task works in one of them: all its paths begin with that folder "
         f"(`{repositories[0]}/src/`). A task sees the others as they are merged so far. Tasks that change what another "
-        "repository uses come first, and those that use it wait for them in `deps`. Commands run at the root: begin them with "
-        f"`cd {repositories[0]} &&`."
+        "repository uses come first, and those that use it wait for them in `deps` and name its files in their description "
+        f"(`{repositories[0]}/openapi.yaml`): a plan that leaves that order open is refused. Commands run at the root: begin "
+        f"them with `cd {repositories[0]} &&`."
     )
 
 
