@@ -242,6 +242,7 @@ class SandboxAgentRunner:
         if not key.work_task:
             folder = await asyncio.to_thread(_made, folder / key.purpose.value)
         sessions = Sessions()
+        self.activities.prints(key, sessions.printed)
         harness = self._harness_of(role)
         async with _sandbox(self._start(assignment, role, restore, harness)) as starting:
             place = self._workplace(role, starting, folder)
