@@ -427,7 +427,7 @@ class RunSession:
         if isinstance(asked, StopRequested) and not self._stop_waiting(asked):
             self._let_finish(asked)
         if isinstance(asked, Steering) and self._agents is not None:
-            follow_steering(asked, driver.state, self._agents)
+            follow_steering(asked, driver.state, self._agents, self.report)
 
 
 def _copied(settings: Settings, members: "Sequence[Member]") -> "CopyRules":

@@ -131,6 +131,7 @@ REPORTED_KINDS = (
     "agent.stalled",
     "agent.waiting",
     "agent.told",
+    "person.unread",
     "agent.compacted",
     "agent.finished",
     "policy.warned",

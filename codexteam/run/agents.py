@@ -161,6 +161,8 @@ class SandboxAgentRunner:
                         if lost >= _MAX_LOST_SANDBOXES:
                             return AgentFailure(f"its sandbox went away {lost} times: {error}")
                         continue  # from its last stored turn, in a new sandbox
+                    if key.task_id and (unread := mailbox.waiting()):
+                        self.context.report("person.unread", {"to": key.task_id, "messages": list(unread)})
                     if outcome is None:
                         self._report_stopped(key, role, await self.context.store.turns(key))
                         return AgentFailure("a person stopped its agent")
