@@ -136,6 +136,8 @@ def rules_of(session: SessionSpec) -> Rules:
         allow_unchecked=team.gates.allow_unchecked,
         on_task_budget=team.budget.on_task_budget,
         fallbacks=len(team.escalation.fallback),
+        best_of=team.best_of.attempts,
+        best_of_tasks=team.best_of.tasks,
         person=session.person,
         repositories=session.repositories,
     )
