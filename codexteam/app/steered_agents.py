@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codexteam.app.requests import AgentRequest, HoldAgent, LetAgentGo, StopAgent
-from codexteam.core.effects import MakePlan, Replan
+from codexteam.core.effects import MakePlan, Replan, Work
 from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.state import RunState
 from codexteam.core.steering_events import PLANNER, MessageLeft, RunBudgetSet, Steering, TaskBudgetSet
@@ -49,9 +49,10 @@ def follow_steering(
                 agents.reachable.say(PLANNER, text)
         case MessageLeft(to=to, text=text):
             task_id = TaskId(to)
-            attempt = state.tasks[task_id].attempt
-            at_work = f"work.{task_id}.{attempt}" in state.in_flight
-            if at_work and not agents.reachable.say(f"{task_id}.{attempt}", text):
+            # there may be several attempts at it
+            works = [each for each in state.in_flight.values() if isinstance(each, Work) and each.task_id == task_id]
+            reached = [agents.reachable.say(f"{task_id}.{work.attempt}", text) for work in works]
+            if works and not any(reached):
                 report("person.unread", {"to": to, "messages": [text]})
         case TaskBudgetSet(task_id=task_id, budget=budget):
             agents.gate.limit_task(task_id, budget)

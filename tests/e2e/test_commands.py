@@ -99,7 +99,9 @@ def test_limits_that_are_given_when_a_run_goes_on_count_from_there(make: MakeWor
 def test_a_plan_of_too_many_tasks_is_taken_when_the_limit_is_raised(make: MakeWorld) -> None:
     def play(call: Call) -> Played:
         if call.purpose == "plan":
-            checks = task("T2", "Say that there is a table", paths=["NOTES.md"], check="tests.test_markdown")
+            checks = task(
+                "T2", "Say that there is a table", paths=["NOTES.md"], check="tests.test_markdown", deps=["T1"]
+            )
             return [
                 message({**one_task.plan(), "tasks": [*cast("list[JSONObject]", one_task.plan()["tasks"]), checks]})
             ]

@@ -43,10 +43,13 @@ def test_a_plan_is_approved_with_keys_and_the_terminal_is_left_as_it_was(
     assert cli("inbox").err == "nothing waits for you\n"
 
 
+@pytest.mark.bubblewrap
 def test_all_runs_are_listed_and_opened(project: Project, terminal: Terminal) -> None:
     project.record(RUN, waiting_world().history, state="waiting")
     project.record("20261118-1107-bbbb", green_world("T1").history, state="green", at=1_700_000_100.0)
-    terminal.type(f"{sys.executable} -m codexteam watch\n")
+    # in a PID namespace of its own, where no run of another test is at work
+    alone = "bwrap --bind / / --dev-bind /dev /dev --unshare-pid --proc /proc --"
+    terminal.type(f"{alone} {sys.executable} -m codexteam watch\n")
 
     assert b"green" in terminal.until(b"enter open the run")
     terminal.type("\r")

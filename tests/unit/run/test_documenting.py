@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import StepMode
@@ -16,13 +15,12 @@ from codexteam.core.events import Documented
 from codexteam.core.ids import CommitId, JSONObject, Purpose, RunId, TaskId
 from codexteam.core.plan_graph import Task
 from codexteam.core.state import Rules, RunState, TaskPhase, TaskState
-from codexteam.run import documenting
+from codexteam.run import finishing
 from codexteam.run.assignment import Assignment
 from codexteam.run.context import RunContext
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_agents import ScriptedAgents
 
 RUN = RunId("20261121-0231-7f3a")
@@ -56,19 +54,8 @@ async def make_context(tmp_path: Path) -> Make:
                 await engine.started[-1].write_file(path, data)
             return DONE
 
-        context = RunContext(
-            RUN,
-            repo.head,
-            replace(settings, team=replace(settings.team, steps=steps)),
-            repo,
-            MemoryStore(),
-            engine,
-            FakeClock(),
-            DiskRunFiles(tmp_path, RUN, plan_root=tmp_path, redact=str),
-            lambda _kind, _fields: None,
-        )
-        context.agents = ScriptedAgents(engine, repo, RUN, tmp_path, act)
-        return context
+        of_run = replace(settings, team=replace(settings.team, steps=steps))
+        return fake_context(RUN, of_run, repo, tmp_path, act, engine=engine)
 
     return make
 
@@ -88,7 +75,7 @@ def merged(context: RunContext, tip: CommitId, *tasks: Task, goal: str = "Let lo
 
 async def document(context: RunContext, state: RunState, number: int = 1) -> Documented:
     assert state.tip is not None
-    event = await documenting.document(context, Document(state.tip, number), state)
+    event = await finishing.document(context, Document(state.tip, number), state)
     assert isinstance(event, Documented)
     return event
 
@@ -130,7 +117,7 @@ async def test_auto_documents_where_goal_plan_or_diff_ask(
     event = await document(context, merged(context, await changed(context, files), task, goal=goal))
 
     assert [why in prompt for prompt in prompts_of(context)] == ([True] if why else [])
-    assert event.note == ("It is described." if why else documenting.NOT_ASKED)
+    assert event.note == ("It is described." if why else finishing.NOT_ASKED)
 
 
 async def test_the_writer_is_told_which_paths_it_may_write(make_context: Make) -> None:
