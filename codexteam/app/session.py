@@ -136,6 +136,8 @@ def rules_of(session: SessionSpec) -> Rules:
         allow_unchecked=team.gates.allow_unchecked,
         on_task_budget=team.budget.on_task_budget,
         fallbacks=len(team.escalation.fallback),
+        best_of=team.best_of.attempts,
+        best_of_tasks=team.best_of.tasks,
         person=session.person,
         repositories=session.repositories,
     )
@@ -268,10 +270,10 @@ class RunSession:
             )
             self._driver = driver
             stack.push_async_callback(stopped, asyncio.create_task(self._beat(agents)))
-            desk = RequestListener(self._store, run_id, session.number, take=self._take, report=self.report)
-            stack.push_async_callback(desk.close)
-            with self._signals.driving(self._on_signal, desk.look):
-                desk.look()  # what was asked while everything was being opened
+            listener = RequestListener(self._store, run_id, session.number, take=self._take, report=self.report)
+            stack.push_async_callback(listener.close)
+            with self._signals.driving(self._on_signal, listener.look):
+                listener.look()  # what was asked while everything was being opened
                 if not begun and session.plan is not None:
                     driver.post(Planned(session.plan.plan, by_person=session.plan.by_person))
                 again = Continued(rules if rules != state.rules else None)

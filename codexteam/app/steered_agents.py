@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codexteam.app.requests import AgentRequest, HoldAgent, LetAgentGo, StopAgent
-from codexteam.core.effects import MakePlan, Replan
+from codexteam.core.effects import MakePlan, Replan, Work
 from codexteam.core.ids import TaskId
 from codexteam.core.state import RunState
 from codexteam.core.steering_events import PLANNER, MessageLeft, RunBudgetSet, Steering, TaskBudgetSet
@@ -43,9 +43,9 @@ def follow_steering(event: Steering, state: RunState, agents: "SandboxAgentRunne
                 agents.reachable.say(PLANNER, text)
         case MessageLeft(to=to, text=text):
             task_id = TaskId(to)
-            attempt = state.tasks[task_id].attempt
-            if f"work.{task_id}.{attempt}" in state.in_flight:
-                agents.reachable.say(f"{task_id}.{attempt}", text)
+            for effect in state.in_flight.values():  # there may be several attempts at it
+                if isinstance(effect, Work) and effect.task_id == task_id:
+                    agents.reachable.say(f"{task_id}.{effect.attempt}", text)
         case TaskBudgetSet(task_id=task_id, budget=budget):
             agents.gate.limit_task(task_id, budget)
         case RunBudgetSet():

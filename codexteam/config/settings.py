@@ -369,6 +369,20 @@ class EscalationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BestOfSettings:
+    """`[codexteam.best_of]`: several attempts at a hard task at the same time, of which the best is merged."""
+
+    attempts: Annotated[int, Between(1, 3)] = 1
+    """How many; 1 is off."""
+    tasks: tuple[Annotated[str, OneOf(("high_risk", "failed"))], ...] = ("high_risk", "failed")
+    """Which tasks have them: those that the plan marks `risk: high`, and those of which an attempt has failed."""
+    models: tuple[str, ...] = ()
+    """Models or tiers of the second and the third attempt; where none is named they differ by their words alone."""
+    judge_model: str | None = None
+    """Who chooses where evidence and size do not; None is the first of `models` and the fallbacks that made none of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeploySettings:
     """`[codexteam.deploy]`: what `codexteam deploy` does with a green run once a person has approved it."""
 
@@ -445,6 +459,7 @@ class TeamSettings:
     budget: BudgetLimits = field(default_factory=BudgetLimits)
     limits: LimitSettings = field(default_factory=LimitSettings)
     escalation: EscalationSettings = field(default_factory=EscalationSettings)
+    best_of: BestOfSettings = field(default_factory=BestOfSettings)
     steps: StepSettings = field(default_factory=StepSettings)
     map: MapSettings = field(default_factory=MapSettings)
     hooks: HookSettings = field(default_factory=HookSettings)

@@ -63,6 +63,8 @@ class Assignment(Generic[AnswerT]):
     """Who asks for these."""
     max_turns: int | None = None
     """Fewer than agents usually have."""
+    contends: bool = False
+    """Others do the same task at the same time: it leaves no notes, which would be about work that may not be taken."""
     checks: tuple[str, ...] = ()
     """The acceptance commands of its task: how often they fail while it mends is limited."""
 

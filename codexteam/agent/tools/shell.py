@@ -14,7 +14,7 @@ from codexteam.agent.tools.arguments import flag_argument, number_argument, pars
 from codexteam.agent.tools.clip import as_text
 from codexteam.agent.tools.dialects import line_of, read_exec
 from codexteam.agent.tools.files import patch_workspace
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.agent.tools.tool_context import ToolContext
 from codexteam.core.ids import JSONObject
 from codexteam.core.redaction import RedactedStream
@@ -96,7 +96,7 @@ class ExecCommand:
     @property
     def definition(self) -> JSONObject:
         """Codex's tool, without the arguments that ask for rights: here nothing is granted on request."""
-        return _function(
+        return function_definition(
             self.name,
             "Runs a command, returning output or a session ID for ongoing interaction.",
             {
@@ -188,7 +188,7 @@ class WriteStdin:
     @property
     def definition(self) -> JSONObject:
         """Codex's tool."""
-        return _function(
+        return function_definition(
             self.name,
             "Writes characters to an existing session and returns recent output.",
             {
@@ -276,16 +276,6 @@ def _ending(result: CommandResult, limit_seconds: float) -> str:
 def _output_limit(given: JSONObject, place: ToolContext) -> int:
     most = place.limits.output_tokens
     return int(number_argument(given, "max_output_tokens", default=most, least=1, most=most))
-
-
-def _function(name: str, description: str, properties: JSONObject, required: list[str]) -> JSONObject:
-    parameters: JSONObject = {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-    return {"type": "function", "name": name, "description": description, "strict": False, "parameters": parameters}
 
 
 def _parameter(type_name: str, description: str) -> JSONObject:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codexteam.core.activity import DOING_WORDS, Activity, Doing
+from codexteam.core.ids import BESIDE_A_TASK
 from codexteam.core.replies import is_approvable
 from codexteam.core.text import clean_line, count_of
 from codexteam.report.progress import Progress, retry_words
@@ -227,7 +228,8 @@ _NARROW = (14, 10, 4, 0, 16, 18, 8)
 
 
 def _agent_cells(agent: AgentRow, facts: BoardFacts, progress: Progress) -> tuple[_Cells, str]:
-    what = f"{agent.task}.{agent.attempt}" if agent.task else f"{agent.purpose}.{agent.attempt}"
+    on_it = agent.task and agent.purpose not in BESIDE_A_TASK
+    what = f"{agent.task}.{agent.attempt}" if on_it else f"{agent.purpose}.{agent.attempt}"
     does, style = _does(agent, facts, progress)
     bound = agent.unknown.bound
     cells = (
