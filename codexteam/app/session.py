@@ -321,9 +321,9 @@ class RunSession:
             members=session.members,
         )
         stack.push_async_callback(repo.close)
-        for text in copied_notices(
-            await repo.copied_files(), unused=not session.members and copied.has_unused_include(project.places.root)
-        ):
+        roots = [each.places.root for each in session.members] or [project.places.root]
+        unused = any(map(copied.has_unused_include, roots))
+        for text in copied_notices(await repo.copied_files(), unused=unused):
             self.report("notice", {"text": text})
         memory = StoredMemory(self._store, session.run.run_id, self.report)
         model = make_model(settings, session.project.environment, self._clock, self._redactor.values, memory=memory)
@@ -433,10 +433,14 @@ class RunSession:
 
 
 def _copied(settings: Settings, members: "Sequence[Member]") -> "CopyRules":
-    """Return which ignored files workspaces get; of several repositories no file of theirs says so, as one alone is trusted."""
+    """Return which ignored files workspaces get; of several repositories each is trusted by itself."""
     from codexteam.adapters.git.untracked import CopyRules
+    from codexteam.config.locations import trust_level
 
-    return CopyRules(settings.team.sandbox.copy_ignored, trusted=settings.trusted is True and not members)
+    roots = [each.places.root for each in members]
+    untrusted = frozenset(root for root in roots if trust_level(settings.projects, root, root) is not True)
+    trusted = settings.trusted is True or len(untrusted) < len(roots)
+    return CopyRules(settings.team.sandbox.copy_ignored, trusted=trusted, untrusted=untrusted)
 
 
 def _learn(agents: "SandboxAgentRunner", state: RunState) -> None:

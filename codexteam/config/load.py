@@ -151,6 +151,7 @@ def load_settings(request: LoadRequest) -> Settings:
         repository=sources.repository,
         codex_home=sources.codex_home,
         trusted=sources.trusted,
+        projects=sources.projects,
         model=model,
         sandbox_mode=reach.mode,
         network=reach.network,
