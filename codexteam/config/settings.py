@@ -14,7 +14,7 @@ from codexteam.config.notifications import NotificationSettings, TerminalNotices
 from codexteam.config.telemetry import TelemetrySettings
 from codexteam.core.budget import BudgetLimits
 from codexteam.core.budget_amounts import Price
-from codexteam.core.ids import GateName
+from codexteam.core.ids import GateName, JSONObject
 from codexteam.core.limits import COUNT, MONEY, SECONDS, Between, OneOf, RunLimits
 
 
@@ -504,6 +504,8 @@ class Settings:
     codex_home: Path
     trusted: bool | None
     """The project's trust; None when nobody decided. Explicitly untrusted, it loses its AGENTS.md, as in Codex."""
+    projects: JSONObject
+    """What the user decided of folders, as `config.locations.trust_level` reads it; empty where no decision counts."""
     model: ModelSettings
     """What a role without settings of its own gets."""
     sandbox_mode: SandboxMode

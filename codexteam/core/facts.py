@@ -138,6 +138,7 @@ REPORTED_KINDS = (
     "agent.stalled",
     "agent.waiting",
     "agent.told",
+    "person.unread",
     "agent.compacted",
     "agent.finished",
     "policy.warned",

@@ -529,6 +529,7 @@ _WORDS = {
     "person.answered": "{item} is answered",
     "person.withdrawn": "{item} does not wait for an answer any more",
     "person.said": "you say to {to}: {text}",
+    "person.unread": "{to}: its agent has ended without reading {messages}; another attempt would begin with it",
     "task.retried": "{task} is tried again, as you asked",
     "task.prioritized": "{task} has priority {priority} now",
     "feedback.taken": "{place} asks for changes ({findings})",

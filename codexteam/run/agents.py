@@ -169,6 +169,8 @@ class SandboxAgentRunner:
                         if lost >= _MAX_LOST_SANDBOXES:
                             return AgentFailure(f"its sandbox went away {lost} times: {error}")
                         continue  # from its last stored turn, in a new sandbox
+                    if key.task_id and (unread := mailbox.waiting()):
+                        self.context.report("person.unread", {"to": key.task_id, "messages": list(unread)})
                     if outcome is None:
                         self._report_stopped(key, role, await self.context.store.turns(key))
                         return AgentFailure("a person stopped its agent")
@@ -250,6 +252,7 @@ class SandboxAgentRunner:
         if not key.work_task:
             folder = await asyncio.to_thread(_made, folder / key.purpose.value)
         sessions = Sessions()
+        self.activities.prints(key, sessions.printed)
         harness = self._harness_of(role)
         async with _sandbox(self._start(assignment, role, restore, harness)) as starting:
             place = self._workplace(role, starting, folder)

@@ -5,6 +5,7 @@ import codecs
 import hashlib
 import posixpath
 import re
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +32,9 @@ _WRITE_DEFAULT_MS: Final = 250
 #: Commands that run on at the same time, of one agent.
 _MOST_SESSIONS: Final = 16
 
+#: Of more than this that a command has printed, people see how much it is: secrets are looked for in all of it.
+_PEEK_BYTES: Final = 256 << 10
+
 _INTERRUPT: Final = "\x03"
 
 
@@ -56,6 +60,15 @@ class _Running:
         text = as_text(self.decoder.decode(seen.output, final=ended))
         return self.printed.finish(text) if ended else self.printed.feed(text)
 
+    def peek(self) -> str:
+        """Return what the next look will bring as far as it is there, secrets taken out, and leave it to that look."""
+        output = self.session.printed()
+        if len(output) > _PEEK_BYTES:
+            return f"[{len(output):,} bytes so far]\n"
+        decoder = _Decoder("replace")
+        decoder.setstate(self.decoder.getstate())
+        return copy(self.printed).feed(as_text(decoder.decode(output)))
+
 
 @dataclass(slots=True)
 class Sessions:
@@ -69,6 +82,10 @@ class Sessions:
         self.last_number += 1
         self.running[self.last_number] = running
         return self.last_number
+
+    def printed(self) -> str:
+        """Return what the commands that run have printed and the agent has not seen yet."""
+        return "".join(running.peek() for running in self.running.values())
 
     async def close(self) -> None:
         """Kill all that still run."""

@@ -58,6 +58,8 @@ class BoardFacts:
     """What agents do, by name."""
     trouble: str = ""
     """What is wrong with the run's process."""
+    word: str = ""
+    """That in a word: `suspended`, `blocked` or `stalled`; empty for a process that is well."""
     is_ours: bool = False
     """The run's process is this one: Ctrl-C reaches it."""
     is_at_work: bool = True
@@ -98,7 +100,8 @@ def _top(progress: Progress, facts: BoardFacts, width: int) -> list[Line]:
     merged = sum(task.status == "merged" for task in counted)
     cached = "" if progress.cached_share is None else f" ({share(progress.cached_share)} cached)"
     limit = f" of {progress.budget}" if progress.budget else ""
-    worked = elapsed(progress.worked_seconds(facts.now_seconds if facts.is_at_work else progress.now_seconds))
+    is_going = facts.is_at_work and facts.word != "suspended"
+    worked = elapsed(progress.worked_seconds(facts.now_seconds if is_going else progress.now_seconds))
     phase: Span = (_phase(progress, facts), _phase_style(progress, facts))
     # money is never cut: where it has no room beside the bar, the bar gets shorter, then money has its own line
     lines: list[Line] = []
@@ -135,6 +138,8 @@ def _phase(progress: Progress, facts: BoardFacts) -> str:
         return f"{in_words(progress.result)}{reason}"
     if not facts.is_at_work:
         return "nobody works on it; codexteam resume continues"
+    if facts.word:
+        return facts.word
     if progress.stopping:
         return "stopping"
     return "waits for you" if progress.waits_for_people else "paused" if progress.paused else progress.phase
@@ -143,7 +148,7 @@ def _phase(progress: Progress, facts: BoardFacts) -> str:
 def _phase_style(progress: Progress, facts: BoardFacts) -> str:
     if progress.result:
         return _RESULTS.get(progress.result, "yellow")
-    quiet = not facts.is_at_work or progress.stopping or progress.paused or progress.waits_for_people
+    quiet = not facts.is_at_work or facts.word or progress.stopping or progress.paused or progress.waits_for_people
     return "yellow" if quiet else "cyan"
 
 

@@ -130,6 +130,16 @@ async def test_the_writer_is_told_which_paths_it_may_write(make_context: Make) -
     assert event.failure == ""
 
 
+async def test_in_several_repositories_each_has_documentation(make_context: Make) -> None:
+    context = make_context({"api/docs/use.txt": b"Call it.\n"})
+    context.repositories = ("api", "web")
+
+    event = await document(context, merged(context, await changed(context, {"web/a.py": b"x = 1\n"}), CODE_TASK))
+
+    assert "api/docs/, api/doc/, web/docs/" in prompts_of(context)[0]
+    assert event.commit is not None, event.failure
+
+
 async def test_docstrings_in_code_are_taken(make_context: Make) -> None:
     context = make_context({"a.py": b'def load(path):\n    """Give the path."""\n    return path\n'})
 
