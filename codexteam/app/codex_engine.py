@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from codexteam.app.doctor_check import DoctorCheck, Status
-from codexteam.config.engines import engine_of, roles_on_codex
 from codexteam.config.settings import Settings
+from codexteam.config.team import engine_of, roles_on_codex
 from codexteam.core.plan_windows import UsageWindow
 from codexteam.errors import ModelAccessError
 from codexteam.ports.harness import HarnessReport

@@ -17,9 +17,9 @@ from codexteam.app.codex_engine import checked, engine_words, make_harness
 from codexteam.app.plan_credits import CreditReadings
 from codexteam.app.plan_limits import PlanLimits
 from codexteam.app.project import Project, cache_folder
-from codexteam.config.engines import roles_on_codex
 from codexteam.config.price_list import price_list
 from codexteam.config.settings import McpPlace, McpServerSettings, ProviderSettings, SandboxSettings, Settings
+from codexteam.config.team import roles_on_codex
 from codexteam.core.budget import BudgetWarning
 from codexteam.core.ids import JSONObject
 from codexteam.core.text import clean_line

@@ -23,13 +23,12 @@ from codexteam.app.doctor_check import DoctorCheck, Status
 from codexteam.app.project import Project, find_project, live_run
 from codexteam.app.provider_checks import provider_checks
 from codexteam.app.scanning import scan_words
-from codexteam.config.engines import roles_on_codex
 from codexteam.config.load import load_settings
 from codexteam.config.price_list import price_list
 from codexteam.config.priced import budget_words, models_of, price_hint, price_lines, price_problem
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import EngineSettings, SandboxSettings, Settings
-from codexteam.config.team import team_roles
+from codexteam.config.team import roles_on_codex, team_roles
 from codexteam.core.budget_amounts import Unit
 from codexteam.core.command_ending import cannot_fail
 from codexteam.core.ids import GateName
@@ -124,8 +123,8 @@ async def _image(
     environment: Mapping[str, str],
     files: HeadFiles,
 ) -> DoctorCheck:
-    from codexteam.adapters.sandbox.docker.image_check import look_for_image
     from codexteam.adapters.sandbox.docker.image_selection import choose
+    from codexteam.adapters.sandbox.docker.images import look_for_image
     from codexteam.environment.repository_view import RepositoryView
 
     name = "image" if engine.name == "docker" else f"image on {engine.name}"

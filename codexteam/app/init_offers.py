@@ -12,8 +12,8 @@ from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.config.starter import StarterFile
 from codexteam.environment.detection import DetectionInput, detect
+from codexteam.environment.plan import SCRIPT_PATH, setup_script
 from codexteam.environment.repository_view import RepositoryView
-from codexteam.environment.setup_script import SCRIPT_PATH, setup_script
 from codexteam.errors import CodexteamError
 
 

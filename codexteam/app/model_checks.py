@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from codexteam.adapters.responses.model_list import Listed, ModelList
-from codexteam.config.engines import roles_on_codex
 from codexteam.config.settings import ProviderSettings, RoleSettings, Settings
-from codexteam.config.team import team_roles
+from codexteam.config.team import roles_on_codex, team_roles
 from codexteam.core.text import clean_line
 from codexteam.errors import ModelAccessError
 

@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from codexteam.adapters.machine.clock import SystemClock
-from codexteam.adapters.machine.editor import open_editor
 from codexteam.adapters.machine.run_files import PLAN_NAME
+from codexteam.adapters.machine.terminal import open_editor
 from codexteam.app import control
 from codexteam.app.apply_offline import take_edited_plan
 from codexteam.app.command_lines import lines_of, load_with_lines

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from codexteam.config.engines import roles_on_codex
 from codexteam.config.settings import Settings
+from codexteam.config.team import roles_on_codex
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.codec import decode, encode_object
 from codexteam.core.ids import JSONObject, RunId

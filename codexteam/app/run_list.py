@@ -72,7 +72,7 @@ class AllRuns:
         return True
 
     def _projects(self) -> list[Project]:
-        from codexteam.adapters.machine.repositories_at_work import repositories_at_work
+        from codexteam.adapters.machine.lock import repositories_at_work
 
         projects = [self._here] if self._here is not None and self._here.store_path.is_file() else []
         for known in repositories_at_work():

@@ -9,7 +9,7 @@ import typer
 from codexteam.cli.ci_options import Artifacts, Ci, pipeline
 from codexteam.cli.given_texts import read_constraints
 from codexteam.cli.options import global_options, working_directory
-from codexteam.cli.review_commands import checked_file
+from codexteam.cli.review_commands import FindingsFile, checked_file
 from codexteam.cli.run_commands import (
     Budget,
     Constraints,
@@ -45,12 +45,7 @@ def audit(  # noqa: PLR0917 - the parser fills them by name
         Path | None,
         typer.Option("--plan", metavar="FILE", help="Write what should be fixed as a plan: codexteam run --plan FILE."),
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Also write the findings here, as FILE ends: .md, .sarif, .json."
-        ),
-    ] = None,
+    file: FindingsFile = None,
     budget: Budget = None,
     max_threads: Threads = None,
     constraints: Constraints = None,

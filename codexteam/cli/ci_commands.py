@@ -71,16 +71,28 @@ def init(
     return printed(output(ctx, as_json=False), show)
 
 
-def request(ctx: typer.Context) -> int:
+def request(
+    ctx: typer.Context,
+    *,
+    if_asked: Annotated[
+        bool,
+        typer.Option("--if-asked", help="Where nobody who may asks for anything: succeed, and leave no outputs."),
+    ] = False,
+) -> int:
     """In a workflow: read what its event asks for, and refuse who may not.
 
     Writes the goal into a file, and head, base, number and goal-file to the job's outputs.
     """
-    from codexteam.app.ci.request import leave_request, read_request
+    from codexteam.app.ci.request import NobodyAsks, leave_request, read_request
     from codexteam.config.request import read_environment
 
     environment = read_environment()
     asked = read_request(environment)
+    if isinstance(asked, NobodyAsks):
+        if not if_asked:
+            raise asked.refused()
+        why = asked.why
+        return printed(output(ctx, as_json=False), lambda out: out.note(f"nothing to do: {why}"))
     file = leave_request(asked, environment)
     where = f"pull request {asked.number}" if asked.number else asked.base or "the default branch"
     return printed(output(ctx, as_json=False), lambda out: out.note(f"{where} at {asked.head[:12]}; goal: {file}"))

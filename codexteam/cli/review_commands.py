@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".md", ".sarif", ".json")
 
+#: What `review` and `audit` take alike.
+FindingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help=f"Also write the findings here, as FILE ends: {', '.join(_ENDINGS)}."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -50,12 +58,7 @@ def review(  # noqa: PLR0917 - the parser fills them by name
         typer.Option("--pr", metavar="N", min=1, help="What this pull request of origin's repository changes."),
     ] = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TITLE", help="What the change is called.")] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Also write the findings here, as FILE ends: .md, .sarif, .json."
-        ),
-    ] = None,
+    file: FindingsFile = None,
     budget: Budget = None,
     max_threads: Threads = None,
     constraints: Constraints = None,

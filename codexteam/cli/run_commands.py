@@ -389,6 +389,7 @@ def _shown_and_proposed(
     from codexteam.app.linked_pulls import publish_pulls
     from codexteam.app.pull_request import changed_nothing
     from codexteam.app.reports import run_report
+    from codexteam.errors import CodexteamError
     from codexteam.views.report.pull_lines import print_pulls
     from codexteam.views.report.pull_request import render_pull_request
 
@@ -396,7 +397,14 @@ def _shown_and_proposed(
     if changed_nothing(report):
         shown.note("no pull request: the run changed nothing")
         return code
-    pulls = publish_pulls(result.project, report, wanted, partial(render_pull_request, report))
+    try:
+        pulls = publish_pulls(result.project, report, wanted, partial(render_pull_request, report))
+    except CodexteamError as error:
+        if shown.pipeline is not None:
+            shown.pipeline.not_published(str(error), error.hint, error.exit_code)
+        raise
+    if shown.pipeline is not None:
+        shown.pipeline.published([each.url for each in pulls])
     return printed(output(ctx, as_json=shown.json_lines), lambda out: print_pulls(out, pulls))
 
 

@@ -77,7 +77,7 @@ def init(
 def _init_skill(ctx: typer.Context, *, force: bool) -> int:
     from codexteam.config.installing import install
     from codexteam.config.locations import project_root
-    from codexteam.config.skill import SKILL_FOLDER, skill
+    from codexteam.config.starter import SKILL_FOLDER, skill
     from codexteam.views.setup import print_installed
 
     request = load_request(ctx)

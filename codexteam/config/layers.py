@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from codexteam.config.positions import KeyPath
-from codexteam.config.toml_file import TomlText
+from codexteam.config.toml_file import KeyPath, TomlText
 from codexteam.core.ids import JSONObject, JSONValue
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codexteam.config.layers import LayerKind, MergedLayers
-from codexteam.config.positions import KeyPath
 from codexteam.config.settings import StatedValue
+from codexteam.config.toml_file import KeyPath
 from codexteam.core.ids import JSONObject, JSONValue
 
 BUILT_IN = LayerKind.BUILT_IN.value

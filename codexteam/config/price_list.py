@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from codexteam.config.engines import roles_on_codex
 from codexteam.config.settings import ModelSettings, Settings
+from codexteam.config.team import roles_on_codex
 from codexteam.core.budget_amounts import CreditRule, Price, Rate
 from codexteam.core.ids import JSONObject
 

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from codexteam.config.engines import AgentEngine, engine_of
 from codexteam.config.price_list import price_list, rate_json, rate_words
 from codexteam.config.settings import McpServerSettings, RoleSettings, SandboxMode, Settings
+from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.ids import GateName, JSONObject, JSONValue
 
 #: Grows when a field changes its meaning or goes away. Since 2 an `origin` is a place that has the value in these words;

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from codexteam.config.positions import KeyPath
+from codexteam.config.toml_file import KeyPath
 from codexteam.core.ids import JSONValue
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from codexteam.config.codex_schema import refuse
 from codexteam.config.layers import MergedLayers
 from codexteam.config.permissions import permission_problems
-from codexteam.config.positions import KeyPath
 from codexteam.config.provider_settings import BUILT_IN_PROVIDERS, RESERVED_PROVIDERS
 from codexteam.config.schema import Problem, describe, did_you_mean
-from codexteam.config.toml_file import read_bytes
+from codexteam.config.toml_file import KeyPath, read_bytes
 from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.errors import ConfigError
 

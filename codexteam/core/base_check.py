@@ -16,8 +16,8 @@ from codexteam.core.events import Answered, BaseCheck, BaseChecked
 from codexteam.core.file_kinds import is_test_file
 from codexteam.core.findings import Category, Finding, Severity
 from codexteam.core.ids import GateName
+from codexteam.core.paths import scopes_overlap
 from codexteam.core.plan_graph import Acceptance
-from codexteam.core.scopes import scopes_overlap
 from codexteam.core.state import TERMINAL, RunPhase, RunState, TaskState
 from codexteam.core.text import clean_line, count_of
 from codexteam.core.transition import Transition

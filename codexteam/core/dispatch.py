@@ -57,9 +57,9 @@ from codexteam.core.green import commands_ran, nothing_changed
 from codexteam.core.ids import CommitId, FindingId, GateName, TaskId
 from codexteam.core.merge_train import conclude, run_train
 from codexteam.core.opening import hold_if_closed
+from codexteam.core.paths import may_clash, scopes_overlap
 from codexteam.core.plan_graph import Plan, Task
 from codexteam.core.reviewing import end_review, may_be_fixed, may_judge
-from codexteam.core.scopes import may_clash, scopes_overlap
 from codexteam.core.state import (
     TERMINAL,
     FindingState,

@@ -12,9 +12,9 @@ from typing import Final
 
 from codexteam.core.budget_amounts import NANO, Amount, Price, Prices, Unit, Usage, by_unit
 from codexteam.core.ids import AGENT_GATES, GateName, TaskId
+from codexteam.core.paths import may_clash
 from codexteam.core.plan_graph import Task, critical_path, waves
 from codexteam.core.run_costs import PastRun, SpentBy, Stage
-from codexteam.core.scopes import may_clash
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from codexteam.environment.plan import (
     SourceKind,
     TestCommand,
 )
-from codexteam.environment.project_registries import project_hosts, split_hosts
+from codexteam.environment.registries import project_hosts, split_hosts
 from codexteam.environment.repository_view import RepositoryView
 from codexteam.environment.workflows.choosing import ChosenJob, chosen_job, copilot_steps
 from codexteam.environment.workflows.command_lines import (

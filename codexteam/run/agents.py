@@ -49,10 +49,10 @@ from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
 from codexteam.agent.transcript import text_of
-from codexteam.config.engines import AgentEngine, engine_of
 from codexteam.config.receipt import receipt
 from codexteam.config.roles import with_model
 from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
+from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
 from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost

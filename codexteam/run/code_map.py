@@ -8,8 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from codexteam.core.code_ranking import path_scores
-from codexteam.core.code_words import names_in, search_words
+from codexteam.core.code_words import names_in, path_scores, search_words
 from codexteam.core.ids import CommitId
 from codexteam.core.paths import show
 from codexteam.core.text import clean_line

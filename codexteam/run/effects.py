@@ -39,7 +39,7 @@ from codexteam.core.plan_md import (
 )
 from codexteam.core.state import FindingStatus, RunState, status_of
 from codexteam.errors import PlanError
-from codexteam.run import attempts, documenting, finishing, integrating, planning
+from codexteam.run import attempts, finishing, integrating, planning
 from codexteam.run.context import RunContext
 from codexteam.run.gates import base_commit, ci, qa, review, scan
 from codexteam.run.history import forecast_fields, forecast_of, made_for, over_budget
@@ -88,7 +88,7 @@ class RunEffectHandler:
             case Replan():
                 return await planning.replan(context, effect, state)
             case Document():
-                return await documenting.document(context, effect, state)
+                return await finishing.document(context, effect, state)
             case Release():
                 return await finishing.release(context, effect, state)
             case Land():

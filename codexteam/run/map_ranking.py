@@ -11,8 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from codexteam.core.code_ranking import page_rank, path_scores, shared_out, twin_names
-from codexteam.core.code_words import names_in, search_words
+from codexteam.core.code_words import names_in, page_rank, path_scores, search_words, shared_out, twin_names
 from codexteam.core.file_kinds import Relevance, relevance
 from codexteam.ports.symbol_index import CodePart, CodeSource, IndexedTree, SymbolIndex
 

@@ -8,8 +8,7 @@ from codexteam.config.settings import StepMode
 from codexteam.config.team import writing_roles
 from codexteam.core.answers import PlanAnswer, ScoutReport
 from codexteam.core.budget_scope import BudgetScope
-from codexteam.core.code_ranking import path_scores
-from codexteam.core.code_words import search_words
+from codexteam.core.code_words import path_scores, search_words
 from codexteam.core.documentation import with_documentation
 from codexteam.core.effects import MakePlan, Replan, Scout
 from codexteam.core.events import Event, Planned, PlanningFailed, Replanned, RunPrepared, Scouted

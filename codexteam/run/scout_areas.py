@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from codexteam.core.code_ranking import path_scores
-from codexteam.core.code_words import search_words
+from codexteam.core.code_words import path_scores, search_words
 from codexteam.core.paths import show
 from codexteam.run.map_ranking import MOST_WORDS
 

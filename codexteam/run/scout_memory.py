@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from codexteam.core.answers import ScoutReport
-from codexteam.core.code_ranking import path_scores
-from codexteam.core.code_words import search_words
+from codexteam.core.code_words import path_scores, search_words
 from codexteam.core.codec import StoredForm, decode, encode_object, stored
 from codexteam.environment.changes import names_set_up
 from codexteam.ports.store import Store

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 #: Time is counted in pieces of at most this many seconds.
@@ -109,3 +111,14 @@ def _note_failure(task: "asyncio.Future[Any]") -> None:
     # also so that asyncio does not print it to the terminal
     if not task.cancelled() and (error := task.exception()) is not None:
         _LOG.info("ended with %s: %s", type(error).__name__, error)
+
+
+def kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process that may just have ended, and leave its exit status to asyncio.
+
+    `Process.kill` looks whether it has ended and takes the status away: asyncio then warns of an unknown child process,
+    and reports 255.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)

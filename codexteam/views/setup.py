@@ -9,7 +9,7 @@ from codexteam.app.doctor_check import DoctorCheck
 from codexteam.app.init_offers import ModelOffer
 from codexteam.config.installing import Action, InstalledFile
 from codexteam.core.text import clean, clean_line
-from codexteam.environment.setup_script import SCRIPT_PATH
+from codexteam.environment.plan import SCRIPT_PATH
 from codexteam.views.streams import OutputStreams, fit
 
 #: Names of a list of models that are shown; services have hundreds.

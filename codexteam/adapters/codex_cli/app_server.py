@@ -16,8 +16,7 @@ from codexteam import __version__
 from codexteam.adapters.machine.bound_start import bound_to_this_process
 from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.core.text import clean_line
-from codexteam.system.cancellation import stopped, to_its_end
-from codexteam.system.processes import kill
+from codexteam.system.cancellation import kill, stopped, to_its_end
 
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 60.0

@@ -6,9 +6,14 @@ made anew, after an exec-server died or was stopped, gets a new one over the sam
 
 While an agent's gate is shut, what may change something waits here, in order; reading continues. So nothing is done
 before the answer that asks for it is stored.
+
+Who works in a sandbox can stop its exec-server, and its command would be waited for in vain; nothing is heard of one whose
+command takes long, either. So one that has been silent for a while is asked for something that no exec-server knows,
+which it refuses at once (`Pulse`).
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -17,16 +22,65 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from codexteam.adapters.codex_cli.pulse import SILENCE_SECONDS, Pulse
 from codexteam.errors import CodexteamError, SandboxLost
 from codexteam.ports.sandbox import Command, Sandbox, Session
-from codexteam.system.cancellation import stopped
+from codexteam.system.cancellation import awake_timeout, stopped
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
+
+
+#: How long an exec-server may say nothing before it is asked, and how long it may take to answer, also on a busy machine.
+SILENCE_SECONDS: Final = 30.0
+_ID: Final = "codexteam-pulse"
+_QUESTION: Final = json.dumps({"id": _ID, "method": "codexteam/pulse", "params": {}}).encode() + b"\n"
+#: An answer to it is no longer than this.
+_ANSWER_BYTES: Final = 4_096
+
+
+class Pulse:
+    """That of one exec-server."""
+
+    def __init__(self, write: Callable[[bytes], Awaitable[None]], *, silence_seconds: float = SILENCE_SECONDS) -> None:
+        """Take the way to its standard input."""
+        self._write = write
+        self._silence_seconds = silence_seconds
+        self._heard = asyncio.Event()
+
+    def heard(self) -> None:
+        """Note that it has said something."""
+        self._heard.set()
+
+    @staticmethod
+    def is_answer(line: bytes | bytearray) -> bool:
+        """Return whether a line is its answer to us, which nobody else asked for."""
+        if len(line) > _ANSWER_BYTES or _ID.encode() not in line:
+            return False
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(said, dict) and said.get("id") == _ID
+
+    async def stops(self) -> None:
+        """Return once it does not answer any more."""
+        while True:
+            self._heard.clear()
+            if await self._says_something():
+                continue
+            await self._write(_QUESTION)
+            if not await self._says_something():
+                return
+
+    async def _says_something(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with awake_timeout(self._silence_seconds):
+                await self._heard.wait()
+        return self._heard.is_set()
+
 
 _LOG = logging.getLogger(__name__)
 #: Where a sandbox sees the folder of the program.

@@ -7,8 +7,7 @@ from pathlib import Path
 from codexteam.adapters.codex_cli.app_server import AppServer, AppServerError
 from codexteam.adapters.codex_cli.binary import LEAST_VERSION, CodexBinary, is_new_enough, version_of
 from codexteam.adapters.codex_cli.credits import CreditReader, balance_of
-from codexteam.adapters.codex_cli.hands import Hands
-from codexteam.adapters.codex_cli.pulse import SILENCE_SECONDS
+from codexteam.adapters.codex_cli.hands import SILENCE_SECONDS, Hands
 from codexteam.adapters.codex_cli.thread import CodexThread
 from codexteam.core.ids import AgentKey, JSONObject, JSONValue
 from codexteam.core.plan_credits import CreditBalance, CreditsReading

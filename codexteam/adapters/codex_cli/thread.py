@@ -1,4 +1,4 @@
-"""One agent as a thread of the app-server: notifications become the events of a model call."""
+"""One agent as a thread of the app-server: notifications become the events of a model call, tools are offered in its form."""
 
 import asyncio
 import json
@@ -10,12 +10,11 @@ from codexteam.adapters.codex_cli.app_server import AppServer, AppServerError
 from codexteam.adapters.codex_cli.binary import is_new_enough, version_of
 from codexteam.adapters.codex_cli.failures import Failed, failure_of
 from codexteam.adapters.codex_cli.hands import Hand, Hands
-from codexteam.adapters.codex_cli.offered import content_items, dynamic_tool, offered_name
 from codexteam.core.budget_amounts import Usage
 from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.core.text import clean_line
 from codexteam.errors import CodexteamError, SandboxLost, SandboxUnavailable
-from codexteam.ports.harness import HarnessOrder
+from codexteam.ports.harness import HarnessOrder, OfferedTool
 from codexteam.ports.model import (
     CallFailed,
     CallFailureKind,
@@ -417,3 +416,35 @@ def _difference(total: Usage, used: Usage) -> Usage | None:
         max(total.reasoning_tokens - used.reasoning_tokens, 0),
     )
     return extra if extra.total_tokens else None
+
+
+#: The beginning of names that Codex keeps for servers it starts itself.
+_RESERVED: Final = "mcp__"
+
+
+def offered_name(tool: OfferedTool) -> str:
+    """Return the name under which Codex offers a tool."""
+    return str(tool.definition.get("name", "")).removeprefix(_RESERVED)
+
+
+def dynamic_tool(tool: OfferedTool) -> JSONObject:
+    """Return a tool's entry in `dynamicTools`."""
+    return {
+        "type": "function",
+        "name": offered_name(tool),
+        "description": tool.definition.get("description") or "",
+        "inputSchema": tool.definition.get("parameters") or {"type": "object"},
+    }
+
+
+def content_items(content: str | tuple[JSONObject, ...]) -> list[JSONValue]:
+    """Return an output as an app-server takes it: texts, and pictures by their data."""
+    if isinstance(content, str):
+        return [{"type": "inputText", "text": content}]
+    items: list[JSONValue] = []
+    for part in content:
+        if part.get("type") == "input_image":
+            items.append({"type": "inputImage", "imageUrl": part.get("image_url")})
+        else:
+            items.append({"type": "inputText", "text": part.get("text")})
+    return items

@@ -19,7 +19,7 @@ How work comes in (`intake`; each step refuses with a reason, and nothing is kep
    billion files. Modes are checked as they are stored.
 3. *Policy*: what differs from the base is judged over raw bytes. Kinds, names, siblings that one file system takes for
    the same file, links, guarded paths, and the task's own paths.
-4. *Content*: of the lines that are new (`known_texts` knows the old ones) none may hold a credential or an invisible
+4. *Content*: of the lines that are new none may hold a credential or an invisible
    character.
 5. *Migrate*: the objects that the tree needs, and no others, are copied into the hub. The agent's commit is dropped;
    codexteam makes one of its own around the tree.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from codexteam.adapters.git.content import ContentPolicy, LineScanner
 from codexteam.adapters.git.hub import Hub, commit_links
-from codexteam.adapters.git.known_texts import KnownTexts
 from codexteam.adapters.git.objects import write_tree
 from codexteam.adapters.git.policy import (
     folder_problems,
@@ -22,10 +21,9 @@ from codexteam.adapters.git.policy import (
     stored_mode_problems,
 )
 from codexteam.adapters.git.quarantine import PackRefusal, Quarantine
-from codexteam.adapters.git.runner import GitDeadline, GitTimeout
-from codexteam.adapters.git.tree_changes import tree_changes
+from codexteam.adapters.git.runner import GitCall, GitDeadline, GitTimeout
+from codexteam.adapters.git.trees import TreeRefusal, TreeSizes, TreeWalk, tree_changes, walk_tree
 from codexteam.adapters.git.untracked import LFS_POINTER_BYTES, lfs_pointer
-from codexteam.adapters.git.walk import TreeRefusal, TreeSizes, TreeWalk, walk_tree
 from codexteam.core.ids import TreeId
 from codexteam.core.paths import MAX_DEPTH, MAX_PATH_BYTES, show
 from codexteam.errors import RepoError
@@ -266,3 +264,45 @@ def _stop_at(violations: Iterable[Violation]) -> None:
 def _number(count: int) -> str:
     """Return a count, short when it is absurd: a tree can expand to a number of more digits than Python prints."""
     return str(count) if count.bit_length() < 64 else f"more than 2^{count.bit_length() - 1}"
+
+
+#: Searches of the whole tree for one intake: work with more findings than that is looked at by a person.
+_MAX_SEARCHES = 60
+#: Parts of a text of many lines that are looked for: three of them in one file are not a coincidence.
+_PARTS = 3
+_OUTPUT_BYTES = 4 << 20
+
+
+class KnownTexts:
+    """Looks for texts in one tree of the hub."""
+
+    def __init__(self, hub: Hub, tree: TreeId, deadline: GitDeadline) -> None:
+        """Take the tree and when to give up."""
+        self._hub = hub
+        self._tree = tree
+        self._deadline = deadline
+        self._found: dict[str, frozenset[bytes]] = {}
+
+    def in_one_file(self, parts: tuple[str, ...]) -> bool:
+        """Return whether one file holds the parts of a text: of many the first, the longest and the last."""
+        wanted = tuple(dict.fromkeys((parts[0], max(parts, key=len), parts[-1])))[:_PARTS]
+        files = self._files_with(wanted[0])
+        for part in wanted[1:]:
+            files = files and files & self._files_with(part)
+        return bool(files)
+
+    def _files_with(self, text: str) -> frozenset[bytes]:
+        if text not in self._found:
+            if len(self._found) >= _MAX_SEARCHES or "\n" in text or not text:
+                return frozenset()
+            # the text goes through standard input: it may be a credential, and arguments are for all to see
+            call = GitCall(
+                ("grep", "-l", "-z", "-a", "-F", "-f", "-", self._tree),
+                self._hub.path,
+                stdin=text.encode("utf-8", "surrogatepass") + b"\n",
+                deadline=self._deadline,
+                output_bytes=_OUTPUT_BYTES,
+            )
+            result = self._hub.runner.run(call)
+            self._found[text] = frozenset(result.out.split(b"\0")) - {b""} if result.ok else frozenset()
+        return self._found[text]

@@ -7,7 +7,7 @@ from codexteam.adapters.git.hub import Hub, commit_links
 from codexteam.adapters.git.object_files import write_object
 from codexteam.adapters.git.objects import write_tree
 from codexteam.adapters.git.runner import GitCall, GitDeadline, GitResult, GitTimeout, ResourceLimits
-from codexteam.adapters.git.tree_changes import tree_changes
+from codexteam.adapters.git.trees import tree_changes
 from codexteam.core.ids import CommitId, TreeId
 from codexteam.core.paths import show
 from codexteam.core.text import clean

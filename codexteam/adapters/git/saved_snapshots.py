@@ -10,7 +10,7 @@ from pathlib import Path
 from codexteam.adapters.git.hub import Hub, checked_run
 from codexteam.adapters.git.quarantine import PackRefusal, Quarantine
 from codexteam.adapters.git.runner import GitDeadline, GitTimeout
-from codexteam.adapters.git.walk import TreeRefusal, TreeSizes, TreeWalk, walk_tree
+from codexteam.adapters.git.trees import TreeRefusal, TreeSizes, TreeWalk, walk_tree
 from codexteam.core.codec import StoredForm, decode, encode, stored
 from codexteam.core.ids import CommitId, RunId
 from codexteam.core.paths import MAX_DEPTH

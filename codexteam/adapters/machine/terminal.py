@@ -1,15 +1,19 @@
-"""The user's terminal and a shell in a sandbox, one attached to the other."""
+"""The user's terminal: a shell in a sandbox attached to it, and the user's editor on it."""
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import termios
 import tty
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from codexteam.errors import UsageError
 from codexteam.ports.sandbox import Command, CommandResult, Sandbox, Session
 from codexteam.system.cancellation import stopped
 
@@ -119,3 +123,33 @@ class _Keys:
 
     async def close(self) -> None:
         await asyncio.gather(*map(stopped, list(self._tasks)))
+
+
+#: Tried in this order where the environment names none.
+_USUAL = ("sensible-editor", "editor", "nano", "vi")
+
+
+def open_editor(path: Path, environment: Mapping[str, str]) -> None:
+    """Let the user edit a file, and return when the editor ends: `$VISUAL`, `$EDITOR`, or one that is usual.
+
+    Raises:
+        UsageError: there is none, or it says that it failed.
+    """
+    typed = environment.get("VISUAL") or environment.get("EDITOR") or ""
+    try:
+        command = shlex.split(typed)
+    except ValueError as error:
+        raise UsageError(f"$VISUAL or $EDITOR cannot be read: {typed!r}: {error}", hint="export EDITOR=nano") from error
+    if not command:
+        found = next((name for name in _USUAL if shutil.which(name, path=environment.get("PATH"))), None)
+        if found is None:
+            raise UsageError("there is no editor", hint=f"export EDITOR=..., or edit {path} in another window")
+        command = [found]
+    try:
+        code = subprocess.run([*command, str(path)], env=dict(environment), check=False).returncode
+    except OSError as error:
+        raise UsageError(f"{command[0]}: it cannot be started: {error.strerror}", hint="export EDITOR=nano") from error
+    if code:
+        raise UsageError(
+            f"{command[0]} ended with exit code {code}", hint=f"what you saved in {path.name} is still there"
+        )

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from codexteam.adapters.scan.confined import run_scanner
-from codexteam.adapters.scan.programs import ScanPrograms
-from codexteam.adapters.scan.ruff_rules import RUFF_RULES, SEEMS_SAFE
-from codexteam.adapters.scan.rule_files import rule_reported, rules_text
+from codexteam.adapters.scan.programs import ScanPrograms, run_scanner
+from codexteam.adapters.scan.rule_files import RUFF_RULES, SEEMS_SAFE, rule_reported, rules_text
 from codexteam.core.scan_hits import SECRETS, ScanHit, read_sarif, with_text
 from codexteam.ports.scanner import ScanFailed, ScanReport, SourceFile
 

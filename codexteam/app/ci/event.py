@@ -32,13 +32,15 @@ class CiEvent:
     """The commit to work on, where the event names it."""
     base: str = ""
     """The branch that the result goes to, where the event names it."""
+    asks: bool = True
+    """Whether it asks for anything: a comment that does not begin with the command does not."""
 
 
 def read_event(environment: Mapping[str, str]) -> CiEvent:
     """Return what the event asks for.
 
     Raises:
-        UsageError: there is no event, or it asks for nothing.
+        UsageError: there is no event, or none that a run can come of.
     """
     name, path = environment.get("GITHUB_EVENT_NAME", ""), environment.get("GITHUB_EVENT_PATH", "")
     if not name or not path:
@@ -64,7 +66,8 @@ def read_event(environment: Mapping[str, str]) -> CiEvent:
         case "issue_comment":
             comment = _object(fields.get("comment"))
             people = (_login(fields.get("sender")), _login(comment.get("user")))
-            return CiEvent(people, _goal(_text(comment.get("body"))), number=_number(fields.get("issue")))
+            goal = _goal(_text(comment.get("body")))
+            return CiEvent(people, goal or "", number=_number(fields.get("issue")), asks=goal is not None)
         case _:
             raise UsageError(
                 f"the event {clean_line(name)!r} asks for nothing; known are pull_request, issue_comment and "
@@ -80,16 +83,10 @@ def goal_of(event: CiEvent, pull: "PullRequest | None") -> tuple[str, tuple[str,
     return goal.strip(), (*event.people, pull.author)
 
 
-def _goal(body: str) -> str:
-    """Return what a comment says behind the command.
-
-    Raises:
-        UsageError: it does not begin with the command.
-    """
+def _goal(body: str) -> str | None:
+    """Return what a comment says behind the command; None where it does not begin with that."""
     rest = body.removeprefix(COMMAND)
-    if rest == body or (rest and not rest[0].isspace()):
-        raise UsageError(f"the comment does not begin with {COMMAND}")
-    return rest.strip()
+    return None if rest == body or (rest and not rest[0].isspace()) else rest.strip()
 
 
 def _object(value: JSONValue) -> JSONObject:

@@ -26,6 +26,8 @@ from codexteam.report.run_report import RunReport
 BUNDLE = "branch.bundle"
 PULL = "pull-request.json"
 RESULT = "result.json"
+#: What a green run is called in it whose pull request could not be opened: another job may try again.
+NOT_PUBLISHED = "not_published"
 _KIND = "codexteam.pull-request"
 _RUN, _COMMIT = re.compile(r"[0-9]{8}-[0-9]{4}-[0-9a-f]{4}"), re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_BYTES = 1_000_000
@@ -111,7 +113,7 @@ def _failure(result: JSONObject, run_id: RunId) -> str:
     if result.get("run") != run_id:
         return f"{RESULT} says nothing of it"
     code = result.get("exit_code")
-    if code == 0 and not isinstance(code, bool):
+    if (code == 0 and not isinstance(code, bool)) or result.get("result") == NOT_PUBLISHED:
         return ""
     why = result.get("over_limits") or result.get("reason") or result.get("result")
     return f"its job ended with exit code {clean_line(str(code))}: {clean_line(str(why))}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codexteam.app.ci.event import goal_of, read_event
+from codexteam.app.ci.event import COMMAND, goal_of, read_event
 from codexteam.app.github import pulls_of_job
 from codexteam.core.text import clean_line
 from codexteam.errors import SurroundingsError, UsageError
@@ -25,19 +25,36 @@ class CiRequest:
     """The pull request that it was asked on; 0 if none."""
 
 
-def read_request(environment: Mapping[str, str]) -> CiRequest:
+@dataclass(frozen=True, slots=True)
+class NobodyAsks:
+    """The event is of somebody who may ask for nothing, or is no request at all."""
+
+    why: str
+
+    def refused(self) -> UsageError:
+        """Return the error that it is where a request is needed."""
+        return UsageError(self.why, hint=f"somebody who may write can ask for it: {COMMAND} GOAL")
+
+
+def read_request(environment: Mapping[str, str]) -> CiRequest | NobodyAsks:
     """Return what the event of a workflow asks for.
 
     Raises:
-        UsageError: it asks for nothing, is of a fork, or comes from somebody who may not write to the repository.
+        UsageError: it is asked for by who may, and is of a fork, of a closed pull request, or in words of somebody else's.
         LandingError: GitHub cannot be asked.
     """
     event = read_event(environment)
+    if not event.asks:
+        return NobodyAsks(f"the comment does not begin with {COMMAND}: it asks for nothing")
     if not event.number:
         return CiRequest(_needed(event.goal), event.head, event.base, 0)
     from codexteam.adapters.github.reviews import GitHubReviews
 
     with pulls_of_job(environment, command=_COMMAND) as pulls:
+        reviews = GitHubReviews(pulls.api, event.number)
+        for login in dict.fromkeys(event.people):
+            if not reviews.may_write(login):
+                return NobodyAsks(_may_not_write(login))
         pull = pulls.get(event.number)
         if pull.source.lower() != environment.get("GITHUB_REPOSITORY", "").lower():
             raise UsageError(
@@ -48,14 +65,14 @@ def read_request(environment: Mapping[str, str]) -> CiRequest:
         if pull.state != "open":
             raise UsageError(f"pull request {pull.number} is {clean_line(pull.state)}: it is not worked on")
         goal, people = goal_of(event, pull)
-        reviews = GitHubReviews(pulls.api, pull.number)
         for login in dict.fromkeys(people):
-            if not reviews.may_write(login):
-                raise UsageError(
-                    f"{clean_line(login) or 'somebody'} may not write to this repository: nothing is done on their word",
-                    hint="somebody who may can ask for it: /codexteam run GOAL",
-                )
+            if login not in event.people and not reviews.may_write(login):
+                raise NobodyAsks(_may_not_write(login)).refused()
     return CiRequest(_needed(goal), pull.head, pull.branch, pull.number)
+
+
+def _may_not_write(login: str) -> str:
+    return f"{clean_line(login) or 'somebody'} may not write to this repository: nothing is done on their word"
 
 
 def _needed(goal: str) -> str:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from codexteam.config.engines import AgentEngine, engine_of
+from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core import codec
 from codexteam.core.base_check import has_tests
 from codexteam.core.command_ending import Ending

@@ -55,13 +55,15 @@ def write_result(folder: Path, outcome: PipelineOutcome, more: JSONObject) -> No
     write_report(json.dumps(fields, indent=1) + "\n", outcome.run_id, folder / RESULT)
 
 
-def add_summary(surroundings: CiSurroundings, text: str) -> None:
-    """Write the summary into the folder, and where GitHub shows it beside the job.
+def add_summary(surroundings: CiSurroundings, text: str, *, more: bool = False) -> None:
+    """Write the summary into the folder, and where GitHub shows it beside the job; `more` comes behind what is there.
 
     Raises:
         SurroundingsError: one of both cannot be written.
     """
-    write_report(text, "", surroundings.artifacts / SUMMARY)
+    file = surroundings.artifacts / SUMMARY
+    before = file.read_text(encoding="utf-8", errors="replace") if more and file.is_file() else ""
+    write_report(f"{before}\n{text}" if before else text, "", file)
     if surroundings.summary is not None:
         _append(surroundings.summary, shortened(text, _SUMMARY_BYTES))
 

@@ -1,12 +1,12 @@
 """How a run is shown where a pipeline runs it: in its log while it is at work, and at its end in all that the job leaves."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from codexteam.app.ci.handover import hand_over
+from codexteam.app.ci.handover import NOT_PUBLISHED, hand_over
 from codexteam.app.ci.surroundings import CiSurroundings
 from codexteam.app.run import RunResult
 from codexteam.core.budget_amounts import Unit, short_amount
@@ -40,6 +40,8 @@ class PipelineView:
     err: TextIO = field(default_factory=lambda: sys.stderr)
     """The log, as the system reads it."""
     _log: CiLog | None = None
+    _left: "tuple[PipelineOutcome, JSONObject] | None" = None
+    """What the command's end has left, and what may follow it still changes."""
 
     @property
     def log(self) -> CiLog:
@@ -91,11 +93,31 @@ class PipelineView:
         add_summary(self.surroundings, f"# codexteam {self.command}: error\n\n{safe(reason, most_chars=2_000)}\n")
         self._leave(PipelineOutcome(self.command, _ERROR, reason, exit_code), None, {})
 
+    def published(self, pulls: Sequence[str]) -> None:
+        """Add the addresses of the pull requests that a green run got to what the job leaves."""
+        if self._left is not None:
+            outcome, more = self._left
+            write_result(self.surroundings.artifacts, outcome, {**more, "pull_requests": [*pulls]})
+
+    def not_published(self, message: str, hint: str, exit_code: int) -> None:
+        """Leave that a run ended well, and that its pull request could not be opened."""
+        if self._left is None:
+            self.broke_off(message, hint, exit_code)
+            return
+        reason = f"{message}\n{hint}" if hint else message
+        outcome, more = self._left
+        failed = replace(outcome, result=NOT_PUBLISHED, reason=reason, exit_code=exit_code)
+        add_summary(
+            self.surroundings, f"**The pull request was not opened**: {safe(reason, most_chars=2_000)}\n", more=True
+        )
+        self._leave(failed, None, more)
+
     def _leave(
         self, outcome: PipelineOutcome, report: RunReport | None, more: JSONObject, *, root: Path | None = None
     ) -> None:
         if outcome.over_limits:
             self.err.write(f"over the limit: {outcome.over_limits}\n")
+        self._left = outcome, more
         write_result(self.surroundings.artifacts, outcome, more)
         add_outputs(self.surroundings, outcome)
         here = root or self.surroundings.artifacts

@@ -1,5 +1,6 @@
 """The findings as SARIF 2.1.0, for code scanning: one run for each gate, so that each can be uploaded by itself."""
 
+import gzip
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,17 +20,30 @@ SCHEMA_URI: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/
 _LEVELS: Final = {Severity.MUST_FIX: "error", Severity.SHOULD_FIX: "warning", Severity.NIT: "note"}
 #: How GitHub ranks what is about security, by severity.
 _SECURITY: Final = {Severity.MUST_FIX: "8.0", Severity.SHOULD_FIX: "5.0", Severity.NIT: "2.0"}
-#: What a text of a result may have at most.
-_TEXT_CHARS: Final = 8_000
-#: Results of a gate: GitHub keeps no more of a run. Beyond them the worst stay.
-_MOST_RESULTS: Final = 5_000
+#: What a text of a result may have at most, in characters, and how many results a gate: GitHub keeps no more than that many
+#: of a run. Beyond them the worst stay. The first that fit into a file count.
+_SIZES: Final = ((8_000, 5_000), (1_000, 5_000), (200, 5_000), (200, 1_000), (200, 200))
+#: What GitHub takes of a file that is compressed with gzip: 10 MB.
+_MOST_BYTES: Final = 10_000_000
 
 
 def render_sarif(report: RunReport) -> str:
-    """Return the findings that stand, as JSON; what was fixed is left out, what a person waived is suppressed."""
+    """Return the findings that stand, as JSON; what was fixed is left out, what a person waived is suppressed.
+
+    Where the file would be larger than code scanning takes, texts are cut first, and then there are fewer results.
+    """
     found = [life for life in report.findings if life.known.status is not FindingStatus.FIXED]
-    runs = [_run(report, gate, [life for life in found if life.known.finding.gate is gate]) for gate in _asked(report)]
-    return json.dumps({"$schema": SCHEMA_URI, "version": "2.1.0", "runs": runs}, indent=1) + "\n"
+    text = ""
+    for text_chars, most in _SIZES:
+        runs = [
+            _run(report, gate, [life for life in found if life.known.finding.gate is gate], text_chars, most)
+            for gate in _asked(report)
+        ]
+        text = json.dumps({"$schema": SCHEMA_URI, "version": "2.1.0", "runs": runs}, indent=1) + "\n"
+        # compressed it is hardly ever larger
+        if len(text) < _MOST_BYTES or len(gzip.compress(text.encode(), compresslevel=6)) < _MOST_BYTES:
+            break
+    return text
 
 
 def render_no_findings() -> str:
@@ -46,10 +60,10 @@ def _asked(report: RunReport) -> list[GateName]:
     return [gate for gate in GateName if gate.value in spoken]
 
 
-def _run(report: RunReport, gate: GateName, found: Sequence[FindingLife]) -> JSONObject:
+def _run(report: RunReport, gate: GateName, found: Sequence[FindingLife], text_chars: int, most: int) -> JSONObject:
     ranks = list(_LEVELS)
-    most = len(found) > _MOST_RESULTS
-    lives = sorted(found, key=lambda life: ranks.index(life.known.finding.severity))[:_MOST_RESULTS] if most else found
+    worst = sorted(found, key=lambda life: ranks.index(life.known.finding.severity))[:most]
+    lives = worst if len(found) > most else found
     rules = sorted({life.known.finding.category for life in lives})
     numbers = {category: number for number, category in enumerate(rules)}
     return {
@@ -63,7 +77,7 @@ def _run(report: RunReport, gate: GateName, found: Sequence[FindingLife]) -> JSO
         "automationDetails": {"id": f"codexteam/{gate.value}/{report.run.record.run_id}"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The repository's root."}}},
-        "results": [_result(life, gate, numbers[life.known.finding.category]) for life in lives],
+        "results": [_result(life, gate, numbers[life.known.finding.category], text_chars) for life in lives],
     }
 
 
@@ -79,7 +93,7 @@ def _rule_id(gate: GateName, category: Category) -> str:
     return f"{gate.value}/{category.value}"
 
 
-def _result(life: FindingLife, gate: GateName, rule: int) -> JSONObject:
+def _result(life: FindingLife, gate: GateName, rule: int, text_chars: int) -> JSONObject:
     finding = life.known.finding
     text = "\n\n".join(clean(part) for part in (finding.title, finding.detail, finding.suggestion) if part)
     properties: JSONObject = {"finding": life.id, "times": life.known.times, "status": life.known.status.value}
@@ -89,7 +103,7 @@ def _result(life: FindingLife, gate: GateName, rule: int) -> JSONObject:
         "ruleId": _rule_id(gate, finding.category),
         "ruleIndex": rule,
         "level": _LEVELS[finding.severity],
-        "message": {"text": text[:_TEXT_CHARS]},
+        "message": {"text": text[:text_chars]},
         "partialFingerprints": {
             "codexteam/v1": hashlib.sha256(life.known.fingerprint.encode("utf-8", "backslashreplace")).hexdigest()
         },

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from codexteam.app.ci.plan_comment import MARK, put_plan_comment
-from codexteam.app.ci.request import leave_request, read_request
+from codexteam.app.ci.request import CiRequest, NobodyAsks, leave_request, read_request
+from codexteam.cli.main import run
 from codexteam.core.ids import JSONObject
 from codexteam.errors import LandingError, UsageError
 from tests.support_github import TOKEN, GitHub, serve_github
@@ -55,6 +56,7 @@ class TestRequests:
         variables = asked(tmp_path, hub, "alice", "/codexteam run Add x\n`id`")
 
         found = read_request(variables)
+        assert isinstance(found, CiRequest)
         file = leave_request(found, variables)
 
         assert (found.head, found.base, found.number) == (HEAD, "feature", 7)
@@ -64,8 +66,25 @@ class TestRequests:
 
     @pytest.mark.parametrize("login", ["mallory", "nobody", "", "alice/../bob"])
     def test_who_may_not_write_is_refused(self, tmp_path: Path, hub: GitHub, login: str) -> None:
-        with pytest.raises(UsageError, match="may not write to this repository"):
-            read_request(asked(tmp_path, hub, login))
+        found = read_request(asked(tmp_path, hub, login))
+
+        assert isinstance(found, NobodyAsks)
+        assert "may not write to this repository" in found.why
+        assert [method for method, path in hub.asked if path.endswith("/pulls/7")] == []
+
+    def test_a_comment_that_is_no_command_asks_for_nothing(self, tmp_path: Path, hub: GitHub) -> None:
+        assert isinstance(read_request(asked(tmp_path, hub, "alice", "/codexteam running late")), NobodyAsks)
+        assert hub.asked == []
+
+    def test_who_may_not_ask_fails_no_job_that_only_looks(
+        self, tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in asked(tmp_path, hub, "mallory").items():
+            monkeypatch.setenv(name, value)
+
+        assert run(["ci", "request", "--if-asked"]) == 0
+        assert not (tmp_path / "outputs").exists()
+        assert run(["ci", "request"]) == 2
 
     def test_a_stranger_s_words_are_no_goal_by_a_label(self, tmp_path: Path, hub: GitHub) -> None:
         hub.pulls[0]["user"] = {"login": "mallory"}

@@ -96,9 +96,10 @@ def test_nobody_is_asked_to_approve_before_it_is_known_who_asks(written: Path) -
     asked = jobs["request"]
     assert "environment" not in asked
     assert "concurrency" not in asked
-    assert asked["steps"][-1]["run"].endswith(" ci request")
+    assert asked["steps"][-1]["run"].endswith(" ci request --if-asked")
     assert (jobs["run"]["needs"], jobs["run"]["environment"]) == ("request", "codexteam")
-    assert "if" not in jobs["run"], "a condition of its own could let it start though the request was refused"
+    # without a function of the job's status it does not start either where the request failed
+    assert jobs["run"]["if"] == "${{ needs.request.outputs.head != '' }}"
     worked_on = [step["with"]["ref"] for step in jobs["run"]["steps"] if step.get("with", {}).get("path") == "work"]
     assert worked_on == ["${{ needs.request.outputs.head }}"]
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from codexteam.system.processes import kill
+from codexteam.system.cancellation import kill
 
 
 async def test_a_kill_takes_no_exit_status_from_asyncio(caplog: pytest.LogCaptureFixture) -> None:

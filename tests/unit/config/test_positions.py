@@ -7,7 +7,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexteam.config.positions import KeyPath, Position, find_positions
+from codexteam.config.toml_file import KeyPath, Position, find_positions
 
 TEXT = '''# comment = 1
 model = "a"  # model = "b"

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexteam.config.codex_schema import CODEX, CONFIG, ROLE_FILE
-from codexteam.config.positions import find_positions
 from codexteam.config.schema import (
     ChoiceKind,
     Either,
@@ -22,7 +21,7 @@ from codexteam.config.schema import (
     dotted,
     parse_size,
 )
-from codexteam.config.toml_file import parse_toml
+from codexteam.config.toml_file import find_positions, parse_toml
 from codexteam.core.ids import JSONValue
 from codexteam.errors import ConfigError
 

@@ -12,8 +12,8 @@ from codexteam.core.effects import (
 )
 from codexteam.core.events import Verdict
 from codexteam.core.ids import GateName, TaskId
+from codexteam.core.paths import may_clash, scopes_overlap
 from codexteam.core.plan_graph import graph_of
-from codexteam.core.scopes import may_clash, scopes_overlap
 from codexteam.core.state import HOPELESS, TERMINAL, FindingStatus, RunState, TaskPhase
 from codexteam.errors import InternalError
 

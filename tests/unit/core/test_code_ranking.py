@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexteam.core.code_ranking import page_rank, path_scores, shared_out, twin_names
+from codexteam.core.code_words import page_rank, path_scores, shared_out, twin_names
 
 PATHS = [b"src/csv/reader.py", b"src/csv/writer.py", b"tests/csv/test_reader.py", b"docs/setup.md"]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from codexteam.core.scopes import scopes_overlap
+from codexteam.core.paths import scopes_overlap
 
 
 @pytest.mark.parametrize(

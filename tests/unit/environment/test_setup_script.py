@@ -3,8 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from codexteam.environment.plan import Ecosystem, Offer, SetupPlan, SetupStep
-from codexteam.environment.setup_script import setup_script
+from codexteam.environment.plan import Ecosystem, Offer, SetupPlan, SetupStep, setup_script
 from tests.support_repositories import plan_of
 
 

@@ -16,7 +16,7 @@ from codexteam.core.events import Documented
 from codexteam.core.ids import CommitId, JSONObject, Purpose, RunId, TaskId
 from codexteam.core.plan_graph import Task
 from codexteam.core.state import Rules, RunState, TaskPhase, TaskState
-from codexteam.run import documenting
+from codexteam.run import finishing
 from codexteam.run.assignment import Assignment
 from codexteam.run.context import RunContext
 from tests.fakes.fake_clock import FakeClock
@@ -88,7 +88,7 @@ def merged(context: RunContext, tip: CommitId, *tasks: Task, goal: str = "Let lo
 
 async def document(context: RunContext, state: RunState, number: int = 1) -> Documented:
     assert state.tip is not None
-    event = await documenting.document(context, Document(state.tip, number), state)
+    event = await finishing.document(context, Document(state.tip, number), state)
     assert isinstance(event, Documented)
     return event
 
@@ -130,7 +130,7 @@ async def test_auto_documents_where_goal_plan_or_diff_ask(
     event = await document(context, merged(context, await changed(context, files), task, goal=goal))
 
     assert [why in prompt for prompt in prompts_of(context)] == ([True] if why else [])
-    assert event.note == ("It is described." if why else documenting.NOT_ASKED)
+    assert event.note == ("It is described." if why else finishing.NOT_ASKED)
 
 
 async def test_the_writer_is_told_which_paths_it_may_write(make_context: Make) -> None:

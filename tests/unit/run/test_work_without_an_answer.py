@@ -14,7 +14,7 @@ from codexteam.core.effects import Document, RunGate
 from codexteam.core.events import Documented, GateFinished, Verdict
 from codexteam.core.ids import CommitId, GateName, JSONObject, Purpose, RunId
 from codexteam.core.state import GateRecord, Rules, RunState
-from codexteam.run import documenting
+from codexteam.run import finishing
 from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignment, Report
 from codexteam.run.context import RunContext
 from codexteam.run.gates import qa
@@ -101,7 +101,7 @@ async def test_a_documentation_writers_late_work_is_kept_and_reported(
 ) -> None:
     context = make_context({"README.md": b"How to use it.\n"})
 
-    event = await documenting.document(context, Document(base_of(context)), state_of(context))
+    event = await finishing.document(context, Document(base_of(context)), state_of(context))
 
     words = f"{TIMED_OUT}; what it wrote until then is kept: codexteam salvage lists it as document.1"
     assert event == Documented(None, words, words)
@@ -158,7 +158,7 @@ async def test_an_agent_that_wrote_nothing_leaves_nothing(
 ) -> None:
     context = make_context({})
 
-    event = await documenting.document(context, Document(base_of(context)), state_of(context))
+    event = await finishing.document(context, Document(base_of(context)), state_of(context))
 
     assert event == Documented(None, TIMED_OUT, TIMED_OUT)
     assert not kept(context)

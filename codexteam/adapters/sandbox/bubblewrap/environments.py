@@ -13,18 +13,20 @@ The kernel lets go of a lock with the last process that holds it, so nothing her
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
+import platform
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from codexteam.adapters.sandbox.bubblewrap.host_identity import host_identity
 from codexteam.adapters.sandbox.bubblewrap.kept_folders import GONE, KeptFolders, remove_tree
-from codexteam.adapters.sandbox.bubblewrap.launch_plan import SANDBOX_UID
+from codexteam.adapters.sandbox.bubblewrap.launch_plan import PATH, SANDBOX_UID
 from codexteam.adapters.sandbox.claims import Claims
 from codexteam.core.codec import decode
 from codexteam.environment.plan import SETUP_USER_HOME
@@ -237,3 +239,32 @@ class SetupPlace:
         """Give it its name; one that was there before is replaced."""
         self._kept.replace(self.key)
         self._kept.put(self.folder, self.key)
+
+
+#: Programs whose version decides what a set-up makes; a sandbox sees those of the system alone.
+_PROGRAMS = (
+    *("python3", "pip3", "uv", "node", "npm", "yarn", "pnpm", "corepack", "bun", "deno"),
+    *("go", "rustc", "cargo", "ruby", "gem", "bundle", "php", "composer", "java", "javac", "mvn", "gradle", "dotnet"),
+    *("erl", "elixir", "mix", "gcc", "g++", "clang", "ld", "make", "cmake", "ninja", "pkg-config", "git", "bash"),
+)
+_RELEASES = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
+
+
+def host_identity() -> str:
+    """Return a hash of the system's release, its C library and its toolchains.
+
+    Files are looked at, not run: an update of a program changes its size or its time.
+    """
+    digest = hashlib.sha256()
+    release = next((path for path in _RELEASES if path.is_file()), None)
+    facts = [platform.machine(), " ".join(platform.libc_ver()), release.read_text(errors="replace") if release else ""]
+    for name in _PROGRAMS:
+        found = shutil.which(name, path=PATH)
+        if found is None:
+            continue
+        path = Path(os.path.realpath(found))
+        state = path.stat()
+        facts.append(f"{name} {path} {state.st_size} {state.st_mtime_ns}")
+    for fact in facts:
+        digest.update(fact.encode("utf-8", "replace") + b"\0")
+    return f"host {digest.hexdigest()[:16]}"

@@ -14,8 +14,7 @@ from codexteam.adapters.sandbox.network import RELAY_FILE
 from codexteam.adapters.sandbox.network.proxy import Proxy
 from codexteam.adapters.sandbox.network.relay import PORT, Mux
 from codexteam.core.ids import JSONObject
-from codexteam.system.cancellation import stopped, to_its_end
-from codexteam.system.processes import kill
+from codexteam.system.cancellation import kill, stopped, to_its_end
 
 _LOG = logging.getLogger(__name__)
 _READY_SECONDS = 20.0

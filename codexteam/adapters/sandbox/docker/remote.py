@@ -12,8 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from codexteam.core.text import clean
-from codexteam.system.cancellation import stopped
-from codexteam.system.processes import kill
+from codexteam.system.cancellation import kill, stopped
 
 _CHUNK_BYTES = 256 << 10
 _TLS_PORT = 2376

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from codexteam.adapters.codex_cli.binary import codex_at
+from codexteam.adapters.codex_cli.hands import SILENCE_SECONDS
 from codexteam.adapters.codex_cli.harness import CodexHarness
-from codexteam.adapters.codex_cli.pulse import SILENCE_SECONDS
 from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
 from codexteam.adapters.sandbox.docker.engine import DockerEngine
 from codexteam.config.settings import ModelSettings, NetworkPolicy, SandboxMode, SandboxSettings

@@ -18,7 +18,7 @@ from codexteam.adapters.git.merge import forecast, make_commit, raw_changes
 from codexteam.adapters.git.object_files import read_ref, write_object, write_pack, write_ref
 from codexteam.adapters.git.objects import GitObject
 from codexteam.adapters.git.runner import GitDeadline
-from codexteam.adapters.git.tree_changes import tree_changes
+from codexteam.adapters.git.trees import tree_changes
 from codexteam.core.ids import CommitId, TreeId
 from codexteam.errors import RepoError
 from codexteam.ports.repo import Identity

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from codexteam.adapters.machine.lock import RepositoryLock
-from codexteam.adapters.machine.repositories_at_work import RepositoryAtWork, repositories_at_work
+from codexteam.adapters.machine.lock import RepositoryAtWork, RepositoryLock, repositories_at_work
 
 
 def test_a_repository_is_found_while_a_process_works_on_it(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codexteam.adapters.scan.confined import run_scanner
-from codexteam.adapters.scan.programs import find_programs
+from codexteam.adapters.scan.programs import find_programs, run_scanner
 from codexteam.adapters.scan.rule_files import own_rules
 from codexteam.adapters.scan.source_scanner import SourceScanner
 from codexteam.core.scan_hits import ADVICE, HitLevel

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from codexteam.adapters.codex_cli.pulse import Pulse
+from codexteam.adapters.codex_cli.hands import Pulse
 
 
 class Server:

@@ -1,11 +1,14 @@
 """What a job leaves for others: values that are one line each, and a summary that its system takes."""
 
+import io
+import json
 from pathlib import Path
 
 from codexteam.app.ci.handover import PULL
 from codexteam.app.ci.surroundings import CiSurroundings, CiSystem
 from codexteam.report.pipeline_outcome import PipelineOutcome
 from codexteam.views.ci.job_files import SARIF, add_outputs, add_summary, shortened
+from codexteam.views.ci.pipeline_view import PipelineView
 
 
 def surroundings(folder: Path) -> CiSurroundings:
@@ -50,3 +53,22 @@ def test_a_summary_that_is_too_long_ends_with_a_whole_line(tmp_path: Path) -> No
     assert shown.decode().splitlines()[-1].endswith("more lines are in summary.md of the artifacts.")
     assert (tmp_path / "summary.md").read_text() == text
     assert shortened("short\n", 100) == "short\n"
+
+
+def test_a_pull_request_that_could_not_be_opened_changes_what_is_left(tmp_path: Path) -> None:
+    log = io.StringIO()
+    view = PipelineView(surroundings(tmp_path), "run", log)
+    view.nothing_to_review("main")
+
+    view.published(["https://github.example/acme/api/pull/7"])
+    opened = json.loads((tmp_path / "result.json").read_text())
+    view.not_published("origin refuses the push", "codexteam pr", 7)
+
+    assert opened["pull_requests"] == ["https://github.example/acme/api/pull/7"]
+    left = json.loads((tmp_path / "result.json").read_text())
+    assert (left["result"], left["exit_code"], left["command"]) == ("not_published", 7, "run")
+    assert left["review"] == opened["review"]
+    assert "exit-code=7\n" in (tmp_path / "outputs").read_text().partition("exit-code=0\n")[2]
+    assert "was not opened" in (tmp_path / "step-summary").read_text()
+    assert len((tmp_path / "summary.md").read_text().splitlines()) > 3
+    assert "::error" in log.getvalue()

@@ -1,7 +1,10 @@
 """The report for other programs: what each of them reads back."""
 
+import gzip
 import json
+import random
 import re
+from base64 import b85encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from junitparser import JUnitXml
 
 from codexteam.errors import UsageError
 from codexteam.report.comparison import compare_runs
+from codexteam.report.judgements import FindingLife
 from codexteam.views.report.formats import ReportFormat, format_of, rendered, rendered_comparison
 from tests.support_reports import HOSTILE, report_of
 
@@ -42,6 +46,23 @@ def test_sarif_has_at_most_what_github_keeps() -> None:
 
     runs = json.loads(rendered(many, ReportFormat.SARIF))["runs"]
     assert max(len(run["results"]) for run in runs) == 5_000
+
+
+def test_a_sarif_file_that_github_would_refuse_has_shorter_texts() -> None:
+    report, noise = report_of(), random.Random(18)
+    life = report.findings[0]
+
+    def said() -> FindingLife:
+        finding = replace(life.known.finding, detail=b85encode(noise.randbytes(6_800)).decode())
+        return replace(life, known=replace(life.known, finding=finding))
+
+    many = replace(report, findings=tuple(said() for _ in range(1_650)))
+
+    text = rendered(many, ReportFormat.SARIF)
+    assert len(gzip.compress(text.encode(), compresslevel=1)) < 10_000_000
+    [results] = [run["results"] for run in json.loads(text)["runs"]]
+    assert {len(result["message"]["text"]) for result in results} == {1_000}
+    assert len(results) == 1_650
 
 
 @pytest.mark.parametrize(("path", "shown"), [("src/a b.py", "src/a%20b.py"), ("/etc/passwd", ""), ("../../x", "")])
