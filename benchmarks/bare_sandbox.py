@@ -73,6 +73,9 @@ class BareSession:
         self._unread.clear()
         return SessionOutput(output, len(output), self._reader.result() if done else None)
 
+    def printed(self) -> bytes:
+        return bytes(self._unread)
+
     async def write(self, data: bytes) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(data)

@@ -29,6 +29,7 @@ class Activities:
         self._agents: dict[AgentKey, Activity] = {}
         self._calls: dict[AgentKey, dict[str, str]] = {}
         """Tool calls that run, by their id: their commands."""
+        self._printed: dict[str, Callable[[], str]] = {}
 
     def __iter__(self) -> Iterator[Activity]:
         """Yield the agents at work."""
@@ -43,6 +44,16 @@ class Activities:
         """Note that an agent is at work no more."""
         self._agents.pop(agent, None)
         self._calls.pop(agent, None)
+        self._printed.pop(str(agent), None)
+
+    def prints(self, agent: AgentKey, printed: Callable[[], str]) -> None:
+        """Note how it is found out what an agent's commands have printed that it has not seen itself."""
+        self._printed[str(agent)] = printed
+
+    def printed(self, agent: str) -> str:
+        """Return what commands of an agent at work have printed that it has not seen itself, without secrets."""
+        printed = self._printed.get(agent)
+        return printed() if printed is not None else ""
 
     def take(self, agent: AgentKey, event: AgentEvent, now_seconds: float) -> None:
         """Follow what an agent does."""

@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Final
 
 from codexteam.core.answers import (
+    AttemptChoice,
     CiAnalysis,
     Clarification,
+    HiddenTestsReport,
     PlanAnswer,
     QaReport,
     ReleaseNotes,
@@ -87,6 +89,15 @@ _SETUP: Final = """\
 Answer with `summary` (what was missing), `script` (for bash, at the repository's root; empty if none helps) and \
 `test_command` (one line that runs the repository's tests without network)."""
 
+_HIDDEN: Final = """\
+Several agents do one task at the same time, and none of them sees your tests: these decide whose work is taken. They are \
+run on each work in a clean checkout, as a rule without network. Only test files are taken from you. Answer with `summary` \
+(what they check), `command` (one line that runs them and no others; empty if none can be written), `tests_changed` (paths)."""
+
+_JUDGE: Final = """\
+The change that you choose is merged, unless a gate refuses it; the others are put aside. All that could be run has been \
+run, and does not tell them apart. Answer with `choice` (its letter) and `reason` (two sentences at most)."""
+
 _RELEASE: Final = """\
 The program keeps your notes as files and publishes nothing. Answer with `user_notes` and `internal_notes` (Markdown), \
 `rollout`, `rollback`, `checklist` (lists of single steps; empty if there is truly nothing)."""
@@ -122,6 +133,8 @@ AGENT_KINDS: Final[Mapping[Purpose, AgentKind]] = MappingProxyType(
         Purpose.REVIEW: AgentKind("reviewer", "review", Review, _READS, f"{_REVIEW} {_FINDING}"),
         Purpose.SECURITY: AgentKind("security_reviewer", "review", Review, _READS, f"{_REVIEW} {_FINDING}"),
         Purpose.QA: AgentKind("qa_test_author", "qa_report", QaReport, _WRITES, f"{_QA} {_FINDING}"),
+        Purpose.HIDDEN_TESTS: AgentKind("qa_test_author", "hidden_tests", HiddenTestsReport, _WRITES, _HIDDEN),
+        Purpose.JUDGE: AgentKind("reviewer", "attempt_choice", AttemptChoice, _READS, _JUDGE),
         Purpose.CI: AgentKind("ci_runner", "ci_analysis", CiAnalysis, _READS, f"{_CI} {_FINDING}"),
         Purpose.SETUP: AgentKind("ci_runner", "setup_script", SetupScript, _INSTALLS, _SETUP),
         Purpose.RELEASE: AgentKind("release_manager", "release_notes", ReleaseNotes, _READS, _RELEASE),

@@ -362,7 +362,7 @@ async def _unneeded(
     engine: SandboxEngine, settings: "SandboxSettings", also: Collection[str]
 ) -> "Sequence[Environment]":
     """Return the environments that are removed: those that are old or have no room, of whatever repository, and `also`."""
-    from codexteam.run.environment.pruning import unneeded
+    from codexteam.run.environment.builder import unneeded
 
     return await unneeded(
         engine.environments,

@@ -33,7 +33,7 @@ from codexteam.run.command_outcome import CommandOutcome
 from codexteam.run.context import RunContext
 from codexteam.run.environment.builder import EnvironmentBuilder
 from codexteam.run.environment.commit_environments import CommitEnvironments
-from codexteam.run.gates.ci import checked_again, known_baseline
+from codexteam.run.gates.ci import baseline, checked_again, gate_commands, known_baseline
 from codexteam.system.cancellation import to_its_end
 
 #: A person's shell, or command, ends when they want it to.
@@ -317,6 +317,17 @@ async def _status(opened: _Opened, plan: SetupPlan, *, problem: str = "") -> Env
         configured,
         problem,
     )
+
+
+async def gate_outcomes(options: EnvironmentOptions, commit: CommitId) -> list[CommandOutcome]:
+    """Return what the configured gate commands, or else the repository's own, return on a commit, in its environment.
+
+    Raises:
+        CodexteamError: no sandbox can be started.
+    """
+    async with _opened(options, StartingPoint(commit, commit, None, _ROLE)) as opened:
+        commands = await gate_commands(opened.context)
+        return await baseline(opened.context, commit, commands)
 
 
 # run and shell

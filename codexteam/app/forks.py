@@ -215,7 +215,7 @@ def _ended_attempts(state: RunState) -> list[AgentKey]:
     return [
         AgentKey(state.run_id, known.task.role, purpose, task_id, attempt)
         for task_id, known in state.tasks.items()
-        for attempt in range(1, known.attempt + 1)
+        for attempt in range(1, known.attempts + 1)
         if (task_id, attempt) not in at_work
         for purpose in (Purpose.IMPLEMENT, Purpose.RESOLVE)
     ]

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from codexteam.app.github import pulls_of
+from codexteam.app.github import pulls_of, push_variables
 from codexteam.app.project import Project, pick_run, reading_store
 from codexteam.app.pull_request import (
     Proposal,
@@ -78,14 +78,24 @@ def publish_pulls(
     if not report.run.state.rules.repositories:
         return (publish_pull(project, report, wanted, render((), 0)),)
     proposal = proposal_of(report, wanted, "")
-    parts = parts_of(report)
     members = {each.name: each for each in members_of(report.run.record, project.environment)}
+    parts = [(part.repository, replace(project, places=members[part.repository].places)) for part in parts_of(report)]
+    return publish_linked(parts, proposal, wanted, render)
+
+
+def publish_linked(
+    parts: Sequence[tuple[str, Project]], proposal: Proposal, wanted: PullWanted, render: Renderer
+) -> tuple[PublishedPull, ...]:
+    """Push the branch that each repository has, in the order to merge them in, and open or update its pull request.
+
+    Raises:
+        LandingError: a remote or GitHub refuses; says which, and what is there already.
+    """
     with ExitStack() as stack:
         asked = []
-        for part in parts:
-            with _named(part.repository, "nothing was pushed"):
-                own = replace(project, places=members[part.repository].places)
-                asked.append(_asked(stack, part.repository, own, proposal, wanted))
+        for name, own in parts:
+            with _named(name, "nothing was pushed"):
+                asked.append(_asked(stack, name, own, proposal, wanted))
         _push_all(asked, proposal, wanted)
         for place, each in enumerate(asked):
             if each.pull is None:
@@ -152,7 +162,9 @@ def _push_all(asked: Sequence[_Proposed], proposal: Proposal, wanted: PullWanted
     for each in asked:
         project = each.project
         with _named(each.name, f"pushed: {', '.join(pushed) or 'none'} of {len(asked)}"):
-            push_branch(project.places, wanted.remote, branch_name(proposal.run_id), project.environment.get("PATH"))
+            variables = push_variables(project, wanted.remote) if wanted.sign_in else None
+            path = project.environment.get("PATH")
+            push_branch(project.places, wanted.remote, branch_name(proposal.run_id), path, variables=variables)
         pushed.append(each.name)
 
 

@@ -25,6 +25,11 @@ class NamedRepository:
     places: "Places"
 
 
+def is_name(text: str) -> bool:
+    """Return whether a repository may be called so."""
+    return bool(_NAME.fullmatch(text))
+
+
 def read_named(words: Sequence[str], folder: Path) -> dict[str, Path]:
     """Read `NAME=PATH`, each path from a folder.
 
@@ -38,7 +43,7 @@ def read_named(words: Sequence[str], folder: Path) -> dict[str, Path]:
             raise UsageError(
                 f"--repo {clean_line(word)}: found no NAME=PATH", hint="for example --repo api=../api --repo web=../web"
             )
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise UsageError(f"--repo {clean_line(word)}: found the name {clean_line(name)!r}; allowed: {NAME_FORMS}")
         if same := next((each for each in found if each.casefold() == name.casefold()), None):
             raise UsageError(f"--repo: {same} is named twice", hint="give each repository a name of its own")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codexteam.adapters.machine.lock import process_mark
 from codexteam.app import requests
 from codexteam.app.beginning import copied_notices
 from codexteam.app.code_map import make_code_map, open_index
@@ -25,6 +24,7 @@ from codexteam.app.scanning import make_scanner, usable_gates
 from codexteam.app.secret_values import secret_values
 from codexteam.app.server_memory import StoredMemory
 from codexteam.app.signals import Signals, hard_exit
+from codexteam.app.signs_of_life import SignsOfLife
 from codexteam.app.steered_agents import ask_agent, follow_steering
 from codexteam.config.priced import budget_words
 from codexteam.config.settings import McpPlace, Settings, StepMode
@@ -47,7 +47,6 @@ from codexteam.ports.store import RunRecord, Store
 from codexteam.report.progress import Progress
 from codexteam.run.context import RunContext
 from codexteam.run.effects import RunEffectHandler
-from codexteam.run.heartbeat import HEARTBEAT_SECONDS, Heartbeat, Stalls, Waits, leave_heartbeat, stalled_fields
 from codexteam.run.history import keep_costs
 from codexteam.run.loop import Driver, load_state
 from codexteam.run.planning import put_in_place
@@ -136,6 +135,8 @@ def rules_of(session: SessionSpec) -> Rules:
         allow_unchecked=team.gates.allow_unchecked,
         on_task_budget=team.budget.on_task_budget,
         fallbacks=len(team.escalation.fallback),
+        best_of=team.best_of.attempts,
+        best_of_tasks=team.best_of.tasks,
         person=session.person,
         repositories=session.repositories,
     )
@@ -267,11 +268,11 @@ class RunSession:
                 before_end=before_end,
             )
             self._driver = driver
-            stack.push_async_callback(stopped, asyncio.create_task(self._beat(agents)))
-            desk = RequestListener(self._store, run_id, session.number, take=self._take, report=self.report)
-            stack.push_async_callback(desk.close)
-            with self._signals.driving(self._on_signal, desk.look):
-                desk.look()  # what was asked while everything was being opened
+            stack.push_async_callback(stopped, asyncio.create_task(self._signs(agents).leave()))
+            listener = RequestListener(self._store, run_id, session.number, take=self._take, report=self.report)
+            stack.push_async_callback(listener.close)
+            with self._signals.driving(self._on_signal, listener.look):
+                listener.look()  # what was asked while everything was being opened
                 if not begun and session.plan is not None:
                     driver.post(Planned(session.plan.plan, by_person=session.plan.by_person))
                 again = Continued(rules if rules != state.rules else None)
@@ -286,19 +287,18 @@ class RunSession:
             reach("effect.Finish.after")
             return Ended(finish, driver.state, context.files.folder)
 
-    async def _beat(self, agents: "SandboxAgentRunner") -> None:
-        """Leave a sign of life in the store now and then, until cancelled."""
-        number, run_id, stalled_seconds = self._session.number, self._session.run.run_id, self._progress.stalled_seconds
-        stalls, waits = Stalls(), Waits()
-        while True:
-            now = self._clock.wall_seconds()
-            waiting = waits.of(self._driver.state, now) if self._driver is not None else ()
-            beat = Heartbeat(number, now, HEARTBEAT_SECONDS, stalled_seconds, (*agents.activities,), waiting)
-            leave_heartbeat(self._store, run_id, beat)
-            agents.reachable.let_go_for_dead(process_mark)
-            for one in stalls.new(beat):
-                self.report("agent.stalled", stalled_fields(one, now))
-            await self._clock.sleep(HEARTBEAT_SECONDS)
+    def _signs(self, agents: "SandboxAgentRunner") -> SignsOfLife:
+        return SignsOfLife(
+            self._store,
+            self._clock,
+            agents,
+            run_id=(run_id := self._session.run.run_id),
+            session=self._session.number,
+            folder=self._session.project.run_folder(run_id),
+            stalled_seconds=self._progress.stalled_seconds,
+            state=lambda: None if self._driver is None else self._driver.state,
+            report=self.report,
+        )
 
     async def _open(self, stack: AsyncExitStack) -> tuple[RunContext, "SandboxAgentRunner"]:
         from codexteam.adapters.git.content import SecretScanner
@@ -321,9 +321,9 @@ class RunSession:
             members=session.members,
         )
         stack.push_async_callback(repo.close)
-        for text in copied_notices(
-            await repo.copied_files(), unused=not session.members and copied.has_unused_include(project.places.root)
-        ):
+        roots = [each.places.root for each in session.members] or [project.places.root]
+        unused = any(map(copied.has_unused_include, roots))
+        for text in copied_notices(await repo.copied_files(), unused=unused):
             self.report("notice", {"text": text})
         memory = StoredMemory(self._store, session.run.run_id, self.report)
         model = make_model(settings, session.project.environment, self._clock, self._redactor.values, memory=memory)
@@ -429,14 +429,18 @@ class RunSession:
         if isinstance(asked, StopRequested) and not self._stop_waiting(asked):
             self._let_finish(asked)
         if isinstance(asked, Steering) and self._agents is not None:
-            follow_steering(asked, driver.state, self._agents)
+            follow_steering(asked, driver.state, self._agents, self.report)
 
 
 def _copied(settings: Settings, members: "Sequence[Member]") -> "CopyRules":
-    """Return which ignored files workspaces get; of several repositories no file of theirs says so, as one alone is trusted."""
+    """Return which ignored files workspaces get; of several repositories each is trusted by itself."""
     from codexteam.adapters.git.untracked import CopyRules
+    from codexteam.config.locations import trust_level
 
-    return CopyRules(settings.team.sandbox.copy_ignored, trusted=settings.trusted is True and not members)
+    roots = [each.places.root for each in members]
+    untrusted = frozenset(root for root in roots if trust_level(settings.projects, root, root) is not True)
+    trusted = settings.trusted is True or len(untrusted) < len(roots)
+    return CopyRules(settings.team.sandbox.copy_ignored, trusted=trusted, untrusted=untrusted)
 
 
 def _learn(agents: "SandboxAgentRunner", state: RunState) -> None:

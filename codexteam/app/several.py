@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from codexteam.app.project import Project, repository_lock
 from codexteam.app.repositories import NamedRepository, find_named
-from codexteam.config.settings import Settings, StepMode
+from codexteam.config.settings import Settings
 from codexteam.core.ids import CommitId, JSONObject, JSONValue
 from codexteam.core.paths import GUARDED_PATHS
 from codexteam.core.repositories import in_each
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 #: What is kept of a run's repositories with its record.
 _KEY = "repositories"
-_NO_DOCUMENTATION = (
-    "documentation is written where tasks of the plan write it: the step of its own works in one repository alone"
-)
 
 
 def wanted_repositories(
@@ -101,12 +98,8 @@ def settings_for(settings: Settings, members: "Sequence[Member]") -> Settings:
     names = [each.name for each in members]
     team = settings.team
     scan = team.gates.scan
-    notices = settings.notices
-    if team.steps.documentation is not StepMode.OFF:
-        notices = (*notices, _NO_DOCUMENTATION)
     return replace(
         settings,
-        notices=notices,
         team=replace(
             team,
             guarded_paths=(*team.guarded_paths, *in_each((*GUARDED_PATHS, *team.guarded_paths), names)),
@@ -116,7 +109,6 @@ def settings_for(settings: Settings, members: "Sequence[Member]") -> Settings:
                 protected_tests=(*team.gates.protected_tests, *in_each(team.gates.protected_tests, names)),
                 scan=replace(scan, exclude=(*scan.exclude, *in_each(scan.exclude, names))),
             ),
-            steps=replace(team.steps, documentation=StepMode.OFF),
         ),
     )
 

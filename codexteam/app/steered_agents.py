@@ -1,11 +1,12 @@
 """What a person's request means to the agents that are at work, once it is part of the run's state."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codexteam.app.requests import AgentRequest, HoldAgent, LetAgentGo, StopAgent
-from codexteam.core.effects import MakePlan, Replan
-from codexteam.core.ids import TaskId
+from codexteam.core.effects import MakePlan, Replan, Work
+from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.state import RunState
 from codexteam.core.steering_events import PLANNER, MessageLeft, RunBudgetSet, Steering, TaskBudgetSet
 from codexteam.errors import UsageError
@@ -35,17 +36,24 @@ def _absent(name: str) -> UsageError:
     return UsageError(f"no agent of that name is at work: {name}", hint="codexteam status lists them")
 
 
-def follow_steering(event: Steering, state: RunState, agents: "SandboxAgentRunner") -> None:
-    """Let agents at work hear of it; those that begin later find it in the state."""
+def follow_steering(
+    event: Steering, state: RunState, agents: "SandboxAgentRunner", report: Callable[[str, JSONObject], None]
+) -> None:
+    """Let agents at work hear of it; those that begin later find it in the state.
+
+    `report` records the fact that an agent has had its last turn and does not read a message any more.
+    """
     match event:
         case MessageLeft(to=to, text=text) if to == PLANNER:
             if any(isinstance(effect, MakePlan | Replan) for effect in state.in_flight.values()):
                 agents.reachable.say(PLANNER, text)
         case MessageLeft(to=to, text=text):
             task_id = TaskId(to)
-            attempt = state.tasks[task_id].attempt
-            if f"work.{task_id}.{attempt}" in state.in_flight:
-                agents.reachable.say(f"{task_id}.{attempt}", text)
+            # there may be several attempts at it
+            works = [each for each in state.in_flight.values() if isinstance(each, Work) and each.task_id == task_id]
+            reached = [agents.reachable.say(f"{task_id}.{work.attempt}", text) for work in works]
+            if works and not any(reached):
+                report("person.unread", {"to": to, "messages": [text]})
         case TaskBudgetSet(task_id=task_id, budget=budget):
             agents.gate.limit_task(task_id, budget)
         case RunBudgetSet():

@@ -57,7 +57,7 @@ def _read_when(name: str, state: RunState) -> str:
         return 'kept for when the gates find something to plan; to have more done now: codexteam add "..."'
     match state.tasks[TaskId(name)].phase:
         case TaskPhase.WORKING:
-            return f"sent; {name}'s agent reads it before its next turn"
+            return f"sent; {name}'s agent reads it before its next turn (if it has had its last, the log says so)"
         case TaskPhase.FAILED:
             return f"kept; {name} failed, and its next attempt begins with it: codexteam retry {name}"
         case _:

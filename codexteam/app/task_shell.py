@@ -91,7 +91,7 @@ def attempt_number(known: TaskState, attempt: int | None) -> int:
     Raises:
         UsageError: there is none.
     """
-    task_id, newest = known.task.id, known.attempt
+    task_id, newest = known.task.id, known.attempts
     if not newest:
         raise UsageError(
             f"{task_id} was not tried yet, so that it has no workspace",

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from codexteam.adapters.machine.clock import SystemClock
+from codexteam.adapters.machine.looked_at import Look
 from codexteam.adapters.store.journal_cursor import JournalCursor
 from codexteam.app.agent_transcripts import prompt_of, turns_of
 from codexteam.app.project import Project, live_process, pick_run, reading_store
@@ -96,6 +97,9 @@ class AgentFollower:
     key: AgentKey
     prompt: tuple[TranscriptEntry, ...] = ()
     turns: list[TranscriptTurn] = field(default_factory=list)
+    output: str = ""
+    """What its commands print at this moment, as far as its process shows it; foreign."""
+    _look: Look | None = None
 
     def refresh(self) -> bool:
         """Read what is new; return whether anything is.
@@ -104,6 +108,17 @@ class AgentFollower:
             CodexteamError: the state file cannot be read.
         """
         return asyncio.run(self._read())
+
+    def look(self) -> bool:
+        """Ask the run's process for what the agent's commands print, and read what it has written so far."""
+        self._look = self._look or Look(self.project.run_folder(self.key.run_id), str(self.key))
+        before, self.output = self.output, self._look.read()
+        return before != self.output
+
+    def close(self) -> None:
+        """Ask for nothing any more. May be repeated."""
+        if self._look is not None:
+            self._look.close()
 
     async def _read(self) -> bool:
         async with reading_store(self.project) as store:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codexteam.cli.options import checked_text, global_options, load_request, working_directory
+from codexteam.cli.options import checked_text, global_options, load_request, repositories_of, working_directory
 from codexteam.cli.printing import Json, output, printed, project_of
 
 if TYPE_CHECKING:
@@ -128,18 +128,26 @@ def publish(
         typer.Option("--base", metavar="BRANCH", help="The branch to merge into (default: the repository's default)."),
     ] = "",
     remote: Annotated[str, typer.Option("--remote", metavar="NAME", help="The remote to push to.")] = "origin",
+    repo: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repo", metavar="NAME=PATH", help="Of a run in several repositories: where each is checked out."
+        ),
+    ] = None,
     draft: Annotated[bool, typer.Option("--draft", help="Open it as a draft.")] = False,
     not_green: Annotated[
         bool, typer.Option("--even-if-not-green", help="Also what a run left that is not green; always a draft.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """In a workflow: push the branch that another job left, and open its pull request."""
+    """In a workflow: push the branch that another job left, and open its pull request; of several repositories, in each."""
     from codexteam.app.ci.gitlab import on_gitlab, push_handover
-    from codexteam.app.ci.handover import publish_handover, read_handover
+    from codexteam.app.ci.handover import publish_handover, publish_parts, read_handover
     from codexteam.app.pull_request import PullWanted
+    from codexteam.app.repositories import find_named
+    from codexteam.errors import UsageError
     from codexteam.views.ci.setup import print_nothing_to_publish, print_pushed
-    from codexteam.views.report.pull_lines import print_pull
+    from codexteam.views.report.pull_lines import print_pull, print_pulls
 
     project = project_of(ctx, None)
     handed = read_handover(working_directory(global_options(ctx)) / folder.expanduser())
@@ -152,6 +160,22 @@ def publish(
         not_green=not_green,
         sign_in=True,
     )
+    if bool(handed.parts) is not bool(repo):
+        raise UsageError(
+            f"the run worked on several repositories ({', '.join(part.name for part in handed.parts)})"
+            if handed.parts
+            else "--repo names repositories, and the run worked on one",
+            hint="--repo NAME=PATH says where each is checked out" if handed.parts else "leave it out",
+        )
+    if handed.parts:
+        if on_gitlab(project.environment):
+            raise UsageError(
+                "the run worked on several repositories, which this command publishes on GitHub alone",
+                hint="take each branch.NAME.bundle with git fetch, and push it",
+            )
+        named = find_named(repositories_of(ctx, repo or []), project.environment)
+        pulls = publish_parts(project, handed, named, wanted)
+        return printed(output(ctx, as_json=as_json), lambda out: print_pulls(out, pulls))
     if on_gitlab(project.environment):
         pushed = push_handover(project, handed, wanted.base, draft=draft, not_green=not_green)
         return printed(output(ctx, as_json=as_json), lambda out: print_pushed(out, pushed))

@@ -8,9 +8,9 @@ from pathlib import Path
 from codexteam.config.codex_schema import UNUSED_KEYS, USED_KEYS
 from codexteam.config.layers import LayerKind
 from codexteam.config.load import LoadedLayers, thread_limit_path
+from codexteam.config.permissions import read_requirements
 from codexteam.config.price_list import price_list, rate_json, shipped_prices
 from codexteam.config.priced import models_of
-from codexteam.config.requirements import read_requirements
 from codexteam.config.role_reach import run_reach
 from codexteam.config.schema import dotted, leaves
 from codexteam.config.settings import Settings

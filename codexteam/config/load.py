@@ -14,6 +14,7 @@ from codexteam.config.hooks import joined_hooks
 from codexteam.config.layers import Layer, MergedLayers
 from codexteam.config.model_tiers import model_of, tiers_for_roles, whole_tiers
 from codexteam.config.notifications import terminal_notices_of
+from codexteam.config.permissions import read_requirements
 from codexteam.config.provider_settings import (
     build_providers,
     build_server,
@@ -22,7 +23,6 @@ from codexteam.config.provider_settings import (
     refuse_missing_command,
 )
 from codexteam.config.request import LoadRequest
-from codexteam.config.requirements import read_requirements
 from codexteam.config.role_files import RoleDefinition, RoleProblem, Roles, find_roles
 from codexteam.config.role_reach import run_reach
 from codexteam.config.roles import Run, resolve_role, run_model, run_skills
@@ -151,6 +151,7 @@ def load_settings(request: LoadRequest) -> Settings:
         repository=sources.repository,
         codex_home=sources.codex_home,
         trusted=sources.trusted,
+        projects=sources.projects,
         model=model,
         sandbox_mode=reach.mode,
         network=reach.network,

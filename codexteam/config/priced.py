@@ -25,8 +25,11 @@ def budget_words(budget: BudgetLimits) -> str:
 
 def models_of(settings: Settings) -> list[str]:
     """Return the models that the team's roles use, and those that tasks get when they turn out to be hard."""
-    given = settings.team.escalation
-    more = {model_of(name, settings.team.models) for name in (given.model, *given.fallback) if name}
+    given, several = settings.team.escalation, settings.team.best_of
+    named = [given.model, *given.fallback]
+    if several.attempts > 1:
+        named += [*several.models, several.judge_model]
+    more = {model_of(name, settings.team.models) for name in named if name}
     return sorted({role.model.model for role in team_roles(settings)} | more)
 
 

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 
 from codexteam.config.layers import MergedLayers
 from codexteam.config.origins import BUILT_IN, Origin, Place, stated, stated_by, trace
-from codexteam.config.permissions import DEFAULT_MODE, WEB_SEARCH_ORDER, Reach, narrower_search, resolve_reach
-from codexteam.config.requirements import Requirements
+from codexteam.config.permissions import (
+    DEFAULT_MODE,
+    WEB_SEARCH_ORDER,
+    Reach,
+    Requirements,
+    narrower_search,
+    resolve_reach,
+)
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode, StatedValue
 from codexteam.core.ids import JSONObject
 

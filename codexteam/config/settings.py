@@ -14,7 +14,7 @@ from codexteam.config.notifications import NotificationSettings, TerminalNotices
 from codexteam.config.telemetry import TelemetrySettings
 from codexteam.core.budget import BudgetLimits
 from codexteam.core.budget_amounts import Price
-from codexteam.core.ids import GateName
+from codexteam.core.ids import GateName, JSONObject
 from codexteam.core.limits import COUNT, MONEY, SECONDS, Between, OneOf, RunLimits
 
 
@@ -369,6 +369,20 @@ class EscalationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BestOfSettings:
+    """`[codexteam.best_of]`: several attempts at a hard task at the same time, of which the best is merged."""
+
+    attempts: Annotated[int, Between(1, 3)] = 1
+    """How many; 1 is off."""
+    tasks: tuple[Annotated[str, OneOf(("high_risk", "failed"))], ...] = ("high_risk", "failed")
+    """Which tasks have them: those that the plan marks `risk: high`, and those of which an attempt has failed."""
+    models: tuple[str, ...] = ()
+    """Models or tiers of the second and the third attempt; where none is named they differ by their words alone."""
+    judge_model: str | None = None
+    """Who chooses where evidence and size do not; None is the first of `models` and the fallbacks that made none of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeploySettings:
     """`[codexteam.deploy]`: what `codexteam deploy` does with a green run once a person has approved it."""
 
@@ -445,6 +459,7 @@ class TeamSettings:
     budget: BudgetLimits = field(default_factory=BudgetLimits)
     limits: LimitSettings = field(default_factory=LimitSettings)
     escalation: EscalationSettings = field(default_factory=EscalationSettings)
+    best_of: BestOfSettings = field(default_factory=BestOfSettings)
     steps: StepSettings = field(default_factory=StepSettings)
     map: MapSettings = field(default_factory=MapSettings)
     hooks: HookSettings = field(default_factory=HookSettings)
@@ -489,6 +504,8 @@ class Settings:
     codex_home: Path
     trusted: bool | None
     """The project's trust; None when nobody decided. Explicitly untrusted, it loses its AGENTS.md, as in Codex."""
+    projects: JSONObject
+    """What the user decided of folders, as `config.locations.trust_level` reads it; empty where no decision counts."""
     model: ModelSettings
     """What a role without settings of its own gets."""
     sandbox_mode: SandboxMode

@@ -53,6 +53,7 @@ class ConfigSources:
     project_root: Path
     repository: Path
     trusted: bool | None
+    projects: JSONObject
     notices: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     """What most likely is a mistake."""
@@ -86,6 +87,7 @@ def read_sources(request: LoadRequest) -> ConfigSources:
         project_root=root,
         repository=repository_root(request.cwd),
         trusted=trusted,
+        projects={} if request.untrusted else user.table("projects"),
         notices=tuple(notices),
         warnings=tuple(warnings),
     )

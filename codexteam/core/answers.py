@@ -213,6 +213,35 @@ class SetupScript:
     test_command: str
 
 
+@stored(_BARE)
+@dataclass(frozen=True, slots=True)
+class HiddenTestsReport:
+    """Tests that decide between several attempts at a task (`hidden_tests`)."""
+
+    summary: str
+    command: str
+    tests_changed: tuple[str, ...]
+
+
+@stored(_BARE)
+@dataclass(frozen=True, slots=True)
+class AttemptChoice:
+    """Which of several changes is to be merged (`attempt_choice`)."""
+
+    choice: str
+    reason: str
+
+
 RoleAnswer: TypeAlias = (
-    ScoutReport | PlanAnswer | TaskReport | Review | QaReport | CiAnalysis | Clarification | ReleaseNotes | SetupScript
+    ScoutReport
+    | PlanAnswer
+    | TaskReport
+    | Review
+    | QaReport
+    | CiAnalysis
+    | Clarification
+    | ReleaseNotes
+    | SetupScript
+    | HiddenTestsReport
+    | AttemptChoice
 )

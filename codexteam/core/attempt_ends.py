@@ -1,6 +1,9 @@
 """What becomes of a task whose attempt ended without being merged: it is tried again, or it failed."""
 
-from codexteam.core.effects import AttemptKind
+from collections.abc import Iterable
+from dataclasses import replace
+
+from codexteam.core.effects import AttemptKind, JudgeAttempts, TryAttempt, Work, WriteHiddenTests
 from codexteam.core.events import (
     AcceptanceFailed,
     AttemptFailed,
@@ -24,12 +27,41 @@ _EVIDENCE_CHARS = 24_000
 def end_attempt(transition: Transition, task_id: TaskId) -> None:
     """Want no answer any more from who works on a task, or answers its question; what was written stays."""
     known = transition.tasks[task_id]
+    if known.open_contest is not None:
+        let_contest_go(transition, task_id)
+        transition.tasks[task_id] = replace(known, contest=None)  # the task may have another one
+        return
     kind = "work" if known.phase is TaskPhase.WORKING else "clarify"
     key = f"{kind}.{task_id}.{known.attempt}"
     if key in transition.state.shelved:  # it waits for budget
         transition.drop_shelved(key)
     else:
         transition.let_go(key)
+
+
+def let_contest_go(transition: Transition, task_id: TaskId) -> None:
+    """Want nothing more of several attempts at a task."""
+    transition.set(contested=tuple(each for each in transition.state.contested if each != task_id))
+    for key, effect in list(transition.in_flight.items()):
+        ours = isinstance(effect, Work | WriteHiddenTests | TryAttempt | JudgeAttempts) and effect.task_id == task_id
+        if ours:
+            transition.let_go(key)
+
+
+def take_work(transition: Transition, event: AttemptSucceeded) -> None:
+    """Let work that an attempt handed in wait to be merged."""
+    transition.move(event.task_id, TaskPhase.QUEUED, event, commit=event.commit, summary=event.summary, ask=event.ask)
+    state = transition.state
+    transition.set(
+        merge_queue=(*state.merge_queue, event.task_id),
+        later=with_new(state.later, event.later),
+        risks=with_new(state.risks, event.risks),
+    )
+
+
+def with_new(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """Return lines with those of `new` behind them that are not there."""
+    return (*known, *(line for line in dict.fromkeys(new) if line not in known))
 
 
 def retry_or_fail(
@@ -87,6 +119,11 @@ def add_evidence(known: TaskState, reason: str, evidence: str) -> str:
     """Return what the next attempt gets to read, bounded."""
     added = f"Attempt {known.attempt}: {reason}\n{evidence}".strip()
     return f"{known.evidence}\n\n{added}".strip()[-_EVIDENCE_CHARS:]
+
+
+def said_words(texts: Iterable[str]) -> str:
+    """Return what people said to who works on a task as a prompt has it."""
+    return "\n\n".join(f"The user says: {text}" for text in texts)
 
 
 def still_open(transition: Transition, known: TaskState) -> list[str]:

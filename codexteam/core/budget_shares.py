@@ -27,6 +27,10 @@ class BudgetShares:
         self._given[run] = share
         return share
 
+    def hold(self, run: str, share: Mapping[str, float]) -> None:
+        """Note what a run was given before, by another process; it is in `left` no more."""
+        self._given[run] = share
+
     def end(self, run: str, used: Mapping[str, float | None]) -> None:
         """Take back what a run did not use; of a unit whose use is unknown nothing comes back."""
         for unit, share in self._given.pop(run).items():

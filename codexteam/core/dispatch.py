@@ -5,10 +5,10 @@ and why it is that order. While the run works, each step tries:
 
 1. the merge train (`core.merge_train`): merged work unlocks tasks, and what is ready to be merged holds up no new attempt;
 2. a round of gates, if the batch is full: before new attempts, so that none starts on what is about to be judged;
-3. attempts, best first (`PlanGraph.priority`: the longest way to the end of the plan), until threads are used up. A task
-   is passed over whose paths overlap those of one that is at work, asking, queued, in the train or out of budget (without
-   paths it may write any), that
-   depends on what is being judged, or that comes after one which the same budget refused;
+3. attempts, until threads are used up: first those at tasks that several are made at (`core.best_of`), then best first
+   (`PlanGraph.priority`: the longest way to the end of the plan). A task is passed over whose paths overlap those of one
+   that is at work, asking, queued, in the train or out of budget (without paths it may write any), that depends on what is
+   being judged, or that comes after one which the same budget refused;
 4. a round of gates with whatever is in the batch, if nothing in flight will change the branch any more (`CHANGES`);
 5. the way to the end, if every gate gave its verdict on the tip and nothing is left to do.
 
@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from codexteam.core.attempt_ends import said_words
 from codexteam.core.base_check import (
     NOTHING_CHECKED,
     failed_words,
@@ -33,6 +34,7 @@ from codexteam.core.base_check import (
     red_acceptance,
     red_finding,
 )
+from codexteam.core.best_of import begin_contest, run_contests, wants_contest
 from codexteam.core.budget_scope import need_words
 from codexteam.core.effects import (
     BUSY,
@@ -212,6 +214,7 @@ def _start(transition: Transition) -> None:
             run_train(transition)
             if len(transition.state.batch) >= transition.state.rules.batch_size and not transition.state.shelved:
                 _start_round(transition)  # first, so that nothing starts that builds on what is judged
+            run_contests(transition, _free_threads)
             _start_attempts(transition)
             # no verdict lets the run end green while something waits for budget: none is paid for
             if not transition.state.shelved and not any(isinstance(e, CHANGES) for e in transition.in_flight.values()):
@@ -256,8 +259,7 @@ def _start_attempts(transition: Transition) -> None:
     """Fill the free threads, best task first, none beside another that writes where it writes."""
     if not transition.ready or (transition.state.judging is not None and _is_last_round(transition)):
         return
-    busy = sum(isinstance(effect, BUSY) for effect in transition.in_flight.values())
-    free = transition.state.rules.max_threads - busy
+    free = _free_threads(transition)
     if free <= 0:
         return
     # runs of older versions let tasks without paths work beside others
@@ -276,7 +278,11 @@ def _start_attempts(transition: Transition) -> None:
             continue
         if hold_if_closed(transition, task_id):
             continue
-        attempt = known.attempt + 1
+        if wants_contest(transition, known):
+            taken.append(known.task.paths)
+            free -= begin_contest(transition, task_id, free)
+            continue
+        attempt = known.attempts + 1
         transition.move(task_id, TaskPhase.WORKING, attempt=attempt, reason="", commit=None, heard=len(known.said))
         tip = transition.tip
         evidence = "\n\n".join(part for part in (known.evidence, said_words(known.said)) if part)
@@ -285,9 +291,9 @@ def _start_attempts(transition: Transition) -> None:
         free -= 1
 
 
-def said_words(texts: Iterable[str]) -> str:
-    """Return what people said to who works on a task as a prompt has it."""
-    return "\n\n".join(f"The user says: {text}" for text in texts)
+def _free_threads(transition: Transition) -> int:
+    busy = sum(isinstance(effect, BUSY) for effect in transition.in_flight.values())
+    return transition.state.rules.max_threads - busy
 
 
 def _waits_for_budget(transition: Transition, task: Task) -> bool:
@@ -312,6 +318,7 @@ def _holders(transition: Transition) -> list[TaskId]:
     busy = (*transition.in_flight.values(), *shelved)
     return [
         *(e.task_id for e in busy if isinstance(e, Work | Clarify | Integrate)),
+        *transition.state.contested,
         *transition.state.merge_queue,
         *(candidate.task_id for candidate in transition.state.train),
     ]

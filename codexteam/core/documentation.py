@@ -1,11 +1,12 @@
 """Whether documentation is asked for, and by what: the goal's words, a plan's tasks, or the names that a change touches."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from codexteam.core.ids import TaskId
 from codexteam.core.plan_graph import Plan, Task
+from codexteam.core.repositories import in_each
 
 #: The role that writes documentation.
 DOCUMENTATION_ROLE = "documentation"
@@ -42,20 +43,27 @@ def asks_for_documentation(text: str) -> bool:
     return any(not _DECLINES.search(own[: found.start()]) for found in _ASKS.finditer(own))
 
 
-def is_documentation(path: str) -> bool:
-    """Return whether a path, or a glob, is one of documentation by its name."""
-    parts = [part for part in path.casefold().split("/") if part not in {"", ".", "**"}]
+def documentation_paths(repositories: Sequence[str]) -> tuple[str, ...]:
+    """Return what the documentation role may write freely in each of several repositories; without any, in the one."""
+    return (*DOCUMENTATION_PATHS, *in_each(DOCUMENTATION_PATHS, repositories))
+
+
+def is_documentation(path: str, repositories: Collection[str] = ()) -> bool:
+    """Return whether a path, or a glob, is one of documentation by its name; in several repositories each has a folder."""
+    folder, _, rest = path.partition("/")
+    inner = rest if folder in repositories else path
+    parts = [part for part in inner.casefold().split("/") if part not in {"", ".", "**"}]
     if not parts:
         return False
     return parts[-1].endswith(_SUFFIXES) or bool(_NAMES.fullmatch(parts[-1])) or parts[0] in _FOLDERS
 
 
-def documents(task: Task) -> bool:
+def documents(task: Task, repositories: Collection[str] = ()) -> bool:
     """Return whether a task is to write documentation, alone or beside its code."""
     texts = (task.title, task.description, *(each.criterion for each in task.acceptance))
     return (
         task.role == DOCUMENTATION_ROLE
-        or any(map(is_documentation, task.paths))
+        or any(is_documentation(path, repositories) for path in task.paths)
         or any(map(asks_for_documentation, texts))
     )
 
@@ -90,7 +98,7 @@ _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]+)")
 _FILE_HEAD = re.compile(r"^--- (?:a/)?(.*)$")
 
 
-def touched_names(diff: str) -> tuple[str, ...]:
+def touched_names(diff: str, repositories: Collection[str] = ()) -> tuple[str, ...]:
     """Return the names that a unified diff takes away or defines anew: of code, of command-line options, of files."""
     found: dict[str, None] = {}
     before = ""
@@ -98,9 +106,13 @@ def touched_names(diff: str) -> tuple[str, ...]:
         if head := _FILE_HEAD.match(line):
             before = head[1]
         elif line.startswith("+++ "):
-            if line.removeprefix("+++ ").strip() == "/dev/null" and before and not is_documentation(before):
+            if (
+                line.removeprefix("+++ ").strip() == "/dev/null"
+                and before
+                and not is_documentation(before, repositories)
+            ):
                 found[before] = None
-        elif line.startswith("-") and not is_documentation(before):
+        elif line.startswith("-") and not is_documentation(before, repositories):
             for name in (*_DEFINED.findall(line), *_OPTION.findall(line)):
                 found[name] = None
     return tuple(found)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from codexteam.core.contest import Contender, UnseenTests
 from codexteam.core.findings import Finding
 from codexteam.core.ids import CommitId, GateName, TaskId
 
@@ -88,10 +89,57 @@ class Work:
     """What earlier attempts left: why they failed, what conflicted, what was answered."""
     restore_attempt: int | None = None
     """The attempt whose workspace is restored first; its work continues."""
+    place: int = 0
+    """Its place among several attempts at the same time, from 1; 0 where it is the only one."""
 
     @property
     def key(self) -> str:
         return f"work.{self.task_id}.{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHiddenTests:
+    """Let QA write tests of a task that several attempts are made at, none of which sees them. -> HiddenTestsWritten."""
+
+    task_id: TaskId
+    number: int
+    """Of the contest."""
+    base: CommitId
+
+    @property
+    def key(self) -> str:
+        return f"hidden-tests.{self.task_id}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class TryAttempt:
+    """Run what judges one of several attempts on its work: acceptance, hidden tests, scan. -> AttemptTried."""
+
+    task_id: TaskId
+    attempt: int
+    base: CommitId
+    commit: CommitId | None
+    """None: it changed nothing."""
+    tests: UnseenTests
+
+    @property
+    def key(self) -> str:
+        return f"try.{self.task_id}.{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeAttempts:
+    """Let another model choose among works of which as much failed, and that are of a size. -> AttemptsJudged."""
+
+    task_id: TaskId
+    number: int
+    """Of the contest."""
+    base: CommitId
+    contenders: tuple[Contender, ...]
+
+    @property
+    def key(self) -> str:
+        return f"judge.{self.task_id}.{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +381,9 @@ Effect: TypeAlias = (
     | Scout
     | MakePlan
     | Work
+    | WriteHiddenTests
+    | TryAttempt
+    | JudgeAttempts
     | Clarify
     | StackCandidate
     | CheckCandidate
@@ -356,6 +407,9 @@ Awaited: TypeAlias = (
     | Scout
     | MakePlan
     | Work
+    | WriteHiddenTests
+    | TryAttempt
+    | JudgeAttempts
     | Clarify
     | StackCandidate
     | CheckCandidate
@@ -396,6 +450,9 @@ EFFECTS: Final[Mapping[type[Effect], EffectKind]] = MappingProxyType(
         Scout: EffectKind(),
         MakePlan: EffectKind(busy=True),
         Work: EffectKind(busy=True, changes=True),
+        WriteHiddenTests: EffectKind(busy=True, changes=True),
+        TryAttempt: EffectKind(changes=True),
+        JudgeAttempts: EffectKind(busy=True, changes=True),
         Clarify: EffectKind(busy=True, changes=True),
         StackCandidate: EffectKind(changes=True),
         CheckCandidate: EffectKind(changes=True),

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.codec import StoredForm, stored
 from codexteam.core.command_ending import Cause, Ending
+from codexteam.core.contest import Trial, UnseenTests
 from codexteam.core.effects import MergedCandidate
 from codexteam.core.findings import Finding
 from codexteam.core.ids import AGENT_GATES, CommitId, GateName, RunId, TaskId
@@ -63,6 +64,10 @@ class Rules(RunLimits):
     """Whether a change that others made is judged as it is: nothing is planned, changed or landed."""
     fallbacks: int = 0
     """How often another model is asked for a task whose model does not serve it."""
+    best_of: int = 0
+    """How many attempts at a time are made at a task that is hard; with less than 2 it is always one."""
+    best_of_tasks: tuple[str, ...] = ("high_risk", "failed")
+    """Which tasks these are: what the plan marks `risk: high`, and what an attempt has failed of."""
     last_round: int = 0
     """The round of gates after which the session ends, whatever is left to do; 0 is none."""
     repositories: tuple[str, ...] = ()
@@ -200,6 +205,35 @@ class AttemptAsked:
     task_id: TaskId
     attempt: int
     question: str
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenTestsWritten:
+    """QA wrote tests that several attempts at a task are held against, or could not."""
+
+    task_id: TaskId
+    number: int
+    tests: UnseenTests
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptTried:
+    """What judges the work of one of several attempts has run on it."""
+
+    task_id: TaskId
+    attempt: int
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsJudged:
+    """Another model chose among several attempts, or did not."""
+
+    task_id: TaskId
+    number: int
+    attempt: int
+    """The chosen one; 0 for none."""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +510,9 @@ DecidedEvent: TypeAlias = (
     | AttemptSucceeded
     | AttemptFailed
     | AttemptAsked
+    | HiddenTestsWritten
+    | AttemptTried
+    | AttemptsJudged
     | Clarified
     | CandidateStacked
     | CandidateAccepted

@@ -16,6 +16,7 @@ from codexteam.core.events import (
     AttemptAsked,
     AttemptFailed,
     AttemptSucceeded,
+    AttemptTried,
     BaseCheck,
     BaseChecked,
     BudgetRefused,
@@ -27,6 +28,7 @@ from codexteam.core.events import (
     ExtraIntegrated,
     Forked,
     GateFinished,
+    HiddenTestsWritten,
     IntegrationConflicted,
     LandingFailed,
     MergeRefused,
@@ -70,6 +72,10 @@ KINDS = (
     "task.started",
     "task.accepted",
     "task.attempt_failed",
+    "tests.hidden",
+    "task.tried",
+    "task.chosen",
+    "task.set_aside",
     "task.conflicted",
     "task.acceptance_failed",
     "task.refused",
@@ -132,6 +138,7 @@ REPORTED_KINDS = (
     "agent.stalled",
     "agent.waiting",
     "agent.told",
+    "person.unread",
     "agent.compacted",
     "agent.finished",
     "policy.warned",
@@ -157,6 +164,7 @@ def story(event: Event, before: RunState, after: RunState, effects: Sequence[Eff
         *_asked(event, after),
         *_withdrawn(event, before, after),
         *_sent_back(event, before, after),
+        *_contests(before, after),
         *_tasks(before, after),
         *_findings(before, after),
         *_landing(before, after),
@@ -200,6 +208,13 @@ def _cause(event: Event, after: RunState) -> Iterator[Fact]:  # noqa: C901, PLR0
             yield "task.attempt_failed", {**failed, "final": event.final}
         case IntegrationConflicted() | AcceptanceFailed() | MergeRefused() if not event.number:
             yield _problem(event)
+        case HiddenTestsWritten(task_id, number, tests):
+            hidden: JSONObject = {"task": task_id, "contest": number, "commit": tests.commit}
+            yield "tests.hidden", {**hidden, "command": tests.command, "note": tests.note}
+        case AttemptTried(task_id, attempt, trial):
+            seen: JSONObject = {"task": task_id, "attempt": attempt, "passed": trial.passed, "words": trial.words}
+            counts: JSONObject = {"hidden_failed": trial.hidden_failed, "hits": trial.hits, "lines": trial.lines}
+            yield "task.tried", {**seen, "failing": list(trial.failing), **counts}
         case AttemptAsked():
             yield "task.asked", {"task": event.task_id, "attempt": event.attempt, "question": event.question}
         case Clarified():
@@ -299,6 +314,22 @@ def _sent_back(event: Event, before: RunState, after: RunState) -> Iterator[Fact
             yield _problem(problem)
 
 
+def _contests(before: RunState, after: RunState) -> Iterator[Fact]:
+    """Return which of several attempts was taken, and that the others are kept and not merged."""
+    for task_id in before.contested:
+        known = after.tasks[task_id]
+        contest = known.contest
+        if contest is None or contest.chosen is None:
+            continue
+        several: list[JSONValue] = [each.attempt for each in contest.contenders if each.attempt]
+        chosen: JSONObject = {"task": task_id, "attempt": contest.winner, "by": contest.chosen.value}
+        yield "task.chosen", {**chosen, "why": contest.why, "attempts": several, "words": contest.words}
+        for each in contest.contenders:
+            if each.attempt and each.attempt != contest.winner:
+                reason = each.reason or (each.trial.words if each.trial else "")
+                yield "task.set_aside", {"task": task_id, "attempt": each.attempt, "reason": reason}
+
+
 def _problem(event: IntegrationConflicted | AcceptanceFailed | MergeRefused) -> Fact:
     fields: JSONObject = {"task": event.task_id, "attempt": event.attempt}
     match event:
@@ -349,7 +380,9 @@ def _tasks(before: RunState, after: RunState) -> Iterator[Fact]:
                 },
             )
             was = TaskState(task)
-        if was is not now and (was.phase is not now.phase or was.attempt != now.attempt):
+        if now.open_contest is not None:
+            yield from _contenders_begun(was, now)
+        elif was is not now and (was.phase is not now.phase or was.attempt != now.attempt):
             yield from _moved(was, now)
 
 
@@ -357,7 +390,7 @@ def _moved(was: TaskState, now: TaskState) -> Iterator[Fact]:
     fields: JSONObject = {"task": now.task.id, "attempt": now.attempt, "status": status_of(now.phase).name.lower()}
     match now.phase:
         case TaskPhase.WORKING:
-            yield "task.started", {**fields, "purpose": now.kind.value, "title": now.task.title, "role": now.task.role}
+            yield "task.started", {**fields, **_started(now)}
         case TaskPhase.INTEGRATING:
             yield "task.merging", {**fields, "commit": now.commit}
         case TaskPhase.MERGED:
@@ -374,6 +407,20 @@ def _moved(was: TaskState, now: TaskState) -> Iterator[Fact]:
             yield "task.unblocked", fields
         case TaskPhase.PENDING | TaskPhase.QUEUED | TaskPhase.ASKING:
             return  # the event itself has said it
+
+
+def _started(known: TaskState) -> JSONObject:
+    several = len(known.open_contest.contenders) if known.open_contest is not None else 1
+    return {"purpose": known.kind.value, "title": known.task.title, "role": known.task.role, "of": several}
+
+
+def _contenders_begun(was: TaskState, now: TaskState) -> Iterator[Fact]:
+    """Return which of several attempts began: there may be more than one in a step."""
+    before = {each.attempt for each in was.contest.contenders} if was.contest is not None else set()
+    for each in now.contest.contenders if now.contest is not None else ():
+        if each.attempt and each.attempt not in before:
+            fields: JSONObject = {"task": now.task.id, "attempt": each.attempt}
+            yield "task.started", {**fields, "status": status_of(now.phase).name.lower(), **_started(now)}
 
 
 def _findings(before: RunState, after: RunState) -> Iterator[Fact]:

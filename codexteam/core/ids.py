@@ -50,6 +50,12 @@ class Purpose(StrEnum):
     COMPACT = "compact"
     SETUP = "setup"
     LOOKUP = "lookup"
+    HIDDEN_TESTS = "hidden_tests"
+    JUDGE = "judge"
+
+
+#: Agents whom a task's budget pays, and who do not work on it: they have ordinals of their own.
+BESIDE_A_TASK = frozenset({Purpose.LOOKUP, Purpose.HIDDEN_TESTS, Purpose.JUDGE})
 
 
 class GateName(StrEnum):
@@ -77,7 +83,8 @@ class AgentKey:
 
     `attempt` counts from 1. For agents at work on a task it is the task's attempt; for the others it is their ordinal among
     the agents of that purpose in the run (the second scout, the third review), so that a key is never used twice. Who
-    answers a question of an agent at work has the task whose budget pays, and such an ordinal.
+    answers a question of an agent at work, writes hidden tests or chooses among attempts has the task whose budget pays,
+    and such an ordinal.
     """
 
     run_id: RunId
@@ -99,7 +106,7 @@ class AgentKey:
     @property
     def work_task(self) -> str:
         """The id of the task that it works on, or the empty string."""
-        return "" if self.purpose is Purpose.LOOKUP else self.task_id
+        return "" if self.purpose in BESIDE_A_TASK else self.task_id
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from codexteam.core.findings import Finding
 from codexteam.core.ids import FindingId, GateName, TaskId
 from codexteam.core.paths import glob_problem
 from codexteam.core.plan_graph import Acceptance, Plan, Task, TaskRisk, graph_of
-from codexteam.core.repositories import scope_problem
+from codexteam.core.repositories import order_problems, scope_problem
 from codexteam.core.text import clean_line
 from codexteam.errors import PlanError
 
@@ -69,6 +69,7 @@ def plan_of(
     tasks = tuple(_task(planned) for planned in answer.tasks)
     problems = [problem for task in tasks for problem in _problems(task, roles)]
     problems += [f"{task.id}: {found[0]}" for task in tasks if (found := scope_problem(task.paths, repositories))]
+    problems += order_problems(tasks, repositories)
     taken = {task.id for task in known}
     problems += [f"{task.id}: this id is taken; continue the numbering" for task in tasks if task.id in taken]
     said = (answer.answer or "").strip()

@@ -1,10 +1,10 @@
 """A tree of several repositories: which of them a path or a task is in, and what a task may write of it."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from codexteam.core.ids import TaskId
-from codexteam.core.paths import glob_problem
+from codexteam.core.paths import glob_problem, scopes_overlap
 from codexteam.core.plan_graph import Task
 
 
@@ -62,6 +62,51 @@ def scope_problem(globs: Sequence[str], repositories: Sequence[str]) -> tuple[st
             return f"`{glob}` lies in {name}, and the paths before in {first}: {example}", glob
         first = name
     return None
+
+
+def order_problems(tasks: Sequence[Task], repositories: Sequence[str]) -> Iterator[str]:
+    """Say of tasks which of them use what another repository's task writes, though neither waits for the other.
+
+    What a task uses is what its description and its acceptance name by path, such as `api/openapi.yaml`. Interfaces come
+    first: without an order its tests would run against what the other repository was, or they would not, as it happens.
+    """
+    if not repositories:
+        return
+    before = _all_before(tasks)
+    for task in tasks:
+        own = repositories_in(task.paths, repositories)
+        used = [path for path in _named_paths(task, repositories) if repository_of(path, repositories) not in own]
+        for other in tasks if used else ():
+            path = next((each for each in used if other.paths and scopes_overlap((each,), other.paths)), "")
+            if path and other.id != task.id and other.id not in before[task.id] and task.id not in before[other.id]:
+                yield (
+                    f"{task.id} names `{path}`, which {other.id} writes in another repository, and neither waits for the "
+                    "other: the one that changes the interface comes first, and who uses it has it in `deps`"
+                )
+
+
+def _all_before(tasks: Sequence[Task]) -> dict[TaskId, set[TaskId]]:
+    """Return all that each task waits for, directly or through others; tasks that wait for each other may be in it too."""
+    deps = {task.id: task.deps for task in tasks}
+    found: dict[TaskId, set[TaskId]] = {}
+    for task_id, direct in deps.items():
+        seen: set[TaskId] = set()
+        waiting = [*direct]
+        while waiting:
+            each = waiting.pop()
+            if each not in seen:
+                seen.add(each)
+                waiting += deps.get(each, ())
+        found[task_id] = seen
+    return found
+
+
+def _named_paths(task: Task, repositories: Collection[str]) -> Iterator[str]:
+    texts = [task.description, *(text for each in task.acceptance for text in (each.criterion, each.command or ""))]
+    for word in _WORD.findall(" ".join(texts)):
+        path = _ROOTS.sub("", word, count=1).rstrip(".,:/")
+        if "/" in path and repository_of(path, repositories) and not glob_problem(path):
+            yield path
 
 
 def in_each(globs: Iterable[str], repositories: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from codexteam.core.budget_scope import BudgetScope, joined
 from codexteam.core.codec import StoredForm, stored
+from codexteam.core.contest import Contest
 from codexteam.core.effects import AttemptKind, Awaited, Clarify, Result, Work
 from codexteam.core.events import (
     AcceptanceFailed,
@@ -167,8 +168,22 @@ class TaskState:
     model: str = ""
     """What a person wants its attempts to use in place of its role's; so is `model_effort`."""
     model_effort: str = ""
+    contest: Contest | None = None
+    """Several attempts at it at the same time; it has one at most, and keeps what came of it."""
+    numbered: int = 0
+    """The highest number that an attempt of a contest had: the one that was taken may have a lower one."""
     unserved: int = 0
     """Attempts that ended since their model did not serve them; so many models of the fallbacks are passed over."""
+
+    @property
+    def attempts(self) -> int:
+        """Return how many attempts were begun."""
+        return max(self.attempt, self.numbered)
+
+    @property
+    def open_contest(self) -> Contest | None:
+        """Return the contest that is under way."""
+        return self.contest if self.contest is not None and self.contest.is_open else None
 
 
 class FindingStatus(StrEnum):
@@ -309,6 +324,10 @@ class RunState:
     """Pending tasks whose dependencies are merged, best first; not stored."""
     merge_queue: tuple[TaskId, ...] = ()
     """Work that was accepted in its sandbox and is in no train yet."""
+    contests: int = 0
+    """How many tasks several attempts were made at."""
+    contested: tuple[TaskId, ...] = ()
+    """Those at which several are made now, in the order in which that began."""
     train: tuple[Candidate, ...] = ()
     """Work that is being merged, in the order in which it is to be."""
     extras: tuple[tuple[str, CommitId], ...] = ()

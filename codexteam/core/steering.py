@@ -239,7 +239,11 @@ def _refuse_drop(known: TaskState) -> None:
             undo = f'codexteam add "Take back {task_id}: ..."'
             _refuse(f"{task_id} is merged: its work is on the branch", f"to have it undone: {undo}")
         case TaskPhase.INTEGRATING:
-            _refuse(f"{task_id} is being merged", "wait for what becomes of it: codexteam status")
+            undo = f'codexteam add "Take back {task_id}: ..."'
+            _refuse(
+                f"{task_id} is being merged and checked, together with what stands behind it",
+                f"wait for what becomes of it (codexteam status); once it is merged, to have it undone: {undo}",
+            )
         case TaskPhase.DROPPED:
             _refuse(f"{task_id} is dropped already", f"codexteam retry {task_id} takes it up again")
         case _:

@@ -22,7 +22,8 @@ From a task's work to a verdict, as one story
 ---------------------------------------------
 1. *Attempt.* A ready task (its dependencies are merged, a thread is free, nobody writes where it writes) is given to an
    agent as attempt n. Work that was accepted in its sandbox joins the merge queue; a failure or a question brings a next
-   attempt, which starts from the work of the one before.
+   attempt, which starts from the work of the one before. A hard task may have several at once (`core.best_of`), of
+   which one goes on.
 2. *Merge.* Work joins the merge train (`core.merge_train`): each is merged onto the one ahead of it, their acceptance
    commands run at the same time, and the tip moves in order as they pass. A conflict brings a `resolve` attempt, a red
    acceptance command an ordinary one; only the second counts as a failure. Work of no task (QA's tests, documentation) is
@@ -71,8 +72,26 @@ What must hold
 from dataclasses import replace
 
 from codexteam.core.approvals import answer, ask_again, edit_plan, take_rules
-from codexteam.core.attempt_ends import add_evidence, fixed_nothing, retry_or_fail, sent_back, still_open
+from codexteam.core.attempt_ends import (
+    add_evidence,
+    fixed_nothing,
+    retry_or_fail,
+    sent_back,
+    still_open,
+    take_work,
+    with_new,
+)
 from codexteam.core.base_check import check_again, take_checks
+from codexteam.core.best_of import (
+    attempt_tried,
+    attempts_judged,
+    contender_asked,
+    contender_failed,
+    handed_in,
+    is_contended,
+    refused_in_contest,
+    tests_written,
+)
 from codexteam.core.dispatch import (
     MET_ALREADY,
     after_round,
@@ -86,7 +105,9 @@ from codexteam.core.events import (
     Answered,
     AttemptAsked,
     AttemptFailed,
+    AttemptsJudged,
     AttemptSucceeded,
+    AttemptTried,
     BaseChecked,
     BranchMoved,
     BudgetRefused,
@@ -101,6 +122,7 @@ from codexteam.core.events import (
     ExtraIntegrated,
     Forked,
     GateFinished,
+    HiddenTestsWritten,
     Integrated,
     IntegrationConflicted,
     Landed,
@@ -186,6 +208,12 @@ def _take_in(transition: Transition, event: DecidedEvent) -> None:  # noqa: C901
             _attempt_failed(transition, event)
         case AttemptAsked():
             _attempt_asked(transition, event)
+        case HiddenTestsWritten():
+            tests_written(transition, event)
+        case AttemptTried():
+            attempt_tried(transition, event)
+        case AttemptsJudged():
+            attempts_judged(transition, event)
         case Clarified():
             _clarified(transition, event)
         case CandidateStacked():
@@ -229,7 +257,8 @@ def _take_in(transition: Transition, event: DecidedEvent) -> None:  # noqa: C901
         case BudgetSpent():
             transition.wind_down(Result.LIMIT, event.reason)
         case BudgetRefused():
-            take_refusal(transition, event)
+            if not refused_in_contest(transition, event):
+                take_refusal(transition, event)
         case StopRequested():
             transition.wind_down(Result.INTERRUPTED, event.reason, event.exit_code)
         case PauseRequested():
@@ -348,25 +377,21 @@ def _add_reason(feedback: str, reason: str) -> str:
 
 
 def _attempt_succeeded(transition: Transition, event: AttemptSucceeded) -> None:
+    if is_contended(transition, event.task_id):
+        handed_in(transition, event)
+        return
     known = transition.current(event.task_id, event.attempt, event)
     transition.take_back(f"work.{event.task_id}.{event.attempt}", event)
     if event.commit is None and (left := still_open(transition, known)):
         fixed_nothing(transition, known, event, left, event.summary)
         return
-    transition.move(event.task_id, TaskPhase.QUEUED, event, commit=event.commit, summary=event.summary, ask=event.ask)
-    state = transition.state
-    transition.set(
-        merge_queue=(*state.merge_queue, event.task_id),
-        later=_with_new(state.later, event.later),
-        risks=_with_new(state.risks, event.risks),
-    )
-
-
-def _with_new(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    return (*known, *(line for line in dict.fromkeys(new) if line not in known))
+    take_work(transition, event)
 
 
 def _attempt_failed(transition: Transition, event: AttemptFailed) -> None:
+    if is_contended(transition, event.task_id):
+        contender_failed(transition, event)
+        return
     known = transition.current(event.task_id, event.attempt, event)
     transition.take_back(f"work.{event.task_id}.{event.attempt}", event)
     if transition.state.stop is not None and not event.final:
@@ -377,8 +402,12 @@ def _attempt_failed(transition: Transition, event: AttemptFailed) -> None:
 
 
 def _attempt_asked(transition: Transition, event: AttemptAsked) -> None:
-    transition.current(event.task_id, event.attempt, event)
-    transition.take_back(f"work.{event.task_id}.{event.attempt}", event)
+    if is_contended(transition, event.task_id):
+        if contender_asked(transition, event):
+            return
+    else:
+        transition.current(event.task_id, event.attempt, event)
+        transition.take_back(f"work.{event.task_id}.{event.attempt}", event)
     transition.move(event.task_id, TaskPhase.ASKING, event, reason=event.question)
     transition.hand_out(Clarify(event.task_id, event.attempt, event.question))
 
@@ -419,7 +448,7 @@ def _gate_finished(transition: Transition, event: GateFinished) -> None:
         known = transition.add_finding(replace(finding, gate=event.gate), blocking=blocking, round_number=event.round)
         if not blocking:
             place = f" ({finding.file})" if finding.file else ""
-            transition.set(later=_with_new(transition.state.later, (f"{known.finding.title}{place}",)))
+            transition.set(later=with_new(transition.state.later, (f"{known.finding.title}{place}",)))
     before = transition.state.gates.get(event.gate)
     silent = event.verdict is Verdict.UNANSWERED
     unanswered = (before.unanswered if before else 0) + 1 if silent else 0
@@ -437,7 +466,7 @@ def _gate_finished(transition: Transition, event: GateFinished) -> None:
     )
     if event.risks:
         risks = tuple(f"{' '.join(risk.split())} ({event.gate.value})" for risk in event.risks)
-        transition.set(risks=_with_new(transition.state.risks, risks))
+        transition.set(risks=with_new(transition.state.risks, risks))
         transition.plan_changed = True
     if event.failing != (before.failing if before else ()):
         transition.plan_changed = True

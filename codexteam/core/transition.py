@@ -16,6 +16,7 @@ from codexteam.core.effects import (
     Effect,
     Finish,
     Result,
+    TryAttempt,
     WritePlan,
 )
 from codexteam.core.events import BudgetRefused, Event
@@ -113,7 +114,7 @@ class Transition:
         Each thread has a place for one, and as long as it has no agent for another: a sandbox that is not used.
         """
         agents = sum(isinstance(effect, BUSY) for effect in self.in_flight.values())
-        runs = sum(isinstance(effect, CheckBase | CheckCandidate) for effect in self.in_flight.values())
+        runs = sum(isinstance(effect, CheckBase | CheckCandidate | TryAttempt) for effect in self.in_flight.values())
         threads = self.state.rules.max_threads
         return max(0, threads + max(0, threads - agents) - (runs - beside))
 

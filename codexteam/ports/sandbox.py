@@ -156,6 +156,10 @@ class Session(Protocol):
         """Return what was printed since the last read; wait at most `wait_seconds`, less when the command ends."""
         ...
 
+    def printed(self) -> bytes:
+        """Return what the next `read` will give of what was printed so far, and leave it there."""
+        ...
+
     async def write(self, data: bytes) -> None:
         """Write to its terminal; nothing happens without one, where its standard input has ended."""
         ...

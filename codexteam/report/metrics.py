@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from codexteam.core.ids import JSONObject
+from codexteam.report.contest_figures import ContestFigures, summed
 from codexteam.report.run_figures import RunFigures
 
 
@@ -108,6 +109,7 @@ class RunMetrics:
     stalls: int
     forecast_usd: HeldForecast
     forecast_tokens: HeldForecast
+    best_of: ContestFigures
 
     @property
     def attempts_per_task(self) -> float | None:
@@ -151,6 +153,7 @@ class RunMetrics:
             "conflicts": self.conflicts,
             "infrastructure_failures": self.infrastructure_failures,
             "stalls": self.stalls,
+            "best_of": self.best_of.as_json(),
             "forecast": {"usd": self.forecast_usd.as_json(), "tokens": self.forecast_tokens.as_json()},
         }
 
@@ -188,6 +191,7 @@ def metrics_of(
         sum(run.stalls for run in runs),
         _held((run.expected_usd, run.usd) for run in runs),
         _held((run.expected_tokens, float(run.tokens)) for run in runs),
+        summed(run.best_of for run in runs),
     )
 
 

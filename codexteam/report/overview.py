@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from codexteam.core.activity import Activity
 from codexteam.core.codec import encode
+from codexteam.core.contest import Contest
 from codexteam.core.events import FailingCommand
 from codexteam.core.ids import JSONObject, JSONValue, branch_name
 from codexteam.core.state import FindingStatus, Hold, RunState, TaskPhase, TaskState
@@ -344,6 +345,30 @@ def task_json(known: TaskState, *, live: bool) -> JSONObject:
         "reason": known.reason,
         "deps": deps,
         "commit": known.commit,
+        "contest": None if known.contest is None else contest_json(known.contest),
+    }
+
+
+def contest_json(contest: Contest) -> JSONObject:
+    """Return several attempts at a task for programs."""
+    return {
+        "number": contest.number,
+        "winner": contest.winner or None,
+        "by": None if contest.chosen is None else contest.chosen.value,
+        "why": contest.why,
+        "hidden_tests": None if contest.tests is None else contest.tests.note,
+        "contenders": [
+            {
+                "place": each.place,
+                "attempt": each.attempt or None,
+                "phase": each.phase.value,
+                "commit": each.commit,
+                "trial": None if each.trial is None else each.trial.words,
+                "lines": None if each.trial is None else each.trial.lines,
+                "reason": each.reason,
+            }
+            for each in contest.contenders
+        ],
     }
 
 

@@ -240,6 +240,8 @@ class Progress:
 
     def _task(self, event: RunEvent) -> None:
         fields = event.fields
+        if event.kind == "task.set_aside":  # its task goes on with another one
+            return
         name = text_field(fields, "task")
         row = self.tasks.setdefault(name, TaskRow(name, text_field(fields, "title"), text_field(fields, "role")))
         row.title = text_field(fields, "title") or row.title
@@ -496,6 +498,10 @@ _WORDS = {
     "task.started": "{task}.{attempt} {purpose}: {title}",
     "task.accepted": "{task}.{attempt} handed in: {summary}",
     "task.attempt_failed": "{task}.{attempt} failed: {reason}",
+    "tests.hidden": "{task}: hidden tests: {note}",
+    "task.tried": "{task}.{attempt} was tried: {words}",
+    "task.chosen": "{task}: {words}",
+    "task.set_aside": "{task}.{attempt} is set aside: {reason}",
     "task.conflicted": "{task}.{attempt} conflicts in {paths}",
     "conflict.expected": "{task}.{attempt} will conflict with {with} in {paths}",
     "task.acceptance_failed": "{task}.{attempt} fails its acceptance on the merged tree",
@@ -523,6 +529,7 @@ _WORDS = {
     "person.answered": "{item} is answered",
     "person.withdrawn": "{item} does not wait for an answer any more",
     "person.said": "you say to {to}: {text}",
+    "person.unread": "{to}: its agent has ended without reading {messages}; another attempt would begin with it",
     "task.retried": "{task} is tried again, as you asked",
     "task.prioritized": "{task} has priority {priority} now",
     "feedback.taken": "{place} asks for changes ({findings})",

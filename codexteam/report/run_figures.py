@@ -1,10 +1,11 @@
 """A run in figures: what reports compare, and what metrics sum up over runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codexteam.core.state import FindingStatus, TaskPhase
 from codexteam.ports.reporter import RunEvent
+from codexteam.report.contest_figures import ContestFigures, contest_figures
 from codexteam.report.overview import RunOverview
 from codexteam.report.progress import number_field, text_field
 from codexteam.report.spent import Bound
@@ -63,6 +64,8 @@ class RunFigures:
     agents: tuple[AgentTime, ...]
     expected_usd: float | None
     expected_tokens: float | None
+    best_of: ContestFigures = field(default_factory=ContestFigures)
+    """Several attempts at once."""
 
     @property
     def tokens(self) -> int:
@@ -95,9 +98,9 @@ def figures_of(run: RunOverview, events: Sequence[RunEvent], clock: WorkTime | N
         len(run.counted),
         len(merged),
         sum(each.phase in {TaskPhase.FAILED, TaskPhase.BLOCKED} for each in tasks),
-        sum(each.attempt for each in tasks),
+        sum(each.attempts for each in tasks),
         sum(each.attempt > 0 for each in tasks),
-        sum(each.attempt == 1 for each in merged),
+        sum(each.attempts == 1 for each in merged),
         progress.usage.input_tokens,
         progress.usage.cached_input_tokens,
         progress.usage.output_tokens,
@@ -117,6 +120,7 @@ def figures_of(run: RunOverview, events: Sequence[RunEvent], clock: WorkTime | N
         tuple(_agent_times(events, known)),
         forecast.usd[0] if forecast and forecast.usd else None,
         forecast.tokens[0] if forecast and forecast.tokens else None,
+        contest_figures(state, events),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from codexteam.core.budget_amounts import Usage
-from codexteam.core.ids import JSONObject, Purpose
+from codexteam.core.ids import BESIDE_A_TASK, JSONObject
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.progress import number_field, text_field
 from codexteam.report.rows import SESSION_ENDS
@@ -259,7 +259,7 @@ class SpanReader:
         for needed in self._dependencies.get(task, ()):
             if (done := self._attempts.get(needed)) is not None:
                 span.links.append(SpanLink(done, "depends_on"))
-        if task and text_field(fields, "purpose") != Purpose.LOOKUP:
+        if task and text_field(fields, "purpose") not in BESIDE_A_TASK:
             self._attempts[task] = span.span_id
         self._open["agent", name] = span
 

@@ -59,6 +59,8 @@ class TaskStory:
     merged_as: str = ""
     live: bool = True
     """A process works on its run at this moment."""
+    beside: Spent = field(default_factory=Spent)
+    """What QA's hidden tests and a judge took, where several attempts were made at once."""
 
     @property
     def word(self) -> str:
@@ -78,6 +80,7 @@ class TaskStory:
             "acceptance": [{"criterion": one.criterion, "command": one.command} for one in task.acceptance],
             "fixes": [{"finding": i, "status": status, "title": title} for i, status, title in self.fixes],
             "merged_as": self.merged_as,
+            "beside": {"usage": encode(self.beside.usage), "usd": self.beside.usd, "credits": self.beside.credits},
             "attempts": attempts,
         }
 
@@ -131,6 +134,7 @@ def task_story(
     """
     task_id = str(known.task.id)
     attempts: dict[int, AttemptStory] = {}
+    beside = Spent()
     for event in events:
         if event.kind == "person.answered" and f".{task_id}." in text_field(event.fields, "item"):
             number = number_field({"n": _trailing_number(text_field(event.fields, "item"))}, "n")
@@ -140,7 +144,9 @@ def task_story(
         if event.fields.get("task") != task_id:
             continue
         number = number_field(event.fields, "attempt")
-        if text_field(event.fields, "purpose") == Purpose.LOOKUP:  # a question of the attempt that is at work
+        if text_field(event.fields, "purpose") in {Purpose.HIDDEN_TESTS, Purpose.JUDGE}:
+            beside.add(event)
+        elif text_field(event.fields, "purpose") == Purpose.LOOKUP:  # a question of the attempt that is at work
             if attempts and event.kind in {"agent.turn", "agent.unanswered"}:
                 attempts[max(attempts)].add(event)
         elif number:
@@ -161,7 +167,7 @@ def task_story(
         for finding_id in known.task.fixes
         if (found := state.findings.get(finding_id)) is not None
     )
-    return TaskStory(known, fixes, tuple(attempts[number] for number in sorted(attempts)), merged_as, live)
+    return TaskStory(known, fixes, tuple(attempts[number] for number in sorted(attempts)), merged_as, live, beside)
 
 
 def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR0912 - one arm for each kind
@@ -202,6 +208,12 @@ def _take(attempt: AttemptStory, event: RunEvent) -> None:  # noqa: C901, PLR091
             attempt.outcome = f"handed in: {text_field(fields, 'summary')}"
         case "task.attempt_failed":
             attempt.outcome = f"failed: {text_field(fields, 'reason')}"
+        case "task.tried":
+            attempt.notes.append(f"tried: {text_field(fields, 'words')}")
+        case "task.chosen":
+            attempt.notes.append(text_field(fields, "words"))
+        case "task.set_aside":
+            attempt.outcome = f"set aside: {text_field(fields, 'reason')}; its work is kept (codexteam salvage)"
         case "task.conflicted":
             paths = fields.get("paths")
             attempt.outcome = "conflicts in " + ", ".join(map(str, paths if isinstance(paths, list) else []))

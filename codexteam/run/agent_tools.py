@@ -47,7 +47,8 @@ def own_tools(
         "update_plan": UpdatePlan(lambda _steps: None),
     }
     if works_on_task(key):
-        own["leave_note"] = ExternalTool(LeaveNote(NotesOf(context.notes, work_name(key))), place)
+        if not assignment.contends:
+            own["leave_note"] = ExternalTool(LeaveNote(NotesOf(context.notes, work_name(key))), place)
         own["look_up"] = ExternalTool(LookUp(LookupsOf(lookups, key, assignment.base)), place)
     if (code := context.code_map) is not None:
         own["search_code"] = ExternalTool(SearchCode(CommitSearch(code, assignment.base)), place)

@@ -63,6 +63,8 @@ class Assignment(Generic[AnswerT]):
     """Who asks for these."""
     max_turns: int | None = None
     """Fewer than agents usually have."""
+    contends: bool = False
+    """Others do the same task at the same time: it leaves no notes, which would be about work that may not be taken."""
     checks: tuple[str, ...] = ()
     """The acceptance commands of its task: how often they fail while it mends is limited."""
 
@@ -97,6 +99,8 @@ class AgentFailure:
     """Whether a next attempt, which is asked the same, would end the same way."""
     unserved: bool = False
     """Whether its model is to blame, and another one may do it."""
+    refused: bool = False
+    """Whether that is since its model refused, which is an answer."""
 
 
 Report: TypeAlias = AgentAnswer[AnswerT] | AgentFailure
@@ -141,7 +145,15 @@ def report_of(outcome: AgentOutcome, answer_type: type[AnswerT], redactor: Redac
             unserved = isinstance(outcome, ModelRefused) or (
                 isinstance(outcome, ModelGaveUp) and outcome.kind in _NOT_SERVED
             )
-            return AgentFailure(reason, "", effort.snapshot, remarks=effort.remarks, lasting=lasting, unserved=unserved)
+            return AgentFailure(
+                reason,
+                "",
+                effort.snapshot,
+                remarks=effort.remarks,
+                lasting=lasting,
+                unserved=unserved,
+                refused=isinstance(outcome, ModelRefused),
+            )
 
 
 def reason_of(outcome: AgentOutcome) -> str:

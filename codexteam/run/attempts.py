@@ -62,9 +62,12 @@ async def work(context: RunContext, effect: Work, state: RunState) -> Event:
         code_map=await map_for(context, key, effect.base, about, within=task.paths),
         notes=await context.notes.given(work_name(key), about),
         repositories=context.repositories,
+        place=effect.place,
     )
     known = state.tasks[effect.task_id]
-    chosen = chosen_for(context, known)
+    chosen = chosen_for(context, known, attempt=effect.attempt)
+    contender = known.contest.of_attempt(effect.attempt) if known.contest is not None else None
+    heard = known.heard if contender is None else contender.heard
     report = await _report(
         context,
         known,
@@ -79,10 +82,11 @@ async def work(context: RunContext, effect: Work, state: RunState) -> Event:
             writes=True,
             paths=task.paths,
             checks=acceptance_commands(task),
-            messages=known.said[known.heard :],
+            messages=known.said[heard:],
             model=chosen.model,
             effort=chosen.effort,
             chosen_by=chosen.by,
+            contends=effect.place > 0,
         ),
     )
     await _report_remarks(context, effect, report.remarks)
@@ -118,7 +122,8 @@ async def _report(
     except UsageLimitError:
         raise
     except ModelAccessError as error:
-        if known.unserved >= len(context.settings.team.escalation.fallback):
+        others = known.open_contest is not None and assignment.model
+        if not others and known.unserved >= len(context.settings.team.escalation.fallback):
             raise
         return AgentFailure(f"its model does not serve it: {error}", unserved=True)
 
@@ -250,7 +255,7 @@ async def _accepted(
         role=task.role,
         task_id=task.id,
         attempt=effect.attempt,
-        model=chosen_for(context, known).model,
+        model=chosen_for(context, known, attempt=effect.attempt).model,
     )
     author = await context.author(task.role, f"work.{task.id}.{effect.attempt}")
     commit = await context.repo.commit(intake.tree, (effect.base,), message, author)

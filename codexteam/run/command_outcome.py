@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from codexteam.core.codec import StoredForm, stored
 from codexteam.core.command_ending import Cause, CommandEnding, Ending, read_ending
+from codexteam.core.ids import JSONObject
 from codexteam.core.runner_reports import failed_tests, ran_tests
 from codexteam.ports.sandbox import CommandResult
 
@@ -62,6 +63,16 @@ class CommandOutcome:
     def ran_tests(self) -> int | None:
         """Return how many tests ran, where the runner is known."""
         return None if self.not_set_up else ran_tests(self.output)
+
+    def as_fields(self) -> JSONObject:
+        """Return it as a fact has it."""
+        return {
+            "command": self.command,
+            "exit_code": self.exit_code,
+            "timed_out": self.timed_out,
+            "wall_seconds": round(self.wall_seconds, 3),
+            "reused": self.reused,
+        }
 
     def describe(self) -> str:
         """Say how it ended, in one line."""

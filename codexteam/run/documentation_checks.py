@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from codexteam.core.documentation import DOCUMENTATION_PATHS, DOCUMENTATION_ROLE, is_documentation
+from codexteam.core.documentation import DOCUMENTATION_ROLE, documentation_paths, is_documentation
 from codexteam.core.ids import CommitId
 from codexteam.core.paths import matches_any, show
 from codexteam.ports.repo import Accepted, IntakePolicy, IntakeRefused, TreeChange, Violation
@@ -25,7 +25,7 @@ async def take_documentation(
     Elsewhere, and in code below these paths, comments and docstrings may have changed, which is checked. `what` names the
     work; without `enforce` what does not hold is a warning, as for any task.
     """
-    paths = policy.allowed or DOCUMENTATION_PATHS
+    paths = policy.allowed or documentation_paths(context.repositories)
     # the scope is judged here; all else of the policy holds
     taken = await context.repo.intake(snapshot, replace(policy, allowed=()), enforce_scope=enforce)
     if isinstance(taken, IntakeRefused):
@@ -47,7 +47,9 @@ async def _problem(
 ) -> str:
     path = change.path.decode("utf-8", errors="replace")
     inside = matches_any(change.path, paths)
-    if inside and (is_documentation(path) or not _EXAMPLES.isdisjoint(path.casefold().split("/")[:-1])):
+    if inside and (
+        is_documentation(path, context.repositories) or not _EXAMPLES.isdisjoint(path.casefold().split("/")[:-1])
+    ):
         return ""
     words = "documentation may change comments and docstrings alone in it, and " if inside else _outside(paths)
     modes = {change.old_mode, change.new_mode} - {"000000"}

@@ -13,6 +13,7 @@ from codexteam.core.effects import (
     Document,
     Integrate,
     IntegrateExtra,
+    JudgeAttempts,
     Land,
     MakePlan,
     Prepare,
@@ -21,7 +22,9 @@ from codexteam.core.effects import (
     RunGate,
     Scout,
     StackCandidate,
+    TryAttempt,
     Work,
+    WriteHiddenTests,
     WritePlan,
 )
 from codexteam.core.events import Event, GateFinished
@@ -39,7 +42,7 @@ from codexteam.core.plan_md import (
 )
 from codexteam.core.state import FindingStatus, RunState, status_of
 from codexteam.errors import PlanError
-from codexteam.run import attempts, finishing, integrating, planning
+from codexteam.run import attempts, contests, finishing, integrating, planning
 from codexteam.run.context import RunContext
 from codexteam.run.gates import base_commit, ci, qa, review, scan
 from codexteam.run.history import forecast_fields, forecast_of, made_for, over_budget
@@ -71,6 +74,12 @@ class RunEffectHandler:
                 return await planning.make_plan(context, effect, state)
             case Work():
                 return await attempts.work(context, effect, state)
+            case WriteHiddenTests():
+                return await contests.write_tests(context, effect, state)
+            case TryAttempt():
+                return await contests.try_attempt(context, effect, state)
+            case JudgeAttempts():
+                return await contests.judge(context, effect, state)
             case Clarify():
                 return await attempts.clarify(context, effect, state)
             case StackCandidate():

@@ -6,9 +6,9 @@ from codexteam.config.settings import StepMode
 from codexteam.core.answers import ReleaseNotes, TaskReport
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.documentation import (
-    DOCUMENTATION_PATHS,
     DOCUMENTATION_ROLE,
     asks_for_documentation,
+    documentation_paths,
     documents,
     is_documentation,
     mentioned,
@@ -102,13 +102,12 @@ async def document(context: RunContext, effect: Document, state: RunState) -> Do
     else:
         why = "every run documents what it changed"
     tasks = [known.task for known in state.tasks.values() if known.phase is TaskPhase.MERGED]
+    paths = documentation_paths(context.repositories)
     begun: Snapshot | None = None
     problems = ""
     for attempt in range(_TRIES * (effect.number - 1) + 1, _TRIES * effect.number + 1):
         key = context.key(Purpose.DOCUMENT, attempt=attempt)
-        prompt = prompts.document(
-            state.goal, tasks, diff, cut=cut, why=why, paths=DOCUMENTATION_PATHS, refused=problems
-        )
+        prompt = prompts.document(state.goal, tasks, diff, cut=cut, why=why, paths=paths, refused=problems)
         report = await context.agents.run(
             Assignment(key, effect.commit, prompt, TaskReport, restore=begun, writes=True)
         )
@@ -124,7 +123,7 @@ async def document(context: RunContext, effect: Document, state: RunState) -> Do
                     gone = f"it was refused, and then left out: {_line(problems)}" if problems else ""
                     return Documented(None, answer.summary, gone)
                 begun = snapshot
-                policy = policy_for(context, DOCUMENTATION_PATHS)
+                policy = policy_for(context, paths)
                 match await take_documentation(context, snapshot, policy, what=f"document.{attempt}"):
                     case Accepted(tree):
                         message = context.message(
@@ -145,12 +144,14 @@ async def _why(context: RunContext, effect: Document, state: RunState, diff: str
         return ""
     changed = await changed_paths(context, state.base, effect.commit)
     merged = [known.task for known in state.tasks.values() if known.phase is TaskPhase.MERGED]
-    written = any(map(is_documentation, changed)) or any(task.role == DOCUMENTATION_ROLE for task in merged)
+    written = any(is_documentation(path, context.repositories) for path in changed) or any(
+        task.role == DOCUMENTATION_ROLE for task in merged
+    )
     if asks_for_documentation(state.goal) and not written:
         return "the goal asks for it"
-    if (asking := [task.id for task in merged if documents(task)]) and not written:
+    if (asking := [task.id for task in merged if documents(task, context.repositories)]) and not written:
         return f"the plan asks for it ({', '.join(asking)})"
-    found = mentioned(touched_names(diff), await _documents(context, effect.commit, set(changed)))
+    found = mentioned(touched_names(diff, context.repositories), await _documents(context, effect.commit, set(changed)))
     return f"`{found[0]}`, which the change touches, is described in {found[1]}" if found else ""
 
 
@@ -159,7 +160,7 @@ async def _documents(context: RunContext, commit: CommitId, changed: set[str]) -
     texts: dict[str, str] = {}
     for path, _, _ in await context.repo.list_files(commit):
         name = path.decode("utf-8", errors="replace")
-        if not is_documentation(name) or name in changed:
+        if not is_documentation(name, context.repositories) or name in changed:
             continue
         try:
             data = await context.repo.read_blob(commit, path, limit_bytes=_DOCUMENT_BYTES)

@@ -21,7 +21,7 @@ from codexteam.core.state import RunState
 from codexteam.errors import InternalError
 from codexteam.ports.repo import Conflict, Merged
 from codexteam.run.attempts import left_out_evidence
-from codexteam.run.command_outcome import CommandOutcome, evidence_of
+from codexteam.run.command_outcome import evidence_of
 from codexteam.run.context import RunContext
 from codexteam.run.gates.ci import gate_commands, new_failures
 from codexteam.run.gates.results import outcomes_on
@@ -142,7 +142,7 @@ async def _failing(
             known = state.tasks[name]
             if outcome.command in acceptance_commands(known.task):
                 fields: JSONObject = {"task": name, "attempt": known.attempt, "commit": commit}
-                context.report("acceptance.checked", {**fields, **_short(outcome)})
+                context.report("acceptance.checked", {**fields, **outcome.as_fields()})
     failed = [outcome for outcome in outcomes if not outcome.ok or outcome.did_not_run]
     if not failed:
         return ""
@@ -178,13 +178,3 @@ async def _move_branch(context: RunContext, new: CommitId, old: CommitId) -> Non
     if new != old and not await context.repo.update_branch(context.run_id, new, old):
         found = await context.repo.branch_tip(context.run_id)
         raise InternalError(f"the integration branch should be at {old} and is at {found}")
-
-
-def _short(outcome: CommandOutcome) -> dict[str, str | int | float | bool | None]:
-    return {
-        "command": outcome.command,
-        "exit_code": outcome.exit_code,
-        "timed_out": outcome.timed_out,
-        "wall_seconds": round(outcome.wall_seconds, 3),
-        "reused": outcome.reused,
-    }

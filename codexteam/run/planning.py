@@ -323,7 +323,8 @@ def _planned(context: RunContext, answer: PlanAnswer, state: RunState, *, may_pr
         )
     except PlanError as error:
         return PlanningFailed(str(error))
-    if context.settings.team.steps.documentation is not StepMode.OFF:
+    # a task works in one repository: what several ask for is written by the last step
+    if context.settings.team.steps.documentation is not StepMode.OFF and not state.rules.repositories:
         plan = with_documentation(plan, roles)
     return Planned(replace(plan, tasks=with_shares(plan.tasks, context.settings.team.budget)))
 

@@ -123,8 +123,9 @@ def _planned_in(repositories: Sequence[str]) -> str:
         f"The workspace holds {len(repositories)} repositories, a folder each: {', '.join(repositories)}. They are merged, "
         f"tested and put in place together. Each task works in one of them: all its paths begin with that folder "
         f"(`{repositories[0]}/src/`). A task sees the others as they are merged so far. Tasks that change what another "
-        "repository uses come first, and those that use it wait for them in `deps`. Commands run at the root: begin them with "
-        f"`cd {repositories[0]} &&`."
+        "repository uses come first, and those that use it wait for them in `deps` and name its files in their description "
+        f"(`{repositories[0]}/openapi.yaml`): a plan that leaves that order open is refused. Commands run at the root: begin "
+        f"them with `cd {repositories[0]} &&`."
     )
 
 
@@ -151,8 +152,9 @@ def work(
     repositories: Sequence[str] = (),
     code_map: str = "",
     notes: str = "",
+    place: int = 0,
 ) -> str:
-    """Ask an implementer to do a task."""
+    """Ask an implementer to do a task; `place` is that among several attempts at the same time, 0 for the only one."""
     again = "Your workspace holds the previous attempt's work; continue from it." if restored else ""
     resolve = ""
     if kind is AttemptKind.RESOLVE:
@@ -166,6 +168,7 @@ def work(
         _works_in(task, repositories),
         _may_document(task.paths or DOCUMENTATION_PATHS) if task.role == DOCUMENTATION_ROLE else "",
         _OWES[owed_tests(task)],
+        _WAYS.get(place, ""),
         resolve,
         again,
         fenced("goal of the whole run", goal),
@@ -178,6 +181,14 @@ def work(
         f"Earlier work:\n{fenced('diff', earlier_diff)}" if earlier_diff else "",
     )
 
+
+#: What sets the second and the third of several attempts apart, beside their models.
+_WAYS = {
+    2: "Others do this task too, and one change is taken: of those that pass tests which nobody sees, the smallest. Read twice "
+    "as much as you would, find the place where the least has to change, and change that.",
+    3: "Others do this task too, and one change is taken: of those that pass tests which nobody sees, the smallest. Begin with "
+    "what could go wrong: write a test for each such case before any code.",
+}
 
 #: What is run of a task's work before it is taken, by what it owes.
 _OWES = {
@@ -320,6 +331,37 @@ def qa(
         _said_by(author),
         fenced("tasks in this batch", "\n".join(line for task in tasks for line in render_task(task))),
         fenced("diff", diff),
+    )
+
+
+def hidden_tests(
+    goal: str, task: Task, *, code_map: str = "", repositories: Sequence[str] = (), notes: str = ""
+) -> str:
+    """Ask QA for tests of a task that nobody has done yet."""
+    return joined(
+        f"Write tests of {task.id}, which several agents are doing at this moment. Your workspace is what they began on: "
+        "nothing of it is done, so that your tests fail now. Write them from goal, task and interface: what it promises, at "
+        "its limits too. Use only names that exist or that the task gives; where one is open, test through what calls it.",
+        _works_in(task, repositories),
+        fenced("goal of the whole run", goal),
+        fenced("task", "\n".join(render_task(task))),
+        _mapped(code_map),
+        f"What agents of this run have noted so far; check what you rely on:\n{fenced('notes', notes)}"
+        if notes
+        else "",
+    )
+
+
+def judge(goal: str, task: Task, changes: Sequence[tuple[str, str, str]]) -> str:
+    """Ask which of several changes for a task is to be merged: letter, what was seen of it, and its diff."""
+    letters = ", ".join(letter for letter, _, _ in changes)
+    return joined(
+        f"Choose among changes {letters} for {task.id}: the one that a maintainer would rather merge. Compare them in pairs. "
+        "What counts, in this order: does all that the task asks; right at its limits; fits the code around it; easy to read. "
+        "Length and comments count for nothing. Your workspace shows what they begin on.",
+        fenced("goal of the whole run", goal),
+        fenced("task", "\n".join(render_task(task))),
+        *(fenced(f"change {letter}", f"What was run: {seen}\n\n{diff}") for letter, seen, diff in changes),
     )
 
 

@@ -23,10 +23,18 @@ class ReachableAgents:
     _at_work: dict[str, "asyncio.Task[AgentOutcome]"] = field(default_factory=dict)
     _stopped: set[str] = field(default_factory=set)
     """Agents that a person has stopped, and that have not ended yet."""
+    _over: set[str] = field(default_factory=set)
+    """By their `mailbox_name`, those that have had their last turn."""
 
-    def say(self, name: str, text: str) -> None:
-        """Leave a message for an agent, by its `mailbox_name`; one that has not begun reads it when it has."""
+    def say(self, name: str, text: str) -> bool:
+        """Leave a message for an agent, by its `mailbox_name`; one that has not begun reads it when it has.
+
+        Returns False when it has had its last turn: nobody reads it.
+        """
+        if name in self._over:
+            return False
         self._mailboxes.setdefault(name, Mailbox()).say(text)
+        return True
 
     def hold(self, name: str, pid: int, mark: str) -> bool:
         """Let an agent at work begin no turn while a process lives, by its `mailbox_name`; False when none is."""
@@ -57,6 +65,7 @@ class ReachableAgents:
     def reached(self, key: AgentKey) -> Iterator[tuple[Mailbox, AgentHold]]:
         """Give an agent what reaches it, while it works."""
         name = mailbox_name(key)
+        self._over.discard(name)
         mailbox = self._mailboxes.setdefault(name, Mailbox())
         hold = self._holds.setdefault(name, AgentHold())
         try:
@@ -64,6 +73,7 @@ class ReachableAgents:
         finally:
             if self._mailboxes.get(name) is mailbox:
                 del self._mailboxes[name]
+                self._over.add(name)
             if self._holds.get(name) is hold:
                 del self._holds[name]
 

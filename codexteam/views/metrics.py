@@ -47,6 +47,13 @@ def _lines(found: RunMetrics) -> Iterable[tuple[str, str]]:
     yield "tasks", f"{found.merged} merged, {found.failed} failed, of {found.tasks}"
     per_task = "-" if found.attempts_per_task is None else f"{found.attempts_per_task:.2f}"
     yield "attempts", f"{found.attempts}, {per_task} a task; merged at the first try: {share(found.first_try_rate)}"
+    if (several := found.best_of).tasks:
+        took = f"{money(several.usd)}, {tokens(several.tokens)}"
+        yield (
+            "best of n",
+            f"{count_of(several.tasks, 'task')}, {several.merged} merged: paid in {several.paid}, maybe in {several.sooner} "
+            f"(the first was not done); what was not taken, QA and judges: {took}",
+        )
     if found.merged_per_hour is not None:
         yield "throughput", f"{found.merged_per_hour:.1f} tasks merged in an hour at work"
     yield (
@@ -99,6 +106,11 @@ def prometheus_text(found: RunMetrics) -> str:
     gauge("attempts", "Attempts at tasks.", [("", found.attempts)])
     gauge("attempts_per_task", "Attempts for each task that was tried.", [("", found.attempts_per_task)])
     gauge("first_try_ratio", "Merged tasks that needed one attempt.", [("", found.first_try_rate)])
+    several = found.best_of
+    outcomes = (("all", several.tasks), ("merged", several.merged), ("paid", several.paid), ("sooner", several.sooner))
+    tried = [(_label("outcome", name), count) for name, count in outcomes] if several.tasks else []
+    gauge("best_of_tasks", "Tasks at which several attempts were made at once.", tried)
+    gauge("best_of_extra_usd", "Cost of what was not taken of these.", [("", several.usd)] if several.tasks else [])
     gauge("merged_per_hour", "Tasks merged in an hour at work.", [("", found.merged_per_hour)])
     for name, summed in (("tokens", found.tokens), ("usd", found.usd), ("credits", found.credits)):
         gauge(name, f"Spent in {name}, in the runs that know it.", [("", summed.total)])

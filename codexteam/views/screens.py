@@ -330,6 +330,8 @@ def _tasks(console: Console, run: RunOverview, room: int | None) -> None:
         line.append(f"  {word:{words}} ", style=_TASK_STYLES.get(word, ""))
         line.append(f"{known.attempt or '-':>2}  ", style="dim")
         line.append_text(foreign(_one_line(known.task.title)))
+        if known.open_contest is not None:
+            line.append(f": {known.open_contest.words}", style="dim")
         if known.reason not in {"", run.state.result_reason} and known.phase is not TaskPhase.MERGED:
             line.append_text(foreign(f": {_one_line(known.reason)}", style="dim"))
         _line(console, line)
@@ -411,6 +413,7 @@ def print_task(console: Console, story: TaskStory) -> None:
         _fact(console, foreign(f"accept  {_one_line(one.criterion)}{command}"))
     for finding_id, status, title in story.fixes:
         _fact(console, foreign(f"fixes   {finding_id} ({status}) {_one_line(title)}"))
+    _contest(console, story)
     if known.unchanged:
         _fact(console, Text("merged  without a change: no file is another one for it"))
     elif story.merged_as:
@@ -422,6 +425,17 @@ def print_task(console: Console, story: TaskStory) -> None:
     for attempt in story.attempts:
         console.print()
         _attempt(console, attempt)
+
+
+def _contest(console: Console, story: TaskStory) -> None:
+    contest = story.known.contest
+    if contest is None:
+        return
+    _fact(console, foreign(f"best of {len(contest.contenders)}: {_one_line(contest.words)}"))
+    if contest.tests is not None:
+        _fact(console, foreign(f"hidden  tests: {_one_line(contest.tests.note)}"))
+    took = f"{worth(story.beside.usd, story.beside.credits)}, {usage_words(story.beside.usage)}"
+    _fact(console, foreign(f"beside  QA's hidden tests and a judge: {took}"))
 
 
 def _attempt(console: Console, attempt: AttemptStory) -> None:

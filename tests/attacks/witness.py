@@ -3,8 +3,12 @@
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 #: A bait, which no output may hold.
 SECRET = "canary-5f1d7c93"
@@ -86,3 +90,15 @@ class Witness:
                 continue
             found.append(f"a connection came in over {what}")
         return found
+
+
+@asynccontextmanager
+async def witness_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Witness]:
+    """Set a host up that is worth an attack, with a secret in its environment, and take it away."""
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    host = folder / "host"
+    host.mkdir()
+    found = Witness(host)
+    await found.set_up()
+    yield found
+    await found.tear_down()

@@ -161,12 +161,18 @@ def test_a_run_that_died_between_two_branches_writes_the_second(make: MakeWorld)
     assert killed.code == -9, killed.err
     assert [*landed(world)] == ["api"]
     home = str(world.folder / "api")
-    resumed = world.run("resume", "-C", home)
+    left = world.folder / "left"
+    resumed = world.run("resume", "-C", home, "--ci", "--budget", "500k", "--artifacts", str(left))
 
     assert resumed.code == 0, resumed.err
     assert f"ran     `{SYSTEM}` passed" in resumed.out
     assert f"ran     `cd web && {TEST}` passed" in resumed.out
     assert " in api, web" in resumed.out
+    handed = json.loads((left / "pull-request.json").read_text())["repositories"]
+    assert [(each["name"], (left / f"branch.{each['name']}.bundle").is_file()) for each in handed] == [
+        ("api", True),
+        ("web", True),
+    ]
     both = landed(world)
     assert "5, 'EUR'" in both["api"]
     assert "amount, currency" in both["web"]

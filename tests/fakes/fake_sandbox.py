@@ -66,6 +66,10 @@ class FakeSession:
         self._told = True
         return SessionOutput(output, len(output), self.result)
 
+    def printed(self) -> bytes:
+        """Give what the next look will give."""
+        return b"" if self._told else self.result.output
+
     async def write(self, data: bytes) -> None:
         """Keep what was written."""
         self.written.append(data)

@@ -9,14 +9,15 @@ from codexteam.core.ids import CommitId
 from codexteam.errors import LandingError
 
 
-def write_bundle(places: Places, file: Path, branch: str, base: CommitId, search_path: str | None) -> None:
-    """Write what a branch adds to its base commit into a file.
+def write_bundle(places: Places, file: Path, branch: str, base: CommitId, search_path: str | None) -> CommitId:
+    """Write what a branch adds to its base commit into a file; return the branch's commit.
 
     Raises:
         LandingError: git cannot.
     """
     git = UserGit(find_git(search_path), places.root)
     git.must("bundle", "create", "--quiet", str(file), f"{base}..refs/heads/{branch}")
+    return CommitId(git.must("rev-parse", "--verify", f"refs/heads/{branch}^{{commit}}").decode().strip())
 
 
 def take_bundle(places: Places, file: Path, branch: str, head: CommitId, search_path: str | None) -> None:

@@ -180,10 +180,19 @@ class GitRepo:
 
     async def copied_files(self) -> list[bytes]:
         """Return the paths of the ignored files that every workspace gets."""
-        if self.places.bare:
-            return []
         beside = self._state_dir / "copied"
-        return await self._do(lambda: ignored_files(self._open_hub().runner, self.places, self._copied, beside))
+
+        def work() -> list[bytes]:
+            runner = self._open_hub().runner
+            looked = [(f"{each.name}/".encode(), each.places) for each in self._members] or [(b"", self.places)]
+            return [
+                folder + path
+                for folder, places in looked
+                if not places.bare
+                for path in ignored_files(runner, places, self._copied, beside)
+            ]
+
+        return await self._do(work)
 
     async def intake(self, snapshot: Snapshot, policy: IntakePolicy, *, enforce_scope: bool = True) -> Intake:
         return await self._do(lambda: self._open_desk().take(snapshot, policy, enforce_scope=enforce_scope))

@@ -100,17 +100,22 @@ class CopyRules:
     """From the user's settings."""
     trusted: bool = False
     """The project is trusted, so that its own `.worktreeinclude` counts: it names files that only the user has."""
+    untrusted: frozenset[Path] = frozenset()
+    """The roots of those of several repositories that are not, all the same."""
 
     def has_unused_include(self, root: Path) -> bool:
         """Whether the repository names files that are not copied because it is not trusted."""
-        return not self.trusted and _is_plain(root / INCLUDE)
+        return not self._counts(root) and _is_plain(root / INCLUDE)
 
     def patterns(self, root: Path) -> bytes:
         """Return what git is asked for, a pattern a line; empty for nothing."""
         patterns = "".join(f"{glob}\n" for glob in self.globs).encode()
-        if self.trusted and _is_plain(root / INCLUDE):
+        if self._counts(root) and _is_plain(root / INCLUDE):
             patterns += (root / INCLUDE).read_bytes().removeprefix(codecs.BOM_UTF8)
         return patterns
+
+    def _counts(self, root: Path) -> bool:
+        return self.trusted and root not in self.untrusted
 
 
 def _is_plain(path: Path) -> bool:

@@ -218,6 +218,10 @@ class ChannelSession:
         output, self._output = self._output, Output(self._limit)
         return SessionOutput(output=output.value(), output_bytes=output.total, result=self._result)
 
+    def printed(self) -> bytes:
+        """Return what the next `read` will give of what was printed so far, and leave it there."""
+        return self._output.value()
+
     @staticmethod
     def _ended(end: "asyncio.Future[tuple[JSONObject, bytes]]") -> CommandResult:
         error = end.exception()

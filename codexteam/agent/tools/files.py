@@ -8,7 +8,7 @@ from typing import Final
 from codexteam.agent.patch import GRAMMAR, PatchRefused, apply_patch
 from codexteam.agent.patch.invocation import Invocation, patch_in
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.agent.tools.tool_context import ToolContext
 from codexteam.core.ids import JSONObject
 from codexteam.ports.sandbox import WORKSPACE
@@ -49,18 +49,8 @@ class ApplyPatch:
                 "description": "Edits files. FREEFORM: send the patch itself, not JSON.",
                 "format": {"type": "grammar", "syntax": "lark", "definition": GRAMMAR},
             }
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": _PATCH_TEXT,
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {"input": {"type": "string", "description": "The whole patch."}},
-                "required": ["input"],
-                "additionalProperties": False,
-            },
-        }
+        whole: JSONObject = {"input": {"type": "string", "description": "The whole patch."}}
+        return function_definition(self.name, _PATCH_TEXT, whole, ("input",))
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a patch leaves no log
         """Apply it, whole or not at all."""
@@ -91,18 +81,8 @@ class ViewImage:
     @property
     def definition(self) -> JSONObject:
         """Codex's tool."""
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "View an image file of the workspace.",
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {"path": {"type": "string", "description": "Path of the image."}},
-                "required": ["path"],
-                "additionalProperties": False,
-            },
-        }
+        path: JSONObject = {"path": {"type": "string", "description": "Path of the image."}}
+        return function_definition(self.name, "View an image file of the workspace.", path, ("path",))
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a picture leaves no log
         """Return the picture."""

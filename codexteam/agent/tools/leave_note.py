@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.core.ids import JSONObject
 from codexteam.core.text import clean_line
 
@@ -38,17 +38,13 @@ class LeaveNote:
     @property
     def definition(self) -> JSONObject:
         """The entry in a request's `tools`."""
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Tells agents of other tasks what they need and cannot see yet. One line.",
-            "parameters": {
-                "type": "object",
-                "properties": {"kind": {"type": "string", "enum": list(NOTE_KINDS)}, "text": {"type": "string"}},
-                "required": ["kind", "text"],
-            },
-            "strict": False,
-        }
+        return function_definition(
+            self.name,
+            "Tells agents of other tasks what they need and cannot see yet. One line.",
+            {"kind": {"type": "string", "enum": list(NOTE_KINDS)}, "text": {"type": "string"}},
+            ("kind", "text"),
+            closed=False,
+        )
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a repeated call is known by its text
         """Leave it.

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from codexteam.agent.tools.arguments import parse_arguments
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.core.ids import JSONObject
 
 MOST_QUESTION_CHARACTERS: Final = 1_000
@@ -41,17 +41,13 @@ class LookUp:
     def definition(self) -> JSONObject:
         """The entry in a request's `tools`."""
         most = self._explorers.most_at_once
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": f"Quick agents answer up to {most} questions on your base commit.",
-            "parameters": {
-                "type": "object",
-                "properties": {"questions": {"type": "array", "items": {"type": "string"}}},
-                "required": ["questions"],
-            },
-            "strict": False,
-        }
+        return function_definition(
+            self.name,
+            f"Quick agents answer up to {most} questions on your base commit.",
+            {"questions": {"type": "array", "items": {"type": "string"}}},
+            ("questions",),
+            closed=False,
+        )
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a repeated call is known by its questions
         """Return the answers.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from codexteam.agent.tools.arguments import parse_arguments
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.ports.tool_servers import ImagePart, NoServerAnswer, ServerTool, TextPart, ToolServers
 
@@ -109,13 +109,8 @@ class DescribeTools:
     def definition(self) -> JSONObject:
         """The entry in a request's `tools`."""
         names: JSONObject = {"type": "array", "items": {"type": "string"}}
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Returns full descriptions and argument schemas of mcp__ tools, which are listed in brief.",
-            "parameters": {"type": "object", "properties": {"names": names}, "required": ["names"]},
-            "strict": False,
-        }
+        described = "Returns full descriptions and argument schemas of mcp__ tools, which are listed in brief."
+        return function_definition(self.name, described, {"names": names}, ("names",), closed=False)
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - nothing is called
         """Describe the tools that are named.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from codexteam.agent.skills import Skill
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.core.ids import JSONObject
 
 #: How many of a skill's files are listed if a missing one is asked for.
@@ -29,25 +29,19 @@ class ReadSkillTool:
     @property
     def definition(self) -> JSONObject:
         """The entry in a request's `tools`."""
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Reads a skill's SKILL.md, or a file it refers to. Its scripts are not in the sandbox: "
+        return function_definition(
+            self.name,
+            "Reads a skill's SKILL.md, or a file it refers to. Its scripts are not in the sandbox: "
             "copy what you need of them to temporary files in the workspace.",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "skill": {"type": "string", "description": "The skill, as listed after `read_skill:`."},
-                    "path": {
-                        "type": "string",
-                        "description": "A file, relative to the skill's folder; SKILL.md if left out.",
-                    },
+            {
+                "skill": {"type": "string", "description": "The skill, as listed after `read_skill:`."},
+                "path": {
+                    "type": "string",
+                    "description": "A file, relative to the skill's folder; SKILL.md if left out.",
                 },
-                "required": ["skill"],
-                "additionalProperties": False,
             },
-            "strict": False,
-        }
+            ("skill",),
+        )
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - nothing is kept of a call
         """Return the text of the file.

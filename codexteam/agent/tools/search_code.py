@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from codexteam.agent.tools.arguments import parse_arguments, text_argument
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.core.ids import JSONObject
 from codexteam.core.paths import show
 from codexteam.core.text import clean_line
@@ -48,22 +48,17 @@ class SearchCode:
     @property
     def definition(self) -> JSONObject:
         """The entry in a request's `tools`."""
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Finds code in your base commit: a symbol's definitions and uses, words, or a pattern such as "
-            "open($A, $$$).",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "query": {"type": "string"},
-                    "kind": {"type": "string", "enum": list(_KINDS)},
-                    "path": {"type": "string"},
-                },
-                "required": ["query", "kind"],
+        return function_definition(
+            self.name,
+            "Finds code in your base commit: a symbol's definitions and uses, words, or a pattern such as open($A, $$$).",
+            {
+                "query": {"type": "string"},
+                "kind": {"type": "string", "enum": list(_KINDS)},
+                "path": {"type": "string"},
             },
-            "strict": False,
-        }
+            ("query", "kind"),
+            closed=False,
+        )
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - nothing is kept of a call
         """Return what was found, a line each.

@@ -5,6 +5,7 @@ import codecs
 import hashlib
 import posixpath
 import re
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +15,7 @@ from codexteam.agent.tools.arguments import flag_argument, number_argument, pars
 from codexteam.agent.tools.clip import as_text
 from codexteam.agent.tools.dialects import line_of, read_exec
 from codexteam.agent.tools.files import patch_workspace
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.agent.tools.tool_context import ToolContext
 from codexteam.core.ids import JSONObject
 from codexteam.core.redaction import RedactedStream
@@ -30,6 +31,9 @@ _WRITE_DEFAULT_MS: Final = 250
 
 #: Commands that run on at the same time, of one agent.
 _MOST_SESSIONS: Final = 16
+
+#: Of more than this that a command has printed, people see how much it is: secrets are looked for in all of it.
+_PEEK_BYTES: Final = 256 << 10
 
 _INTERRUPT: Final = "\x03"
 
@@ -56,6 +60,15 @@ class _Running:
         text = as_text(self.decoder.decode(seen.output, final=ended))
         return self.printed.finish(text) if ended else self.printed.feed(text)
 
+    def peek(self) -> str:
+        """Return what the next look will bring as far as it is there, secrets taken out, and leave it to that look."""
+        output = self.session.printed()
+        if len(output) > _PEEK_BYTES:
+            return f"[{len(output):,} bytes so far]\n"
+        decoder = _Decoder("replace")
+        decoder.setstate(self.decoder.getstate())
+        return copy(self.printed).feed(as_text(decoder.decode(output)))
+
 
 @dataclass(slots=True)
 class Sessions:
@@ -69,6 +82,10 @@ class Sessions:
         self.last_number += 1
         self.running[self.last_number] = running
         return self.last_number
+
+    def printed(self) -> str:
+        """Return what the commands that run have printed and the agent has not seen yet."""
+        return "".join(running.peek() for running in self.running.values())
 
     async def close(self) -> None:
         """Kill all that still run."""
@@ -96,7 +113,7 @@ class ExecCommand:
     @property
     def definition(self) -> JSONObject:
         """Codex's tool, without the arguments that ask for rights: here nothing is granted on request."""
-        return _function(
+        return function_definition(
             self.name,
             "Runs a command, returning output or a session ID for ongoing interaction.",
             {
@@ -188,7 +205,7 @@ class WriteStdin:
     @property
     def definition(self) -> JSONObject:
         """Codex's tool."""
-        return _function(
+        return function_definition(
             self.name,
             "Writes characters to an existing session and returns recent output.",
             {
@@ -276,16 +293,6 @@ def _ending(result: CommandResult, limit_seconds: float) -> str:
 def _output_limit(given: JSONObject, place: ToolContext) -> int:
     most = place.limits.output_tokens
     return int(number_argument(given, "max_output_tokens", default=most, least=1, most=most))
-
-
-def _function(name: str, description: str, properties: JSONObject, required: list[str]) -> JSONObject:
-    parameters: JSONObject = {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-    return {"type": "function", "name": name, "description": description, "strict": False, "parameters": parameters}
 
 
 def _parameter(type_name: str, description: str) -> JSONObject:

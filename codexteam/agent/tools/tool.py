@@ -1,9 +1,10 @@
 """What a tool is: a definition for the request, and a call that gives an output or says what was wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from codexteam.core.ids import JSONObject
+from codexteam.core.ids import JSONObject, JSONValue
 
 #: How every output that reports a wrong call starts; the loop recognises such outputs by it.
 PROBLEM_PREFIX = "Error: "
@@ -51,3 +52,17 @@ class Tool(Protocol):
             SandboxLost: the sandbox went away.
         """
         ...
+
+
+def function_definition(
+    name: str, description: str, properties: JSONObject, required: Sequence[str], *, closed: bool = True
+) -> JSONObject:
+    """Return the entry in a request's `tools` of a function; `closed` says that it takes no other arguments.
+
+    The schema is not strict: what models really send is understood by the tool itself.
+    """
+    named: list[JSONValue] = [*required]
+    parameters: JSONObject = {"type": "object", "properties": properties, "required": named}
+    if closed:
+        parameters["additionalProperties"] = False
+    return {"type": "function", "name": name, "description": description, "strict": False, "parameters": parameters}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codexteam.agent.tools.arguments import parse_arguments
-from codexteam.agent.tools.tool import ToolOutput, ToolProblem
+from codexteam.agent.tools.tool import ToolOutput, ToolProblem, function_definition
 from codexteam.core.ids import JSONObject
 
 _STATES = ("pending", "in_progress", "completed")
@@ -34,18 +34,12 @@ class UpdatePlan:
             "required": ["step", "status"],
             "additionalProperties": False,
         }
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Updates your task plan. At most one step is in_progress.",
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {"explanation": {"type": "string"}, "plan": {"type": "array", "items": step}},
-                "required": ["plan"],
-                "additionalProperties": False,
-            },
-        }
+        return function_definition(
+            self.name,
+            "Updates your task plan. At most one step is in_progress.",
+            {"explanation": {"type": "string"}, "plan": {"type": "array", "items": step}},
+            ("plan",),
+        )
 
     async def call(self, arguments: str, *, call_id: str) -> ToolOutput:  # noqa: ARG002 - a plan leaves no log
         """Check the list and pass it on."""

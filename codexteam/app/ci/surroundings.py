@@ -63,7 +63,7 @@ def _file(environment: Mapping[str, str], name: str) -> Path | None:
     return Path(environment[name]) if environment.get(name) else None
 
 
-def make_folder(folder: Path, names: tuple[str, ...]) -> None:
+def make_folder(folder: Path, globs: tuple[str, ...]) -> None:
     """Make a folder for artifacts, before anything is spent; of what is in it, the files of these names are removed.
 
     Raises:
@@ -71,8 +71,8 @@ def make_folder(folder: Path, names: tuple[str, ...]) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
+        for path in [path for glob in globs for path in folder.glob(glob)]:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise SurroundingsError(
             f"--artifacts {folder}: the folder cannot be written: {error.strerror}", hint="name another folder"

@@ -1,8 +1,11 @@
-"""Makes the environments that plans describe: found where they are kept, else set up under a claim, and kept."""
+"""Makes the environments that plans describe: found where they are kept, else set up under a claim, and kept.
+
+Those that nobody used for long, and those that there is no room for, are removed.
+"""
 
 import asyncio
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -13,15 +16,15 @@ from codexteam.core.paths import decode, encode
 from codexteam.core.text import clean_line
 from codexteam.environment.key import environment_key
 from codexteam.environment.plan import SetupPlan, Source, SourceKind
+from codexteam.environment.pruning import KeptEnvironment, expired
 from codexteam.environment.repository_view import RepositoryView
 from codexteam.errors import SandboxLost
 from codexteam.ports.clock import Clock
-from codexteam.ports.environments import Environment
+from codexteam.ports.environments import Environment, Environments
 from codexteam.ports.repo import Repo
 from codexteam.ports.sandbox import WORKSPACE, BaseSource
 from codexteam.ports.sandbox_engine import SandboxEngine
 from codexteam.run.command_environments import SetupFailed
-from codexteam.run.environment.pruning import prune
 from codexteam.run.environment.setup_order import SetupInputs, setup_order, setup_paths
 from codexteam.run.environment.setup_steps import SetupDone, SetupLog, SetupSteps
 from codexteam.system.cancellation import to_its_end
@@ -309,3 +312,19 @@ def failure_fields(failed: SetupFailed) -> JSONObject:
         "log": failed.log,
         "notices": list(failed.notices),
     }
+
+
+async def unneeded(
+    environments: Environments, *, now_seconds: float, limit_bytes: int, also: Collection[str] = ()
+) -> Sequence[Environment]:
+    """Return the environments to remove, least recently used first: what is old or has no room, and those of `also`."""
+    listed = await environments.list()
+    kept = [KeptEnvironment(made.key, used_at_seconds, made.size_bytes) for made, used_at_seconds in listed]
+    keys = {*expired(kept, now_seconds=now_seconds, limit_bytes=limit_bytes), *also}
+    return [made for made, _ in reversed(listed) if made.key in keys]
+
+
+async def prune(environments: Environments, *, now_seconds: float, limit_bytes: int) -> Sequence[str]:
+    """Remove what is not needed and what nobody uses at this moment; return the keys of what is gone."""
+    found = await unneeded(environments, now_seconds=now_seconds, limit_bytes=limit_bytes)
+    return await environments.remove([made.key for made in found]) if found else ()

@@ -1,7 +1,7 @@
 """qa_test_author: uses what was merged, and adds the tests that are missing; they are merged only if they pass."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from codexteam.core.answers import QaReport, ReportedCommand
 from codexteam.core.effects import RunGate
@@ -53,8 +53,11 @@ async def run(context: RunContext, effect: RunGate, state: RunState) -> GateFini
             findings = list(findings_of(answer.findings, effect.gate))
             tests = None
             if snapshot is not None and not state.rules.review:
-                tests, refused = await _take_tests(context, effect, snapshot)
-                findings += refused
+                taken = await take_tests(
+                    context, effect.commit, snapshot, name=f"qa.{effect.round}", number=effect.round
+                )
+                tests = taken.commit
+                findings += taken.refused
             blocks = any(finding.severity is Severity.MUST_FIX for finding in findings)
             return GateFinished(
                 effect.round,
@@ -92,9 +95,19 @@ def _key(context: RunContext, number: int) -> AgentKey:
     return context.key(Purpose.QA, attempt=number)
 
 
-async def _take_tests(
-    context: RunContext, effect: RunGate, snapshot: Snapshot
-) -> tuple[CommitId | None, list[Finding]]:
+@dataclass(frozen=True, slots=True)
+class TakenTests:
+    """Tests out of QA's workspace."""
+
+    commit: CommitId | None = None
+    """They, on what QA saw; None where there are none."""
+    paths: tuple[bytes, ...] = ()
+    refused: tuple[Finding, ...] = ()
+
+
+async def take_tests(
+    context: RunContext, onto: CommitId, snapshot: Snapshot, *, name: str, number: int, task_id: str = ""
+) -> TakenTests:
     """Take test files out of QA's workspace, and nothing else; what the policy refuses is reported, not merged."""
     team = context.settings.team
     policy = IntakePolicy(
@@ -108,15 +121,17 @@ async def _take_tests(
     intake = await context.repo.intake(snapshot, policy)
     if isinstance(intake, IntakeRefused):
         detail = "; ".join(violation.message for violation in intake.violations)
-        return None, [Finding("QA's tests were refused", detail, Severity.NIT, Category.TESTS, gate=GateName.QA)]
-    author = await context.author(effect.gate.value, f"qa.{effect.round}")
-    message = context.message("Add tests", "", role=effect.gate.value, attempt=effect.round)
-    everything = await context.repo.commit(intake.tree, (effect.commit,), message, author)
-    tests = [change.path for change in intake.changes if is_test_path(change.path)]
+        refused = Finding("QA's tests were refused", detail, Severity.NIT, Category.TESTS, gate=GateName.QA)
+        return TakenTests(refused=(refused,))
+    role = GateName.QA.value
+    author = await context.author(role, name)
+    message = context.message("Add tests", "", role=role, task_id=task_id, attempt=number)
+    everything = await context.repo.commit(intake.tree, (onto,), message, author)
+    tests = tuple(change.path for change in intake.changes if is_test_path(change.path))
     if not tests:
-        return None, []
+        return TakenTests()
     if len(tests) == len(intake.changes):
-        return everything, []
+        return TakenTests(everything, tests)
     # what it changed beside tests is left out: QA judges the code, it does not write it
-    kept = await context.repo.overlay(effect.commit, everything, tests)
-    return await context.repo.commit(kept, (effect.commit,), message, author), []
+    kept = await context.repo.overlay(onto, everything, tests)
+    return TakenTests(await context.repo.commit(kept, (onto,), message, author), tests)

@@ -74,14 +74,17 @@ async def run(context: RunContext, effect: RunGate, state: RunState) -> GateFini
 
 
 async def scanned(context: RunContext, commit: CommitId, state: RunState) -> ScanOutcome:
-    """Return what a scan of a commit finds that one of the base does not; done once for two trees."""
-    if state.base is None:
-        return ScanOutcome()
-    key = f"{await context.repo.tree_of(state.base)}/{await context.repo.tree_of(commit)}"
+    """Return what a scan of a commit finds that one of the run's base does not."""
+    return ScanOutcome() if state.base is None else await scanned_since(context, state.base, commit)
+
+
+async def scanned_since(context: RunContext, base: CommitId, commit: CommitId) -> ScanOutcome:
+    """Return what a scan of a commit finds that one of another does not; done once for two trees."""
+    key = f"{await context.repo.tree_of(base)}/{await context.repo.tree_of(commit)}"
     async with context.awaiting([f"{_SPACE}/{key}"]):
         known = await context.recall(_SPACE, key, ScanOutcome)
         if known is None:
-            known = await _scan(context, state.base, commit)
+            known = await _scan(context, base, commit)
             if not known.failure:
                 await context.remember(_SPACE, key, known)
     return known

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from codexteam.app.ci.handover import BUNDLE, PULL, RESULT
+from codexteam.app.ci.handover import BUNDLE, BUNDLES, PULL, RESULT
 from codexteam.app.ci.surroundings import CiSurroundings
 from codexteam.app.project import Project, events_path
 from codexteam.app.reports import run_report, write_report
@@ -23,7 +23,7 @@ JUNIT: Final = "junit.xml"
 EVENTS: Final = "events.jsonl"
 PLAN: Final = "plan.md"
 #: All that a job may leave, so that nothing of an earlier one stays.
-JOB_FILES: Final = (RESULT, SUMMARY, SARIF, REPORT, JUNIT, EVENTS, PLAN, BUNDLE, PULL)
+JOB_FILES: Final = (RESULT, SUMMARY, SARIF, REPORT, JUNIT, EVENTS, PLAN, BUNDLE, BUNDLES, PULL)
 #: What GitHub takes of a step's summary, less a margin for what says that the rest is left out.
 _SUMMARY_BYTES: Final = 1024 * 1024 - 512
 

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from codexteam.app.ci.handover import NOT_PUBLISHED, hand_over
 from codexteam.app.ci.surroundings import CiSurroundings
 from codexteam.app.run import RunResult
+from codexteam.app.several import members_of
 from codexteam.core.budget_amounts import Unit, short_amount
 from codexteam.core.forecast import Forecast
 from codexteam.core.ids import JSONObject
@@ -61,14 +63,15 @@ class PipelineView:
         outcome = self._outcome(result)
         report = write_run_files(folder, result.project, result.run_id, planned=plan is not None)
         if plan is None and result.review is None:
-            hand_over(result.project, report, render_pull_request(report), folder)
+            hand_over(result.project, report, partial(render_pull_request, report), folder)
         add_summary(self.surroundings, _summary(result, report, outcome))
         more: JSONObject = {}
         if plan is not None:
             more = {"plan": plan_json(plan)}
         elif result.review is not None:
             more = {"review": result.review.as_json()}
-        self._leave(outcome, report, more, root=result.project.places.root)
+        roots = {each.name: each.places.root for each in members_of(report.run.record, result.project.environment)}
+        self._leave(outcome, report, more, roots=roots or {"": result.project.places.root})
         return outcome.exit_code
 
     def _outcome(self, result: RunResult) -> PipelineOutcome:
@@ -113,15 +116,20 @@ class PipelineView:
         self._leave(failed, None, more)
 
     def _leave(
-        self, outcome: PipelineOutcome, report: RunReport | None, more: JSONObject, *, root: Path | None = None
+        self,
+        outcome: PipelineOutcome,
+        report: RunReport | None,
+        more: JSONObject,
+        *,
+        roots: Mapping[str, Path] | None = None,
     ) -> None:
+        """Leave the values and the notes; `roots` are those of the repositories by name, of one without a name."""
         if outcome.over_limits:
             self.err.write(f"over the limit: {outcome.over_limits}\n")
         self._left = outcome, more
         write_result(self.surroundings.artifacts, outcome, more)
         add_outputs(self.surroundings, outcome)
-        here = root or self.surroundings.artifacts
-        for note in annotations_of(report, outcome, root=here, workspace=self.surroundings.workspace):
+        for note in annotations_of(report, outcome, roots=roots or {}, workspace=self.surroundings.workspace):
             self._annotate(note)
 
     def _annotate(self, note: Annotation) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codexteam.core.activity import DOING_WORDS, Activity, Doing
+from codexteam.core.ids import BESIDE_A_TASK
 from codexteam.core.replies import is_approvable
 from codexteam.core.text import clean_line, count_of
 from codexteam.report.progress import Progress, retry_words
@@ -57,6 +58,8 @@ class BoardFacts:
     """What agents do, by name."""
     trouble: str = ""
     """What is wrong with the run's process."""
+    word: str = ""
+    """That in a word: `suspended`, `blocked` or `stalled`; empty for a process that is well."""
     is_ours: bool = False
     """The run's process is this one: Ctrl-C reaches it."""
     is_at_work: bool = True
@@ -97,7 +100,8 @@ def _top(progress: Progress, facts: BoardFacts, width: int) -> list[Line]:
     merged = sum(task.status == "merged" for task in counted)
     cached = "" if progress.cached_share is None else f" ({share(progress.cached_share)} cached)"
     limit = f" of {progress.budget}" if progress.budget else ""
-    worked = elapsed(progress.worked_seconds(facts.now_seconds if facts.is_at_work else progress.now_seconds))
+    is_going = facts.is_at_work and facts.word != "suspended"
+    worked = elapsed(progress.worked_seconds(facts.now_seconds if is_going else progress.now_seconds))
     phase: Span = (_phase(progress, facts), _phase_style(progress, facts))
     # money is never cut: where it has no room beside the bar, the bar gets shorter, then money has its own line
     lines: list[Line] = []
@@ -134,6 +138,8 @@ def _phase(progress: Progress, facts: BoardFacts) -> str:
         return f"{in_words(progress.result)}{reason}"
     if not facts.is_at_work:
         return "nobody works on it; codexteam resume continues"
+    if facts.word:
+        return facts.word
     if progress.stopping:
         return "stopping"
     return "waits for you" if progress.waits_for_people else "paused" if progress.paused else progress.phase
@@ -142,7 +148,7 @@ def _phase(progress: Progress, facts: BoardFacts) -> str:
 def _phase_style(progress: Progress, facts: BoardFacts) -> str:
     if progress.result:
         return _RESULTS.get(progress.result, "yellow")
-    quiet = not facts.is_at_work or progress.stopping or progress.paused or progress.waits_for_people
+    quiet = not facts.is_at_work or facts.word or progress.stopping or progress.paused or progress.waits_for_people
     return "yellow" if quiet else "cyan"
 
 
@@ -227,7 +233,8 @@ _NARROW = (14, 10, 4, 0, 16, 18, 8)
 
 
 def _agent_cells(agent: AgentRow, facts: BoardFacts, progress: Progress) -> tuple[_Cells, str]:
-    what = f"{agent.task}.{agent.attempt}" if agent.task else f"{agent.purpose}.{agent.attempt}"
+    on_it = agent.task and agent.purpose not in BESIDE_A_TASK
+    what = f"{agent.task}.{agent.attempt}" if on_it else f"{agent.purpose}.{agent.attempt}"
     does, style = _does(agent, facts, progress)
     bound = agent.unknown.bound
     cells = (

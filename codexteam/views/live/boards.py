@@ -136,6 +136,7 @@ class RunBoard:
                 now,
                 {one.agent: one for one in self.progress.activities},
                 trouble="" if life is None or not self._is_at_work else life.trouble,
+                word="" if life is None or not self._is_at_work else life.word,
                 is_ours=self._follower is None,
                 is_at_work=self._is_at_work,
                 more=self._able.more,

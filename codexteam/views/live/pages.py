@@ -31,6 +31,9 @@ HELP = (
     "The time at the top is time at work: waiting for you does not count.",
 )
 
+#: Of what a command prints while it runs, the last lines that are shown.
+_OUTPUT_LINES = 40
+
 
 class PageView(Protocol):
     """What fills the screen until it is left. Owned by the viewer, which closes it."""
@@ -158,9 +161,10 @@ class StoryPage:
         row, now = self._row, self._activity()
         doing = None if now is None else (now.doing, now.since_seconds, now.detail)
         mark = (row.turn, row.action, row.last_at_seconds, row.done, doing)
+        looked = not row.done and self._is_run_at_work() and self._follower.look()
         if mark == self._mark:
-            return False
-        changed = self._follower.refresh()
+            return looked
+        changed = self._follower.refresh() or looked
         self._mark = mark
         return changed
 
@@ -183,6 +187,10 @@ class StoryPage:
         if is_at_work:
             does = doing_words(row, self._activity(), self._now(), stalled=False)
             found += [line(""), *_wrapped([(clean_line(does), "cyan")], width)]
+            printed = (
+                escaped_lines(self._follower.output.rstrip("\n"))[-_OUTPUT_LINES:] if self._follower.output else []
+            )
+            found += _wrapped(((f"  | {text}".rstrip(), "") for text in printed), width)
         return found
 
     def _part(self, number: int, mark: object, make: Callable[[], Iterable[StyledLine]], width: int) -> list[Line]:
@@ -192,7 +200,7 @@ class StoryPage:
         return before[1]
 
     def close(self) -> None:
-        """Nothing stays open."""
+        self._follower.close()
 
 
 def _turn(turn: TranscriptTurn, is_at_work: bool) -> Iterable[StyledLine]:  # noqa: FBT001 - one caller above

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
@@ -108,7 +108,12 @@ def render_html(report: RunReport) -> str:
 
 def load_templates() -> None:
     """Compile a run's page, so that rendering it takes no longer than its content."""
-    _templates().get_template(_PAGE)
+    template(_PAGE)
+
+
+def template(name: str) -> Template:
+    """Return a page's template, in which all text that is put in is escaped."""
+    return _templates().get_template(name)
 
 
 def _rendered_at(report: RunReport, scale: float) -> str:

@@ -136,6 +136,11 @@ TASKS: Mapping[str, tuple[str, Purpose, str]] = {
             repositories=("api", "web"),
         ),
     ),
+    "implementer.implement_beside_others": (
+        "implementer",
+        Purpose.IMPLEMENT,
+        prompts.work(GOAL, LOAD, kind=AttemptKind.IMPLEMENT, evidence="", restored=False, place=2),
+    ),
     "implementer.resolve": (
         "implementer",
         Purpose.RESOLVE,
@@ -161,6 +166,16 @@ TASKS: Mapping[str, tuple[str, Purpose, str]] = {
         "qa_test_author",
         Purpose.QA,
         prompts.qa(GOAL, [LOAD], DIFF, cut=False, open_findings=(NIT,), since=SINCE),
+    ),
+    "qa_test_author.hidden_tests": (
+        "qa_test_author",
+        Purpose.HIDDEN_TESTS,
+        prompts.hidden_tests(GOAL, LOAD, code_map=MAP),
+    ),
+    "reviewer.judge": (
+        "reviewer",
+        Purpose.JUDGE,
+        prompts.judge(GOAL, LOAD, [("A", "scan hits: 1", DIFF), ("B", "scan hits: 1", DIFF)]),
     ),
     "security_reviewer.security": (
         "security_reviewer",
@@ -296,7 +311,7 @@ def test_no_role_file_replaces_the_base_text(name: str) -> None:
 
 def test_who_writes_is_told_to_stay_in_its_paths_and_leave_tests_strong() -> None:
     writing = {purpose for purpose in Purpose if "Write only under your task's paths" in base_text(purpose)}
-    assert writing == {Purpose.IMPLEMENT, Purpose.RESOLVE, Purpose.DOCUMENT, Purpose.QA}
+    assert writing == {Purpose.IMPLEMENT, Purpose.RESOLVE, Purpose.DOCUMENT, Purpose.QA, Purpose.HIDDEN_TESTS}
     for purpose in writing:
         assert "Never weaken, skip or delete a test" in base_text(purpose)
 

@@ -39,6 +39,7 @@ def settings(**changes: object) -> Settings:
         repository=Path("/repository"),
         codex_home=Path("/home/user/.codex"),
         trusted=None,
+        projects={},
         model=ROLE.model,
         sandbox_mode=SandboxMode.WORKSPACE_WRITE,
         network=NetworkPolicy(),

@@ -1,14 +1,18 @@
 """What is true of every state. Tests check it after each step; a failure is a bug."""
 
 from codexteam.core.base_check import may_implement
+from codexteam.core.contest import OVER, ContenderPhase
 from codexteam.core.effects import (
     AdvanceBranch,
     CheckCandidate,
     Integrate,
     IntegrateExtra,
+    JudgeAttempts,
     Result,
     StackCandidate,
+    TryAttempt,
     Work,
+    WriteHiddenTests,
 )
 from codexteam.core.events import Verdict
 from codexteam.core.ids import GateName, TaskId
@@ -41,10 +45,15 @@ def _facts(state: RunState, before: RunState | None) -> list[tuple[bool, str]]:
     merging = [effect for effect in state.in_flight.values() if isinstance(effect, Integrate | IntegrateExtra)]
     done = TaskPhase.MERGED
     facts = [
-        (working == in_flight | shelved, f"working are {sorted(working)}, in flight are {sorted(in_flight | shelved)}"),
+        # of several attempts none may be at work: the session ends, or what they left is being tried
+        (
+            working - {*state.contested} == (in_flight | shelved) - {*state.contested},
+            f"working are {sorted(working)}, in flight are {sorted(in_flight | shelved)}",
+        ),
         (not state.shelved.keys() & state.in_flight.keys(), "what waits for budget is in flight"),
         (not new or len(in_flight) <= state.rules.max_threads, f"{len(in_flight)} agents at once"),
         (len(merging) <= 1, f"{len(merging)} merges at once"),
+        *_contests(state),
         *_train(state, {effect.task_id for effect in merging if isinstance(effect, Integrate)}),
         (len(state.tasks) <= max(state.rules.max_tasks, len(state.tasks)), "too many tasks"),
         (state.graph == graph_of([known.task for known in state.tasks.values()]), "the graph is not the tasks'"),
@@ -76,6 +85,38 @@ def _facts(state: RunState, before: RunState | None) -> list[tuple[bool, str]]:
         facts.append((not clash, f"{task.id} works beside {clash}, which writes where it writes"))
     if state.result is Result.GREEN:
         facts += _green(state)
+    return facts
+
+
+def _contests(state: RunState) -> list[tuple[bool, str]]:
+    under_way = {i for i, known in state.tasks.items() if known.open_contest is not None}
+    facts = [
+        ({*state.contested} == under_way, f"contests of {state.contested}, by their tasks of {under_way}"),
+        (len({*state.contested}) == len(state.contested), "a task is contested twice"),
+    ]
+    begun = (*state.in_flight.values(), *(known.effect for known in state.shelved.values()))
+    works = [effect for effect in begun if isinstance(effect, Work)]
+    beside = [e for e in begun if isinstance(e, WriteHiddenTests | TryAttempt | JudgeAttempts)]
+    facts.append(({e.task_id for e in beside} <= under_way, f"{beside} are for no contest"))
+    for task_id, known in state.tasks.items():
+        at_work = {effect.attempt for effect in works if effect.task_id == task_id}
+        contest = known.contest
+        if contest is None or not contest.is_open:
+            facts.append((len(at_work) <= 1, f"{task_id}: {at_work} are at work"))
+        if contest is None:
+            continue
+        phases = {each.attempt: each.phase for each in contest.contenders if each.attempt}
+        numbers = [each.attempt for each in contest.contenders if each.attempt]
+        facts.append((len(numbers) == len({*numbers}), f"{task_id}: two contenders are attempt {numbers}"))
+        facts.append((max(numbers, default=0) <= known.attempts, f"{task_id}: an attempt has no number"))
+        if not contest.is_open:
+            facts.append(({*phases.values()} <= OVER, f"{task_id}: its contest is over and {phases}"))
+            taken = contest.of_attempt(contest.winner)
+            facts.append((taken is not None, f"{task_id}: nobody won"))
+            continue
+        facts.append((known.phase is TaskPhase.WORKING, f"{task_id} is {known.phase} and contested"))
+        of_phase = {number for number, phase in phases.items() if phase is ContenderPhase.WORKING}
+        facts.append((of_phase == at_work, f"{task_id}: {at_work} are at work, by their phases {of_phase}"))
     return facts
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from codexteam.core.budget_amounts import Unit
 from codexteam.core.budget_scope import BudgetScope
 from codexteam.core.command_ending import Ending
+from codexteam.core.contest import Trial, UnseenTests
 from codexteam.core.effects import (
     AdvanceBranch,
     AskPerson,
@@ -18,6 +19,7 @@ from codexteam.core.effects import (
     Finish,
     Integrate,
     IntegrateExtra,
+    JudgeAttempts,
     Land,
     MakePlan,
     Prepare,
@@ -27,7 +29,9 @@ from codexteam.core.effects import (
     RunGate,
     Scout,
     StackCandidate,
+    TryAttempt,
     Work,
+    WriteHiddenTests,
     WritePlan,
 )
 from codexteam.core.events import (
@@ -35,7 +39,9 @@ from codexteam.core.events import (
     Answered,
     AttemptAsked,
     AttemptFailed,
+    AttemptsJudged,
     AttemptSucceeded,
+    AttemptTried,
     BaseCheck,
     BaseChecked,
     BranchMoved,
@@ -48,6 +54,7 @@ from codexteam.core.events import (
     Event,
     ExtraIntegrated,
     GateFinished,
+    HiddenTestsWritten,
     Integrated,
     IntegrationConflicted,
     Landed,
@@ -77,7 +84,7 @@ def always_good(question: str, choices: int) -> int:
     return 0
 
 
-ASKS_MODELS = (Scout, MakePlan, Work, Clarify, RunGate, Replan, Document, Release)
+ASKS_MODELS = (Scout, MakePlan, Work, WriteHiddenTests, JudgeAttempts, Clarify, RunGate, Replan, Document, Release)
 
 
 @dataclass
@@ -180,6 +187,16 @@ class World:
                 return Planned(Plan("goal", "summary", self.tasks))
             case Work():
                 return self.work(effect)
+            case WriteHiddenTests():
+                written = self.luck("hidden", 3) < 2
+                tests = UnseenTests(self.commit(), ("t.py",), "pytest t.py") if written else UnseenTests(note="none")
+                return HiddenTestsWritten(effect.task_id, effect.number, tests)
+            case TryAttempt():
+                return AttemptTried(effect.task_id, effect.attempt, self.trial(effect))
+            case JudgeAttempts():
+                several = [each.attempt for each in effect.contenders]
+                chosen = [*several, 0][self.luck("judge", len(several) + 1)]
+                return AttemptsJudged(effect.task_id, effect.number, chosen, "it reads better")
             case Clarify():
                 return Clarified(effect.task_id, effect.attempt, "forty-two", ask_user=self.luck("clarify", 4) == 3)
             case StackCandidate():
@@ -221,6 +238,18 @@ class World:
                 return AttemptSucceeded(effect.task_id, effect.attempt, None, "nothing to do")
             case _:
                 return AttemptSucceeded(effect.task_id, effect.attempt, self.commit(), "done", later=("idea",))
+
+    def trial(self, effect: TryAttempt) -> Trial:
+        lines = 10 * (1 + self.luck(f"lines {effect.task_id}", 3))
+        match self.luck(f"try {effect.task_id}", 6):
+            case 3:
+                return Trial(("pytest",), lines=lines, evidence="1 failed")
+            case 4:
+                return Trial(hidden_failed=2, lines=lines)
+            case 5:
+                return Trial(hits=1, lines=lines)
+            case _:
+                return Trial(lines=lines)
 
     def stack(self, effect: StackCandidate) -> Event:
         if self.luck(f"stack {effect.task_id}", 6) == 5:

@@ -6,6 +6,7 @@ from codexteam.core.documentation import (
     DOCUMENTATION_PATHS,
     DOCUMENTATION_ROLE,
     asks_for_documentation,
+    documentation_paths,
     documents,
     is_documentation,
     mentioned,
@@ -57,6 +58,13 @@ def test_a_goal_asks_for_documentation_in_so_many_words(goal: str, asks: bool) -
 )
 def test_documentation_is_known_by_its_name(path: str, is_one: bool) -> None:
     assert is_documentation(path) is is_one
+
+
+def test_each_of_several_repositories_has_its_documentation() -> None:
+    assert is_documentation("api/docs/conf.py", ("api", "web"))
+    assert not is_documentation("docs/src/load.py", ("api", "docs"))
+    assert {"api/docs/", "web/docs/", "**/*.md"} <= {*documentation_paths(("api", "web"))}
+    assert documentation_paths(()) == DOCUMENTATION_PATHS
 
 
 def test_a_plan_without_it_gets_a_task_for_what_the_goal_asks() -> None:

@@ -15,6 +15,7 @@ from codexteam.core.plan_md import parse
 from codexteam.core.repositories import (
     in_each,
     merge_order,
+    order_problems,
     repositories_in,
     repository_of_command,
     scope_problem,
@@ -91,18 +92,45 @@ def test_what_is_said_from_a_root_is_said_of_each_folder() -> None:
 
 def test_an_answer_whose_tasks_cross_repositories_is_sent_back() -> None:
     answered = (planned("T1", ["api/a.py"]), planned("T2", ["api/a.py", "web/b.py"]))
-    answer = PlanAnswer(summary="", tasks=answered, later=(), risks=(), questions=())
+    answer = _answer(*answered)
 
     with pytest.raises(PlanError, match="T2: `web/b.py` lies in web"):
         plan_of(answer, goal="g", roles=["implementer"], max_tasks=9, repositories=BOTH)
     assert len(plan_of(answer, goal="g", roles=["implementer"], max_tasks=9).tasks) == 2
 
 
-def planned(name: str, paths: list[str]) -> PlannedTask:
+@pytest.mark.parametrize(
+    ("says", "deps", "refused"),
+    [
+        ("Show what `../api/openapi.yaml` names.", {}, True),
+        ("Show what /repos/api/openapi.yaml: names.", {"T2": ("T1",)}, False),
+        ("Show what `api/openapi.yaml` names.", {"T2": ("T3",), "T3": ("T1",)}, False),
+        ("Show what `api/README.md` names.", {}, False),
+        ("Use web/lib.py as before.", {}, False),
+    ],
+)
+def test_who_uses_what_another_repository_changes_waits(
+    says: str, deps: dict[str, tuple[str, ...]], refused: bool
+) -> None:
+    answered = [planned("T1", ["api/openapi.yaml"]), planned("T2", ["web/a.py"], says), planned("T3", ["web/lib.py"])]
+    answered = [replace(each, deps=deps.get(each.id, ())) for each in answered]
+    tasks = plan_of(_answer(*answered), goal="g", roles=["implementer"], max_tasks=9).tasks
+
+    assert [problem.split(",")[0] for problem in order_problems(tasks, BOTH)] == (
+        ["T2 names `api/openapi.yaml`"] if refused else []
+    )
+    assert not list(order_problems(tasks, ()))
+
+
+def _answer(*answered: PlannedTask) -> PlanAnswer:
+    return PlanAnswer(summary="", tasks=answered, later=(), risks=(), questions=())
+
+
+def planned(name: str, paths: list[str], says: str = "") -> PlannedTask:
     return PlannedTask(
         id=name,
         title="Do it",
-        description="",
+        description=says,
         role="implementer",
         deps=(),
         paths=tuple(paths),

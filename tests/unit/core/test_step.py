@@ -49,7 +49,7 @@ from codexteam.core.events import (
 )
 from codexteam.core.findings import Category, Finding, Severity
 from codexteam.core.ids import CommitId, FindingId, GateName, TaskId
-from codexteam.core.plan_graph import Acceptance, Plan, Task, TaskStatus
+from codexteam.core.plan_graph import Acceptance, Plan, Task, TaskRisk, TaskStatus
 from codexteam.core.state import FindingStatus, Rules, RunPhase, TaskPhase, needed_budgets
 from codexteam.core.step import step
 from codexteam.errors import InvalidTransitionError, PlanCycleError
@@ -910,7 +910,8 @@ def plans(draw: st.DrawFn) -> tuple[Task, ...]:
         names = tuple(TaskId(f"T{dep}") for dep in sorted(deps))
         commands = draw(st.sampled_from([(), ("pytest",), ("pytest", "ruff"), (f"test -s t{number}.txt",)]))
         acceptance = tuple(Acceptance("it passes", command) for command in commands)
-        task = Task(TaskId(f"T{number}"), f"task {number}", deps=names, paths=paths, effort=effort)
+        risk = draw(st.sampled_from(TaskRisk))
+        task = Task(TaskId(f"T{number}"), f"task {number}", deps=names, paths=paths, effort=effort, risk=risk)
         made.append(replace(task, acceptance=acceptance))
     return tuple(made)
 
@@ -929,6 +930,7 @@ rules = st.builds(
     document=st.booleans(),
     release=st.booleans(),
     on_task_budget=st.sampled_from([None, "ask", "fail", "extend"]),
+    best_of=st.sampled_from([0, 2, 3]),
     decisions=st.sampled_from([DECISIONS, DECISIONS, DECISIONS, 4]),
 )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.agent.instructions import InstructionSources, RunInstructions
 from codexteam.agent.reservations import Reservations
 from codexteam.config.load import load_settings
@@ -23,12 +22,10 @@ from codexteam.ports.model import CallFailed, CallFailureKind, ModelRequest
 from codexteam.ports.sandbox import Sandbox, SandboxSpec
 from codexteam.run.agents import SandboxAgentRunner
 from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Report
-from codexteam.run.context import RunContext
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox
 from tests.fakes.memory_files import MemoryFiles
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_model import Play, ScriptedModel
 from tests.support_cancelling import stop_at_each_step
 from tests.unit.agent.agent_world import RUN, run_line, said
@@ -90,17 +87,7 @@ async def agents_of(
     nothing = MemoryFiles({})
     repo = FakeRepo(folder, {"a.txt": b"a\n"})
     await repo.fetch_base(RUN, repo.head)
-    context = RunContext(
-        RUN,
-        repo.head,
-        settings_in(folder),
-        repo,
-        MemoryStore(),
-        engine,
-        FakeClock(),
-        DiskRunFiles(folder, RUN, plan_root=folder, redact=str),
-        report=lambda _name, _fields: None,
-    )
+    context = fake_context(RUN, settings_in(folder), repo, folder, engine=engine)
     agents = SandboxAgentRunner(
         context,
         ScriptedModel(play),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import StepMode
@@ -19,10 +18,9 @@ from codexteam.core.state import Rules, RunState, TaskPhase, TaskState
 from codexteam.run import finishing
 from codexteam.run.assignment import Assignment
 from codexteam.run.context import RunContext
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_agents import ScriptedAgents
 
 RUN = RunId("20261121-0231-7f3a")
@@ -56,19 +54,8 @@ async def make_context(tmp_path: Path) -> Make:
                 await engine.started[-1].write_file(path, data)
             return DONE
 
-        context = RunContext(
-            RUN,
-            repo.head,
-            replace(settings, team=replace(settings.team, steps=steps)),
-            repo,
-            MemoryStore(),
-            engine,
-            FakeClock(),
-            DiskRunFiles(tmp_path, RUN, plan_root=tmp_path, redact=str),
-            lambda _kind, _fields: None,
-        )
-        context.agents = ScriptedAgents(engine, repo, RUN, tmp_path, act)
-        return context
+        of_run = replace(settings, team=replace(settings.team, steps=steps))
+        return fake_context(RUN, of_run, repo, tmp_path, act, engine=engine)
 
     return make
 
@@ -141,6 +128,16 @@ async def test_the_writer_is_told_which_paths_it_may_write(make_context: Make) -
     assert "under these paths: **/*.md," in prompts_of(context)[0]
     assert event.commit is not None
     assert event.failure == ""
+
+
+async def test_in_several_repositories_each_has_documentation(make_context: Make) -> None:
+    context = make_context({"api/docs/use.txt": b"Call it.\n"})
+    context.repositories = ("api", "web")
+
+    event = await document(context, merged(context, await changed(context, {"web/a.py": b"x = 1\n"}), CODE_TASK))
+
+    assert "api/docs/, api/doc/, web/docs/" in prompts_of(context)[0]
+    assert event.commit is not None, event.failure
 
 
 async def test_docstrings_in_code_are_taken(make_context: Make) -> None:

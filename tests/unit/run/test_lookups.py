@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.agent.instructions import InstructionSources, RunInstructions
 from codexteam.agent.reservations import Reservations
 from codexteam.core.answers import TaskReport
@@ -16,12 +15,11 @@ from codexteam.ports.model import CallFailed, CallFailureKind, ModelRequest
 from codexteam.run.agents import SandboxAgentRunner
 from codexteam.run.assignment import AgentAnswer, Assignment, Report
 from codexteam.run.code_index import CodeIndex
-from codexteam.run.context import RunContext
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine
 from tests.fakes.memory_files import MemoryFiles
 from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_model import Play, ScriptedModel
 from tests.unit.agent.agent_world import REPORT, RUN, function_call, outputs_in, said
 from tests.unit.run.test_agents import settings_in
@@ -59,17 +57,8 @@ class Team:
         await repo.fetch_base(RUN, repo.head)
         settings = settings_in(self.folder)
         team = replace(settings.team, limits=replace(settings.team.limits, max_threads=1))
-        context = RunContext(
-            RUN,
-            repo.head,
-            replace(settings, team=team),
-            repo,
-            self.store,
-            self.engine,
-            FakeClock(),
-            DiskRunFiles(self.folder, RUN, plan_root=self.folder, redact=str),
-            report=lambda _name, _fields: None,
-        )
+        of_run = replace(settings, team=team)
+        context = fake_context(RUN, of_run, repo, self.folder, engine=self.engine, store=self.store)
         self.model = ScriptedModel(play)
         self.gate = Reservations(Ledger(self.limits), {})
         nothing = MemoryFiles({})

@@ -26,7 +26,7 @@ PLAN = tasks("T1", "T2:T1", "T3:T1", "T4@a.py", "T5@a.py", "T6:T2,T3,T4")
 
 
 @dataclass
-class ScriptedPerformer:
+class ScriptedHandler:
     """Answers effects as a World does; counts what it was asked."""
 
     world: World
@@ -47,7 +47,9 @@ class ScriptedPerformer:
         self.asked.append(effect.key)
 
 
-async def sit(store: MemoryStore, handler: ScriptedPerformer, *, first: Event | None = None) -> tuple[Driver, Result]:
+async def drive_session(
+    store: MemoryStore, handler: ScriptedHandler, *, first: Event | None = None
+) -> tuple[Driver, Result]:
     state = await load_state(store, RUN, goal="goal", rules=RULES)
     driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
     begin = first or (Continued() if await store.events(RUN) else RunStarted())
@@ -57,9 +59,9 @@ async def sit(store: MemoryStore, handler: ScriptedPerformer, *, first: Event | 
 
 async def test_a_run_is_driven_to_green_and_every_event_is_stored() -> None:
     store = MemoryStore()
-    handler = ScriptedPerformer(World(PLAN, RULES))
+    handler = ScriptedHandler(World(PLAN, RULES))
 
-    driver, result = await sit(store, handler)
+    driver, result = await drive_session(store, handler)
 
     assert result is Result.GREEN
     assert await load_state(store, RUN, goal="goal", rules=RULES) == driver.state
@@ -69,7 +71,7 @@ async def test_a_run_is_driven_to_green_and_every_event_is_stored() -> None:
 
 async def test_what_is_told_of_an_event_is_written_with_it() -> None:
     store = MemoryStore()
-    await sit(store, ScriptedPerformer(World(PLAN, RULES)))
+    await drive_session(store, ScriptedHandler(World(PLAN, RULES)))
 
     state, wanted = RunState(RUN, "goal", RULES), []
     for stored in await store.events(RUN):
@@ -92,7 +94,7 @@ async def test_what_is_reported_before_the_end_precedes_the_end() -> None:
     driver = Driver(
         RUN,
         store=store,
-        handler=ScriptedPerformer(World(PLAN, RULES)),
+        handler=ScriptedHandler(World(PLAN, RULES)),
         clock=FakeClock(),
         state=state,
         before_end=report,
@@ -105,7 +107,7 @@ async def test_what_is_reported_before_the_end_precedes_the_end() -> None:
 
 
 @dataclass
-class ReportingNotes(ScriptedPerformer):
+class ReportingNotes(ScriptedHandler):
     """Reports something once plan.md is written, which takes longer than everything else."""
 
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -120,14 +122,14 @@ class ReportingNotes(ScriptedPerformer):
 
 async def test_what_notes_report_is_told_before_the_end() -> None:
     store = MemoryStore()
-    await sit(store, ReportingNotes(World(PLAN, RULES), store=store))
+    await drive_session(store, ReportingNotes(World(PLAN, RULES), store=store))
 
     told = [fact.kind for fact in await store.facts(RUN)]
     assert "forecast.made" in told
     assert told[-1] == "run.finished"
 
 
-class ContinuingPerformer(ScriptedPerformer):
+class ContinuingPerformer(ScriptedHandler):
     """Has the run told to continue at the beginning of each effect, and again when it is just done."""
 
     driver: Driver
@@ -177,7 +179,7 @@ class DyingStore(MemoryStore):
 
 async def appends_of_a_run() -> int:
     store = DyingStore(10**9, after=False)
-    await sit(store, ScriptedPerformer(World(PLAN, RULES)))
+    await drive_session(store, ScriptedHandler(World(PLAN, RULES)))
     return 10**9 - store.left
 
 
@@ -186,11 +188,11 @@ def test_a_crash_at_every_commit_then_resume_gives_the_same_end(after: bool) -> 
     async def crash_and_resume(at: int) -> dict[str, str]:
         store = DyingStore(at, after=after)
         state = await load_state(store, RUN, goal="goal", rules=RULES)
-        handler = ScriptedPerformer(World(PLAN, RULES))
+        handler = ScriptedHandler(World(PLAN, RULES))
         driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
         with pytest.raises(KeyboardInterrupt):
             await driver.drive(RunStarted())
-        again, result = await sit(store, ScriptedPerformer(World(PLAN, RULES)))
+        again, result = await drive_session(store, ScriptedHandler(World(PLAN, RULES)))
         assert result is Result.GREEN
         return {task_id: known.phase.value for task_id, known in again.state.tasks.items()}
 
@@ -221,7 +223,7 @@ async def test_a_checkpoint_has_what_the_store_took_and_nothing_else(after: bool
     for at in range(1, await appends_of_a_run() + 1):
         store = RefusingStore(at, after=after)
         with pytest.raises(StoreError, match="full"):
-            await sit(store, ScriptedPerformer(World(PLAN, RULES)))
+            await drive_session(store, ScriptedHandler(World(PLAN, RULES)))
         kept = await load_state(store, RUN, goal="goal", rules=RULES)
         replayed = RunState(RUN, "goal", RULES)
         for event in await store.events(RUN):
@@ -237,12 +239,12 @@ async def test_effects_are_handed_out_only_after_their_event_is_stored() -> None
         if isinstance(effect, Work):
             assert "Planned" in kinds
 
-    await sit(store, ScriptedPerformer(World(PLAN, RULES), before=is_stored))
+    await drive_session(store, ScriptedHandler(World(PLAN, RULES), before=is_stored))
 
 
 async def test_a_halt_cancels_what_is_in_flight_and_resume_hands_it_out_again() -> None:
     store = MemoryStore()
-    handler = ScriptedPerformer(World(PLAN, RULES), hang_on=frozenset({"work.T1.1", "work.T4.1"}))
+    handler = ScriptedHandler(World(PLAN, RULES), hang_on=frozenset({"work.T1.1", "work.T4.1"}))
     state = await load_state(store, RUN, goal="goal", rules=RULES)
     driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
     session = asyncio.create_task(driver.drive(RunStarted()))
@@ -253,13 +255,13 @@ async def test_a_halt_cancels_what_is_in_flight_and_resume_hands_it_out_again() 
     finish = await session
 
     assert (finish.result, finish.exit_code) == (Result.INTERRUPTED, 143)
-    again = ScriptedPerformer(World(PLAN, RULES))
-    _, result = await sit(store, again)
+    again = ScriptedHandler(World(PLAN, RULES))
+    _, result = await drive_session(store, again)
     assert result is Result.GREEN
     assert "work.T1.1" in again.performed
 
 
-class StoppedAfter(ScriptedPerformer):
+class StoppedAfter(ScriptedHandler):
     """Has the session stopped in the moment in which an effect of a kind is done."""
 
     driver: Driver
@@ -285,7 +287,7 @@ async def test_a_halt_with_the_last_event_leaves_the_run_ended_as_it_did(kind: s
 
 
 @dataclass
-class FirstFails(ScriptedPerformer):
+class FirstFails(ScriptedHandler):
     """T1's commands fail once those of T2, stacked on it, have begun; `late` lets both answer in the same moment."""
 
     late: bool = False
@@ -314,7 +316,7 @@ async def test_what_no_decision_waits_for_any_more_is_ended(late: bool) -> None:
     handler = FirstFails(World(plan, RULES), late=late)
     store = MemoryStore()
 
-    driver, result = await sit(store, handler)
+    driver, result = await drive_session(store, handler)
 
     assert result is Result.GREEN
     assert handler.cancelled == ([] if late else ["check.T2.1.1"])
@@ -330,16 +332,16 @@ async def test_an_effects_error_ends_the_session_and_leaves_a_resumable_run() ->
 
     store = MemoryStore()
     with pytest.raises(ModelAccessError, match="401"):
-        await sit(store, ScriptedPerformer(World(PLAN, RULES), before=refuse))
+        await drive_session(store, ScriptedHandler(World(PLAN, RULES), before=refuse))
 
-    _, result = await sit(store, ScriptedPerformer(World(PLAN, RULES)))
+    _, result = await drive_session(store, ScriptedHandler(World(PLAN, RULES)))
 
     assert result is Result.GREEN
 
 
 async def test_a_persons_event_that_does_not_fit_is_refused_to_them_alone() -> None:
     store = MemoryStore()
-    handler = ScriptedPerformer(World(PLAN, RULES), hang_on=frozenset({"work.T1.1"}))
+    handler = ScriptedHandler(World(PLAN, RULES), hang_on=frozenset({"work.T1.1"}))
     state = await load_state(store, RUN, goal="goal", rules=RULES)
     driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
     session = asyncio.create_task(driver.drive(RunStarted()))
@@ -354,7 +356,7 @@ async def test_a_persons_event_that_does_not_fit_is_refused_to_them_alone() -> N
     assert "Answered" not in {event.kind for event in await store.events(RUN)}
 
 
-class SlowNotes(ScriptedPerformer):
+class SlowNotes(ScriptedHandler):
     """Takes many steps to write plan.md."""
 
     noting = 0

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import StepMode, StepSettings
@@ -20,10 +19,8 @@ from codexteam.run.assignment import Assignment
 from codexteam.run.context import RunContext
 from codexteam.run.remembered import ScoutsText
 from codexteam.run.scout_memory import ScoutMemory
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
-from tests.fakes.fake_sandbox import FakeEngine
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_agents import ScriptedAgents
 
 RUN = RunId("20261121-0231-7f3a")
@@ -58,26 +55,14 @@ async def make_context(tmp_path: Path) -> Make:
     settings = load_settings(LoadRequest(tmp_path, environment, system_folder=tmp_path / "none"))
     repo = FakeRepo(tmp_path / "repo", {"a.py": b"a = 1\n"})
     await repo.fetch_base(RUN, repo.head)
-    engine = FakeEngine()
 
     def make(steps: StepSettings | None = None, **answers: JSONObject) -> RunContext:
         async def act(assignment: Assignment[RoleAnswer], sandbox: object) -> JSONObject:
             given = {"explorer": REPORT, "requirement_analyst": REPORT, "orchestrator": PLAN, **answers}
             return given[assignment.key.role]
 
-        context = RunContext(
-            RUN,
-            repo.head,
-            replace(settings, team=replace(settings.team, steps=steps or StepSettings())),
-            repo,
-            MemoryStore(),
-            engine,
-            FakeClock(),
-            DiskRunFiles(tmp_path, RUN, plan_root=tmp_path, redact=str),
-            lambda _kind, _fields: None,
-        )
-        context.agents = ScriptedAgents(engine, repo, RUN, tmp_path, act)
-        return context
+        of_run = replace(settings, team=replace(settings.team, steps=steps or StepSettings()))
+        return fake_context(RUN, of_run, repo, tmp_path, act)
 
     return make
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.hooks import HookEvent
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
@@ -15,10 +14,8 @@ from codexteam.errors import SurroundingsError
 from codexteam.ports.hooks import HookOutcome
 from codexteam.run.context import RunContext
 from codexteam.run.pre_merge import refusal_before_merge
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
-from tests.fakes.fake_sandbox import FakeEngine
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.unit.agent.agent_world import RUN
 
 _NEW, _TIP = CommitId("2" * 40), CommitId("1" * 40)
@@ -45,11 +42,7 @@ class SaidBefore:
 def context_of(folder: Path, hooks: SaidBefore) -> RunContext:
     environment = {"CODEX_HOME": str(folder), "HOME": str(folder)}
     settings = load_settings(LoadRequest(folder, environment, system_folder=folder / "none"))
-    repo = FakeRepo(folder, {"a.py": b"\n"})
-    files = DiskRunFiles(folder, RUN, plan_root=folder, redact=str)
-    context = RunContext(
-        RUN, repo.head, settings, repo, MemoryStore(), FakeEngine(), FakeClock(), files, lambda _kind, _fields: None
-    )
+    context = fake_context(RUN, settings, FakeRepo(folder, {"a.py": b"\n"}), folder)
     context.redactor = Redactor(("hunter2-secret",))
     context.hooks = hooks
     return context

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.core.answers import RoleAnswer
@@ -21,10 +20,8 @@ from codexteam.run.context import RunContext
 from codexteam.run.gates import review
 from codexteam.run.gates.redirecting import gate_file_changes, judged_commit, redirect_findings
 from codexteam.run.remembered import ReviewedChange
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
-from tests.fakes.fake_sandbox import FakeEngine
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_agents import ScriptedAgents
 
 RUN = RunId("20261121-0231-7f3a")
@@ -40,24 +37,12 @@ async def context(tmp_path: Path) -> RunContext:
     settings = load_settings(LoadRequest(tmp_path, environment, system_folder=tmp_path / "none"))
     repo = FakeRepo(tmp_path / "repo", {"a.py": b"a = 1\n", "conftest.py": b"\n"})
     await repo.fetch_base(RUN, repo.head)
-    engine = FakeEngine()
 
     async def act(assignment: Assignment[RoleAnswer], sandbox: object) -> JSONObject:
         return SHIP
 
-    made = RunContext(
-        RUN,
-        repo.head,
-        replace(settings, team=replace(settings.team, gates=replace(settings.team.gates, commands=("pytest",)))),
-        repo,
-        MemoryStore(),
-        engine,
-        FakeClock(),
-        DiskRunFiles(tmp_path, RUN, plan_root=tmp_path, redact=str),
-        lambda _kind, _fields: None,
-    )
-    made.agents = ScriptedAgents(engine, repo, RUN, tmp_path, act)
-    return made
+    gates = replace(settings.team.gates, commands=("pytest",))
+    return fake_context(RUN, replace(settings, team=replace(settings.team, gates=gates)), repo, tmp_path, act)
 
 
 async def changed(context: RunContext, files: dict[str, bytes], *, on: CommitId | None = None) -> CommitId:

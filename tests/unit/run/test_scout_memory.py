@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.settings import StepMode, StepSettings
 from codexteam.core.answers import RoleAnswer
 from codexteam.core.effects import MakePlan, Scout
@@ -14,12 +13,9 @@ from codexteam.core.ids import JSONObject, RunId
 from codexteam.core.state import Rules, RunState
 from codexteam.run import planning
 from codexteam.run.assignment import Assignment
-from codexteam.run.context import RunContext
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
-from tests.fakes.fake_sandbox import FakeEngine
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.scripted_agents import ScriptedAgents
+from tests.fakes.run_context import fake_context
 from tests.unit.run.test_agents import settings_in
 from tests.unit.run.test_planning import PLAN, REPORT
 
@@ -43,7 +39,6 @@ class Repository:
         """Let a new run scout and plan; give what its scouts were sent to."""
         self.runs += 1
         run = RunId(f"20261121-0231-{self.runs:04}")
-        engine = FakeEngine()
         repo = FakeRepo(self.folder / str(run), {**FILES, **(change or {})})
         await repo.fetch_base(run, repo.head)
         settings = settings_in(self.folder)
@@ -61,18 +56,9 @@ class Repository:
             if kind == "notice":
                 self.notices.append(str(fields["text"]))
 
-        context = RunContext(
-            run,
-            repo.head,
-            replace(settings, team=replace(settings.team, steps=StepSettings(scouts=mode, analyst=StepMode.OFF))),
-            repo,
-            self.store,
-            engine,
-            FakeClock(),
-            DiskRunFiles(self.folder, run, plan_root=self.folder, redact=str),
-            heard,
-        )
-        context.agents = ScriptedAgents(engine, repo, run, self.folder, act)
+        steps = StepSettings(scouts=mode, analyst=StepMode.OFF)
+        of_run = replace(settings, team=replace(settings.team, steps=steps))
+        context = fake_context(run, of_run, repo, self.folder, act, store=self.store, report=heard)
         state = RunState(run, goal, Rules(), base=context.base, tip=context.base)
         await planning.scout(context, Scout(), state)
         await planning.make_plan(context, MakePlan(1), state)

@@ -56,6 +56,7 @@ _WITHOUT = frozenset(
             Purpose.CLARIFY,
             Purpose.REVIEW,
             Purpose.SECURITY,
+            Purpose.JUDGE,
         ),
         *(Purpose.RELEASE, Purpose.DOCUMENT, Purpose.COMPACT),
     }

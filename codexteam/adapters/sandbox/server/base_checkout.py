@@ -6,8 +6,7 @@ import json
 import os
 import re
 
-from .archive import extract_tar
-from .files import read_file, write_file
+from .files import extract_tar, read_file, write_file
 from .folder_marks import FOLDERS, mark_folders, write_marks
 from .git import AGENT_CONFIG, EXTRAS, LAYER, PRIVATE_CONFIG, config_for
 from .git_index import INDEX_STATE, has_states, index_names, index_state, record_states

@@ -1,9 +1,11 @@
-"""Files of the server's own, read and written whole, and the beginning of files that anybody may have put there."""
+"""Files: the server's own, read and written whole; the beginning of what anybody may have put there; archives that come in."""
 
 from __future__ import annotations
 
 import os
 import stat
+
+from .protocol import RequestRefused
 
 
 def read_file(path: str) -> bytes:
@@ -41,3 +43,37 @@ def listing(path: str) -> list[str]:
         return os.listdir(path)
     except OSError:
         return []
+
+
+def extract_tar(descriptor: int, root: str, only: str | None) -> list[str]:
+    """Unpack files, folders and links of a tar that codexteam wrote; give the names of files and links."""
+    import shutil
+    import tarfile
+
+    names = []
+    with os.fdopen(os.dup(descriptor), "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+        for member in archive:
+            name = os.path.normpath(member.name)
+            parts = name.split("/")
+            if name.startswith("/") or ".." in parts or (only is not None and parts[0] != only):
+                raise RequestRefused("value", f"the archive holds {member.name!r}")
+            path = os.path.join(root, name)
+            if member.isdir():
+                os.makedirs(path, exist_ok=True)
+                continue
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if os.path.lexists(path):
+                os.unlink(path)
+            if member.issym():
+                os.symlink(member.linkname, path)
+            elif member.isreg():
+                source = archive.extractfile(member)
+                assert source is not None
+                mode = 0o755 if member.mode & 0o111 else 0o644
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                with os.fdopen(os.open(path, flags, mode), "wb") as file:
+                    shutil.copyfileobj(source, file)
+            else:
+                continue
+            names.append(name)
+    return names

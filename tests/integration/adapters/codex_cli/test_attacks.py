@@ -24,7 +24,7 @@ from codexteam.ports.model import ModelAnswer, ModelRequest
 from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
 from codexteam.ports.sandbox_engine import SandboxEngine
 from tests.attacks.table import ATTACKS, LIMITS, Attack, by_name
-from tests.attacks.witness import SECRET, Witness
+from tests.attacks.witness import SECRET, Witness, witness_in
 from tests.conftest import codex_binary
 from tests.contract.test_sandbox import SANDBOX_IMAGE
 from tests.scripted_api import ScriptedApi, custom_call, function_call
@@ -97,13 +97,8 @@ _RUNNING = re.compile(r"Process running with session ID (\d+)")
 
 @pytest.fixture
 async def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Witness]:
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    folder = tmp_path / "host"
-    folder.mkdir()
-    found = Witness(folder)
-    await found.set_up()
-    yield found
-    await found.tear_down()
+    async with witness_in(tmp_path, monkeypatch) as found:
+        yield found
 
 
 def _engine(kind: str, folder: Path) -> SandboxEngine:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from codexteam.adapters.git.composite import Member, composite_base
 from codexteam.adapters.git.location import git_runner, locate
 from codexteam.adapters.git.repo import GitRepo
+from codexteam.adapters.git.untracked import CopyRules
 from codexteam.core.ids import CommitId
 from codexteam.errors import LandingError, RepoError
 from codexteam.ports.repo import Accepted, IntakePolicy, IntakeRefused
@@ -61,6 +62,22 @@ async def opened(folder: Path) -> AsyncIterator[Together]:
         yield Together(repo, tuple(members), base, folder / "state")
     finally:
         await repo.close()
+
+
+async def test_ignored_files_come_from_the_repositories_that_are_trusted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as both:
+        for name in ("api", "web"):
+            git(both.root(name), "config", "core.excludesFile", str(tmp_path / "ignored"))
+            (both.root(name) / ".env").write_text("A=1\n")
+            (both.root(name) / ".worktreeinclude").write_text(".env\n")
+        (tmp_path / "ignored").write_text(".env\n")
+        rules = CopyRules(trusted=True, untrusted=frozenset({both.root("web")}))
+        members = [replace(each, places=locate(each.places.root, os.environ)) for each in both.members]
+        repo = GitRepo(members[1].places, both.state, os.environ, members=members, copied=rules)
+        try:
+            assert await repo.copied_files() == [b"api/.env"]
+        finally:
+            await repo.close()
 
 
 async def test_the_base_is_a_folder_for_each_on_the_commits_of_all(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ class _InPieces:
         piece = self._pieces.pop(0)
         return SessionOutput(piece, len(piece), None if self._pieces else _ENDED)
 
+    def printed(self) -> bytes:
+        return self._pieces[0] if self._pieces else b""
+
     async def write(self, data: bytes) -> None:
         raise AssertionError(f"nothing is typed here: {data!r}")
 
@@ -79,3 +82,22 @@ async def test_a_character_that_comes_in_two_looks_is_one(tmp_path: Path) -> Non
     whole = "schön\n".encode()
     assert "".join(await _looks(tmp_path, [whole[:4], whole[4:], b"\xff"])) == "schön\n\ufffd"
     assert await _looks(tmp_path, [b"ok \xe2", b"\x82"]) == ["ok ", "\ufffd"]
+
+
+async def test_people_see_what_a_command_has_printed_before_its_agent_does(tmp_path: Path) -> None:
+    starting: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
+    pieces = [b"pass: correct hor", b"se battery staple\nok\ncorr", b"ect\n"]
+    starting.set_result(_Sandbox(_InPieces(pieces)))
+    redactor = Redactor(["correct horse battery staple"])
+    place = ToolContext(starting, SandboxMode.WORKSPACE_WRITE, tmp_path, FakeClock(), redactor=redactor)
+    sessions = Sessions()
+
+    first = await ExecCommand(place, sessions).call(json.dumps({"cmd": "print"}), call_id="c0")
+    seen = sessions.printed()
+    second = await WriteStdin(place, sessions).call(json.dumps({"session_id": 1}), call_id="c1")
+
+    assert "correct" not in f"{first.content}{seen}"
+    assert seen.endswith("\nok\n")
+    # the look of the agent is what it would have been
+    assert str(second.content).partition("Output:\n")[2] == seen
+    assert sessions.printed() == "correct\n"

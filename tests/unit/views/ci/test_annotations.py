@@ -30,12 +30,12 @@ def with_findings(*wanted: tuple[Severity, FindingStatus, str]) -> RunReport:
 
 
 def notes(report: RunReport, workspace: Path | None = None) -> list[Annotation]:
-    found = annotations_of(report, RED, root=ROOT, workspace=workspace)
+    found = annotations_of(report, RED, roots={"": ROOT}, workspace=workspace)
     return [note for note in found if note.title.startswith("F")]
 
 
 def test_why_a_run_failed_comes_first_and_then_the_commands() -> None:
-    first, second, *_ = annotations_of(report_of(), RED, root=ROOT, workspace=None)
+    first, second, *_ = annotations_of(report_of(), RED, roots={"": ROOT}, workspace=None)
     assert (first.title, first.message) == ("codexteam: not green", "open findings: F1")
     assert (second.title, second.message) == ("plain words fails", "plain words")
 
@@ -61,5 +61,5 @@ def test_a_file_is_named_from_the_workspace_that_the_runner_knows() -> None:
 def test_no_more_notes_are_made_than_are_shown() -> None:
     many = [(Severity.SHOULD_FIX, FindingStatus.LATER, f"{number}.py") for number in range(30)]
     worst = [(Severity.MUST_FIX, FindingStatus.OPEN, f"bad{number}.py") for number in range(30)]
-    found = annotations_of(with_findings(*many, *worst), RED, root=ROOT, workspace=None)
+    found = annotations_of(with_findings(*many, *worst), RED, roots={"": ROOT}, workspace=None)
     assert [note.level for note in found] == ["error"] * 10 + ["warning"] * 10

@@ -164,6 +164,14 @@ def test_while_stopping_the_top_says_what_ctrl_c_does_next(stopping: str, is_our
     assert text_of(drawn(progress, 120, 24, is_ours=is_ours)).splitlines()[2].startswith(said)
 
 
+def test_a_suspended_run_is_called_so_and_its_time_stands_still() -> None:
+    shown = text_of(drawn(progress_of(), 120, 24, word="suspended", trouble="its process is suspended"))
+
+    assert "suspended" in shown.splitlines()[0]
+    assert shown.splitlines()[0].endswith("0:00")
+    assert text_of(drawn(progress_of(), 120, 24)).splitlines()[0].endswith("1:00")
+
+
 def test_a_run_that_nobody_works_on_says_so() -> None:
     text = text_of(drawn(progress_of(), 100, 24, is_at_work=False))
 

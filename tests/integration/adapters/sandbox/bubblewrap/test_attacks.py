@@ -12,7 +12,7 @@ from codexteam.config.settings import NetworkPolicy, SandboxMode
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.ports.sandbox import Sandbox, SandboxSpec
 from tests.attacks.table import ATTACKS, LIMITS, Attack, by_name, try_attack
-from tests.attacks.witness import SECRET, Witness
+from tests.attacks.witness import Witness, witness_in
 from tests.support_base_source import base_source, make_repository
 
 pytestmark = [pytest.mark.bubblewrap, pytest.mark.slow]
@@ -20,13 +20,8 @@ pytestmark = [pytest.mark.bubblewrap, pytest.mark.slow]
 
 @pytest.fixture
 async def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Witness]:
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    folder = tmp_path / "host"
-    folder.mkdir()
-    found = Witness(folder)
-    await found.set_up()
-    yield found
-    await found.tear_down()
+    async with witness_in(tmp_path, monkeypatch) as found:
+        yield found
 
 
 @pytest.mark.parametrize("name", ["tcp-host", "abstract-socket", "host-file", "environment", "rights", "io-uring"])

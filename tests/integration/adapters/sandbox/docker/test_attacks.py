@@ -12,7 +12,7 @@ from codexteam.config.settings import NetworkPolicy, SandboxMode, SandboxSetting
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.ports.sandbox import BaseSource, Sandbox, SandboxSpec
 from tests.attacks.table import ATTACKS, LIMITS, Attack, try_attack
-from tests.attacks.witness import SECRET, Witness
+from tests.attacks.witness import SECRET, Witness, witness_in
 from tests.contract.test_sandbox import SANDBOX_IMAGE
 from tests.support_base_source import base_source, make_repository
 
@@ -35,13 +35,8 @@ async def started(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Witness]:
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    folder = tmp_path / "host"
-    folder.mkdir()
-    found = Witness(folder)
-    await found.set_up()
-    yield found
-    await found.tear_down()
+    async with witness_in(tmp_path, monkeypatch) as found:
+        yield found
 
 
 @pytest_asyncio.fixture(loop_scope="module")

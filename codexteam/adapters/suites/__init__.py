@@ -1,0 +1,1 @@
+"""Readers of evaluation suites: SWE-bench rows, Harbor task folders, folders of exercises."""
