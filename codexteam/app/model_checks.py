@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from codexteam.adapters.responses.model_list import Listed, ModelList
+from codexteam.config.model_tiers import model_of
 from codexteam.config.settings import ProviderSettings, RoleSettings, Settings
 from codexteam.config.team import roles_on_codex, team_roles
 from codexteam.core.text import clean_line
@@ -110,15 +111,26 @@ def nearest(model: str, found: Listed) -> str:
     return f"it lists {shown}" + (f" and {len(names) - 2 * _NEAREST} more" if len(names) > 2 * _NEAREST else "")
 
 
+def _without_fallback(settings: Settings, asks: Sequence[Ask], found: ModelList) -> list[Ask]:
+    """Return what roles ask that a provider has, or that no fallback takes the place of."""
+    fallbacks = [model_of(name, settings.team.models) for name in settings.team.escalation.fallback]
+    if not isinstance(found, Listed) or not any(found.names(name) for name in fallbacks):
+        return [*asks]
+    return [ask for ask in asks if found.names(ask.model)]
+
+
 #: What to do about a model that is missing.
 MODELS_HINT = (
-    "name another under [codexteam.models] in codexteam.config.toml (`deep`, `fast`), or use -m NAME; "
+    "name another under [codexteam.models] in codexteam.config.toml (`deep`, `fast`), or use -m NAME; or name one that is "
+    "there in `fallback` of [codexteam.escalation]; "
     "-c codexteam.models.check=false does not look at the list"
 )
 
 
 async def check_models(settings: Settings, environment: Mapping[str, str]) -> None:
     """Compare the team's models with the providers' lists; where there is no list, nothing is said.
+
+    A model may be missing where its provider lists one of the fallbacks: its agents go on with that, and say so.
 
     Raises:
         ModelAccessError: a model is missing, or there are no credentials.
@@ -128,7 +140,9 @@ async def check_models(settings: Settings, environment: Mapping[str, str]) -> No
     lists = await _ask_for_lists(settings, environment)
     asks = asks_of(settings)
     problems = [
-        problem for name, found in lists.items() for problem in problems_of(settings.providers[name], asks[name], found)
+        problem
+        for name, found in lists.items()
+        for problem in problems_of(settings.providers[name], _without_fallback(settings, asks[name], found), found)
     ]
     if problems:
         raise ModelAccessError("\n".join(problems), hint=MODELS_HINT)

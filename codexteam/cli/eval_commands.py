@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     group.command("run")(run)
+    group.command("mine")(mine)
     group.command("report")(report)
     app.add_typer(group, name="eval")
 
@@ -130,6 +131,33 @@ def run(
         )
     result = evaluate(options, chosen, EvalView(found, quiet=quiet))
     return _shown(found, result)
+
+
+def mine(
+    ctx: typer.Context,
+    *,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="WHEN", help="Commits since: 12w, 365d, or 2026-01-31.")
+    ] = None,
+    most: Annotated[int, typer.Option("--max", min=1, metavar="N", help="Tasks to make, of the newest commits.")] = 20,
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder for the tasks: a suite of its own.")
+    ] = Path("tasks"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no line for each commit.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make tasks of this repository's history: its tests fail before a commit and pass with it.
+
+    Runs commits' tests in sandboxes, and asks no model. Evaluate them with codexteam eval DIR, or with Harbor.
+    """
+    from codexteam.app.evaluation.mine import MineOptions, mine
+    from codexteam.views.evaluation import MiningView, show_mined
+
+    found = output(ctx, as_json=as_json)
+    here = working_directory(global_options(ctx))
+    view = MiningView(found, quiet=quiet)
+    mined = mine(MineOptions(load_request(ctx), here / folder.expanduser(), since, most, view.tried))
+    return printed(found, lambda out: show_mined(out, mined))
 
 
 def report(

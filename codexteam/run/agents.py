@@ -53,6 +53,7 @@ from codexteam.config.receipt import receipt
 from codexteam.config.roles import with_model
 from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
 from codexteam.config.team import AgentEngine, engine_of
+from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
 from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
@@ -64,6 +65,7 @@ from codexteam.ports.tool_servers import ToolServers
 from codexteam.run.agent_tools import own_tools, works_on_task
 from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignment, Report, reason_of, report_of
 from codexteam.run.context import RunContext
+from codexteam.run.fallbacks import Fallbacks
 from codexteam.run.kept_prompts import PromptKeeper
 from codexteam.run.lookups import Lookups
 from codexteam.run.reachable_agents import ReachableAgents, mailbox_name
@@ -94,6 +96,7 @@ class SandboxAgentRunner:
     activities: Activities = field(init=False)
     _prompts: PromptKeeper = field(init=False)
     _threads: asyncio.Semaphore = field(init=False)
+    _fallbacks: Fallbacks = field(init=False)
     _lookups: Lookups = field(init=False)
     _server_notices: ServerNotices = field(init=False)
     _skills: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
@@ -107,7 +110,8 @@ class SandboxAgentRunner:
     def __post_init__(self) -> None:
         self.activities = Activities(self.context.redactor.redact)
         self._prompts = PromptKeeper(self.context.store, self.context.redactor.redact)
-        self._lookups = Lookups(self.context, self._run_assignment)
+        self._fallbacks = Fallbacks(self.context)
+        self._lookups = Lookups(self.context, self._look_up)
         self._threads = asyncio.Semaphore(self.context.settings.team.limits.max_threads)
         self._server_notices = ServerNotices(lambda text: self.context.report("notice", {"text": text}))
 
@@ -122,10 +126,14 @@ class SandboxAgentRunner:
             if assignment.key.task_id:
                 self.gate.ledger.limit_task(TaskId(assignment.key.task_id), assignment.budget)
             with self.gate.at_work(assignment.key, assignment.standing):
-                report = await self._run_assignment(assignment)
+                report = await self._fallbacks.serve(assignment, self._run_assignment)
                 if isinstance(report, AgentAnswer):
                     self.gate.learn(assignment.key, assignment.standing.effort)
                 return report
+
+    async def _look_up(self, assignment: Assignment[ScoutReport]) -> Report[ScoutReport]:
+        """Let an explorer answer who waits for it, in its place among agents at work."""
+        return await self._fallbacks.serve(assignment, self._run_assignment)
 
     async def _run_assignment(self, assignment: Assignment[AnswerT]) -> Report[AnswerT]:
         key = assignment.key

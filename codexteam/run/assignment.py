@@ -99,6 +99,8 @@ class AgentFailure:
     """Whether a next attempt, which is asked the same, would end the same way."""
     unserved: bool = False
     """Whether its model is to blame, and another one may do it."""
+    refused: bool = False
+    """Whether that is since its model refused, which is an answer."""
 
 
 Report: TypeAlias = AgentAnswer[AnswerT] | AgentFailure
@@ -143,7 +145,15 @@ def report_of(outcome: AgentOutcome, answer_type: type[AnswerT], redactor: Redac
             unserved = isinstance(outcome, ModelRefused) or (
                 isinstance(outcome, ModelGaveUp) and outcome.kind in _NOT_SERVED
             )
-            return AgentFailure(reason, "", effort.snapshot, remarks=effort.remarks, lasting=lasting, unserved=unserved)
+            return AgentFailure(
+                reason,
+                "",
+                effort.snapshot,
+                remarks=effort.remarks,
+                lasting=lasting,
+                unserved=unserved,
+                refused=isinstance(outcome, ModelRefused),
+            )
 
 
 def reason_of(outcome: AgentOutcome) -> str:

@@ -1,5 +1,6 @@
 """What `eval` prints: a line for each trial while it works, then tables of arms and differences; or JSON Lines."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from codexteam.app.evaluation.command import EvalResult
 from codexteam.app.evaluation.grading import CheckedTask
+from codexteam.app.evaluation.mine import Mined
 from codexteam.core.eval_statistics import Interval, smallest_paired_difference
 from codexteam.core.eval_task import Arm, EvalSuite, EvalTask
 from codexteam.core.eval_trials import TrialRecord, TrialVerdict
@@ -165,6 +167,49 @@ def left_out_lines(left_out: Sequence[tuple[str, str]]) -> Iterable[str]:
         yield f"left out: {name}: {why}"
     if len(left_out) > _MOST_NAMED:
         yield f"left out: {len(left_out) - _MOST_NAMED} more"
+
+
+@dataclass(slots=True)
+class MiningView:
+    """Shows commits as they are tried."""
+
+    output: OutputStreams
+    quiet: bool = False
+
+    def tried(self, commit: str, title: str, what: str) -> None:
+        """Print what came of a commit."""
+        if self.output.json_lines:
+            self.output.record({"type": "commit", "commit": commit, "title": title, "outcome": what})
+            self.output.out.flush()
+        elif not self.quiet:
+            self.output.note(f"{commit[:10]} {clean_line(title)[:60]}: {clean_line(what)}")
+
+
+def show_mined(output: OutputStreams, found: Mined) -> None:
+    """Print what came of a history."""
+    if output.json_lines:
+        tasks: list[JSONObject] = [{"type": "task", "task": name} for name in found.kept]
+        tasks.append(
+            {
+                "type": "mined",
+                "folder": str(found.folder),
+                "commits": found.looked_at,
+                "candidates": found.candidates,
+                "kept": len(found.kept),
+                "dropped": dict(found.dropped),
+            }
+        )
+        output.records(tasks, "eval.mined")
+        return
+    console = output.console()
+    counts = f"{count_of(found.looked_at, 'commit')}, {count_of(found.candidates, 'candidate')}, {len(found.kept)} kept"
+    console.print(foreign(counts), soft_wrap=True)
+    for why, count in found.dropped:
+        console.print(foreign(f"  {count:4}  {why}"), soft_wrap=True)
+    if found.kept:
+        console.print(foreign(f"tasks: {found.folder}"), soft_wrap=True)
+        again = f"next    codexteam eval {shlex.quote(str(found.folder))} --budget AMOUNT"
+        console.print(foreign(again, style="bold"), soft_wrap=True)
 
 
 def show_suite(output: OutputStreams, suite: EvalSuite, arms: Sequence[Arm], repeats: int) -> None:

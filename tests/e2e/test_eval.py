@@ -9,6 +9,7 @@ import pytest
 from codexteam.core.ids import JSONObject
 from tests.e2e.conftest import MakeWorld
 from tests.e2e.eval_exercises import TEAM, make_exercises, play
+from tests.e2e.world import World
 from tests.scripted_api.script import Call, Played
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap]
@@ -50,3 +51,38 @@ def _resolved(report: JSONObject) -> dict[str, object]:
     arms = report["arms"]
     assert isinstance(arms, list)
     return {str(arm["arm"]): arm["resolved"] for arm in arms if isinstance(arm, dict)}
+
+
+def commit(world: World, message: str, code: str, **tests: str) -> None:
+    """Commit the user's code with tests."""
+    files = {"tally/money.py": code, **{f"tests/{name}.py": text for name, text in tests.items()}}
+    for path, text in files.items():
+        (world.repository / path).write_text(text)
+    world.git("add", *files)
+    world.git("commit", "-qm", message)
+
+
+def test_a_history_becomes_tasks_that_its_own_fixes_resolve(make: MakeWorld) -> None:
+    world, _ = make(TEAM, play)
+    test = (
+        "import unittest\n\nfrom tally.money import cents\n\n\nclass CentsTest(unittest.TestCase):\n"
+        "    def test_cents(self):\n        self.assertEqual(cents({0}), {0} * 100)\n"
+    )
+    code = "def cents(x):\n    return {}\n"
+    commit(world, "Say cents in whole numbers", code.format("int(x * 100)"), test_cents=test.format(1))
+    commit(world, "Describe it all in words", code.format("int(100 * x)  # whole"))
+
+    done = world.run("eval", "mine", "-o", str(world.folder / "tasks"), "--json")
+    listed = world.run("eval", str(world.folder / "tasks"), "--dry-run", "--json")
+
+    assert done.code == 0, done.err
+    found = done.lines[-2]
+    assert (found["commits"], found["candidates"], found["kept"]) == (2, 1, 1)
+    assert found["dropped"] == {"changes no test": 1}
+    [task] = [line for line in listed.lines if line["type"] == "task"]
+    assert str(task["task"]).endswith("say-cents-in-whole-numbers")
+    bundle = next((world.folder / "tasks").glob("*/environment/repository.bundle"))
+    assert world.git("bundle", "list-heads", str(bundle)).split()[1] == "refs/heads/base"
+    reference = next((world.folder / "tasks").glob("*/solution/solution.patch")).read_text()
+    assert "tally/money.py" in reference
+    assert "test_cents" not in reference

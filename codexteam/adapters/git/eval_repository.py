@@ -13,11 +13,14 @@ from codexteam.adapters.git.fetch import pack_request
 from codexteam.adapters.git.runner import GitCall, GitDeadline, GitRunner, find_git, pipe
 from codexteam.core.eval_task import StartCommit, StartFiles
 from codexteam.core.ids import CommitId
+from codexteam.core.mining import HistoryCommit
 from codexteam.core.text import clean_line
 from codexteam.errors import RepoError
 
 _SECONDS = 1800.0
 _HEAD = "refs/heads/main"
+#: The branch that a bundle has.
+_BUNDLED = "refs/heads/base"
 #: Who commits what an evaluation puts in place, and when: the same files are the same commit.
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -170,6 +173,32 @@ class EvalRepository:
         return [
             os.fsdecode(path) for path in self._check("ls-tree", "-r", "-z", "--name-only", commit).split(b"\0")[:-1]
         ]
+
+    def changed_paths(self, old: CommitId, new: CommitId) -> list[str]:
+        """Return the paths of files that differ."""
+        listed = self._check("diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new)
+        return [os.fsdecode(path) for path in listed.split(b"\0")[:-1]]
+
+    def first_parent_history(self, commit: CommitId) -> list[HistoryCommit]:
+        """Return a commit and its first parents, the newest first, without the root."""
+        form = "%H%x1f%P%x1f%ct%x1f%B"
+        listed = self._check("log", "--first-parent", "-z", f"--format={form}", commit).decode("utf-8", "replace")
+        found = []
+        for entry in filter(None, listed.split("\0")):
+            name, parents, at, message = entry.split("\x1f", 3)
+            if parents:
+                found.append(HistoryCommit(name, parents.split()[0], float(at), message))
+        return found
+
+    def patch(self, old: CommitId, new: CommitId, paths: Collection[str]) -> str:
+        """Return what a commit changed in some files, as a patch."""
+        flags = ("diff-tree", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv")
+        return os.fsdecode(self._check(*flags, old, new, "--", *paths))
+
+    def write_bundle(self, file: Path, commit: CommitId) -> None:
+        """Write a commit and its ancestors, and nothing else, into a file."""
+        self._check("update-ref", _BUNDLED, commit)
+        self._check("bundle", "create", "--quiet", str(file), _BUNDLED)
 
     def point_head(self, commit: CommitId) -> None:
         """Let the only branch be at a commit."""

@@ -7,7 +7,6 @@ out, and Harbor runs it.
 """
 
 import re
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,12 +75,14 @@ def _mined(
     base, commands = mark.get("base"), mark.get("commands")
     if not isinstance(base, str) or not isinstance(commands, list) or not (folder / BUNDLE).is_file():
         return name, f"[metadata.{MARK}] lacks base or commands, or {BUNDLE} is not there"
+    keep = mark.get("keep_commands")
+    kept = keep if isinstance(keep, list) else []
     reference = folder / REFERENCE
     return EvalTask(
         name,
         goal,
         StartCommit(str(folder / BUNDLE), base),
-        HiddenTests(tuple(map(str, commands)), files=_files(folder / HIDDEN)),
+        HiddenTests(tuple(map(str, commands)), tuple(map(str, kept)), files=_files(folder / HIDDEN)),
         ReferenceSolution(patch=reference.read_text(encoding="utf-8", errors="surrogateescape"))
         if reference.is_file()
         else None,
@@ -108,12 +109,3 @@ def _moved(data: bytes) -> bytes:
     for place, here in places.items():
         data = re.sub(rb"(?<![\w./-])" + re.escape(place) + rb"(?![\w-])", here.replace(b"\\", b"\\\\"), data)
     return data
-
-
-def grading_script(commands: tuple[str, ...]) -> str:
-    """Return `tests/test.sh` for a task of commands: it puts the hidden tests in place and writes the reward."""
-    lines = "\n".join(f"bash -c {shlex.quote(line)} || passed=0" for line in commands)
-    return (
-        "#!/bin/bash\n# Puts the hidden tests in place, runs them, and writes the reward.\n"
-        f'cp -r /tests/hidden/. .\npassed=1\n{lines}\nmkdir -p /logs/verifier\necho "$passed" > /logs/verifier/reward.txt\n'
-    )

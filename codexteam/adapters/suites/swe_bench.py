@@ -142,7 +142,7 @@ def _files_of(patch: str) -> list[str]:
 
 
 def _listed(name: str) -> str:
-    return f"python -c {shlex.quote(_RUNNER)} {_LISTS}/{name}"
+    return f"python3 -c {shlex.quote(_RUNNER)} {_LISTS}/{name}"
 
 
 def _filled(command: str, tests: Sequence[str], files: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def test_all_runs_are_listed_and_opened(project: Project, terminal: Terminal) ->
     terminal.type(f"{alone} {sys.executable} -m codexteam watch\n")
 
     assert b"green" in terminal.until(b"enter open the run")
-    terminal.type("\r")
+    terminal.type("\x1b[F\x1b[A\r")  # the last but one: runs at work elsewhere on this machine come first
     terminal.until(b"waits for you")
     terminal.type("q")
     terminal.until(b"enter open the run")
