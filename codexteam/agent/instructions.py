@@ -1,8 +1,7 @@
 """What all agents of a run read before their task: AGENTS.md and skills, taken from the base commit and the user's home."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from codexteam.agent.project_docs import folder_chain, load_project_docs
 from codexteam.agent.skills import (
@@ -57,7 +56,7 @@ class RunInstructions:
 async def load_instructions(settings: Settings, sources: InstructionSources) -> RunInstructions:
     """Read what counts, once for a run."""
     paths = frozenset(await sources.project.paths(""))
-    folders_there = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    folders_there = _folders_of(paths)
     chain = folder_chain(
         sources.folder, settings.project_doc.root_markers, lambda path: path in paths or path in folders_there
     )
@@ -78,6 +77,17 @@ async def load_instructions(settings: Settings, sources: InstructionSources) -> 
         workspace=WORKSPACE,
     )
     return RunInstructions(docs.text, docs.sources, sources, chain, docs.notices)
+
+
+def _folders_of(paths: Iterable[str]) -> set[str]:
+    """Return all folders that these files are in; the root is `.`."""
+    found = {"."}
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 async def skill_facts(role: RoleSettings, skills: Sequence[Skill], task: str) -> tuple[str, ...]:

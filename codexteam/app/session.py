@@ -291,7 +291,8 @@ class RunSession:
         return SignsOfLife(
             self._store,
             self._clock,
-            agents,
+            agents.activities,
+            agents.reachable,
             run_id=(run_id := self._session.run.run_id),
             session=self._session.number,
             folder=self._session.project.run_folder(run_id),

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 _WORD = re.compile(r"[^\W_]{2,60}")
@@ -65,10 +66,17 @@ _NAMED = 12.0
 _ENDINGS = ("ing", "ed", "es", "s")
 
 
+@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """Return a word without its English ending, roughly."""
     ending = next((each for each in _ENDINGS if word.endswith(each) and len(word) - len(each) > 2), "")
     return word.removesuffix(ending)
+
+
+@lru_cache(maxsize=1 << 17)
+def _stems_of(path: str) -> frozenset[str]:
+    """Return the words of a path; kept, since most paths are the same in the next commit and for the next task."""
+    return frozenset(stem(word) for word in words_of(path))
 
 
 def path_scores(paths: Sequence[bytes], words: Sequence[str], text: str) -> dict[bytes, float]:
@@ -79,7 +87,7 @@ def path_scores(paths: Sequence[bytes], words: Sequence[str], text: str) -> dict
     scores: dict[bytes, float] = defaultdict(float)
     for path in paths:
         shown = path.decode("utf-8", "replace")
-        found = {stem(word) for word in words_of(shown)}
+        found = _stems_of(shown)
         lengths[path] = len(found)
         for word in wanted & found:
             holding[word].append(path)

@@ -22,8 +22,9 @@ _AT_ONCE = 4
 #: Files that are read to see who uses a name.
 _MOST_READ_FILES = 120
 _BYTES_PER_TOKEN = 4
-#: Commits whose files are held in memory.
+#: Commits whose files are held in memory: as they were taken in, and as git lists them.
 _KEPT_TREES = 8
+_LISTED_COMMITS = 2
 _MOST_PATTERN_FILES = 1_500
 
 _REGULAR = frozenset({"100644", "100755"})
@@ -48,6 +49,7 @@ class CodeMap:
         self._turn = asyncio.Lock()
         self._looked = False
         self._updates: dict[CommitId, asyncio.Task[IndexedTree]] = {}
+        self._listed: dict[CommitId, list[CodeFile]] = {}
 
     def begin(self, commit: CommitId, about: str = "") -> None:
         """Begin to take in what a commit has that no commit before it had; what `about` names first."""
@@ -100,7 +102,14 @@ class CodeMap:
             await stopped(update)
 
     async def _files(self, commit: CommitId) -> list[CodeFile]:
-        return [CodeFile(path, blob) for path, mode, blob in await self._source.list_files(commit) if mode in _REGULAR]
+        known = self._listed.pop(commit, None)
+        if known is None:
+            listed = await self._source.list_files(commit)
+            known = [CodeFile(path, blob) for path, mode, blob in listed if mode in _REGULAR]
+        self._listed[commit] = known  # the last used one comes last
+        while len(self._listed) > _LISTED_COMMITS:
+            del self._listed[next(iter(self._listed))]
+        return known
 
     async def draw(self, commit: CommitId, about: str, *, tokens: int, within: Sequence[str] = ()) -> str:
         """Return the map for a text; empty when there is nothing that it is about.

@@ -239,7 +239,9 @@ def review(
         )
     shows = "the merged state" if author is None else "it applied"
     return joined(
-        f"Review {_judged_words(since, author)}. Your workspace shows {shows}; `git diff {since[:12]}` works.",
+        f"Review {_judged_words(since, author)}. Your workspace shows {shows}; `git diff {since[:12]}` works. Judge it as the "
+        "maintainer who has to keep it: not only what is wrong, but what you would send back, such as work that nobody asked "
+        "for, a second copy of what exists, names that mislead, code that nothing uses.",
         "The diff below is incomplete and says what is left out: read that in the workspace." if cut else "",
         open_words(open_findings),
         _UNTESTED + fenced("untested tasks", "\n".join(untested)) if untested else "",
@@ -260,12 +262,6 @@ def _judged_words(since: str, author: str | None) -> str:
 _SCANNED = (
     "A scan without a model found what is listed below, which the base has not. For each: follow the data, and repeat it as "
     "a finding only if you can say more than the scan does, or that it is a false alarm, which a person may then waive."
-)
-#: What becomes of QA's tests: of work that the team merges, and of a change that is only judged.
-_KEPT = ", and add missing tests. Only test files are taken from your workspace, and only if they pass."
-_NOT_KEPT = (
-    ". Nothing is taken from your workspace: whatever test shows a fault goes into the finding, with its command and what "
-    "it printed."
 )
 
 
@@ -313,23 +309,50 @@ def security(
 def qa(
     goal: str,
     tasks: Sequence[Task],
+    changed: str,
+    *,
+    open_findings: Sequence[Finding],
+    since: str,
+    code_map: str = "",
+    restored: bool = False,
+) -> str:
+    """Ask the QA test author to test what was merged, by what it is to do and not by how it does it.
+
+    `changed` lists the files; what they hold is not shown, so that tests follow from goal and interface.
+    """
+    return joined(
+        f"Test {_judged_words(since, None)}: use it as its users would, and add missing tests. Only test files are taken from "
+        "your workspace, and only if they pass.",
+        "Your workspace holds what was begun before, without a verdict; continue from it." if restored else "",
+        f"Write them from goal, tasks and interface. How it is done is not shown here: read the code, and `git diff "
+        f"{since[:12]}`, once your list of what must hold stands, to find what it leaves out, never to copy what it does.",
+        open_words(open_findings),
+        fenced("goal", goal),
+        fenced("tasks in this batch", "\n".join(line for task in tasks for line in render_task(task))),
+        fenced("changed files", changed),
+        _mapped(code_map),
+    )
+
+
+def qa_of_change(
+    goal: str,
     diff: str,
     *,
     cut: bool,
     open_findings: Sequence[Finding],
     since: str,
+    author: str,
     restored: bool = False,
-    author: str | None = None,
 ) -> str:
-    """Ask the QA test author to test what was merged, or a change whose `author` says this of it."""
+    """Ask the QA test author to test a change of somebody else's, whose `author` says this of it; no test is taken."""
     return joined(
-        f"Test {_judged_words(since, author)}: use it as its users would{_KEPT if author is None else _NOT_KEPT}",
+        f"Test {_judged_words(since, author)}: use it as its users would. Nothing is taken from your workspace: whatever test "
+        "shows a fault goes into the finding, with its command and what it printed.",
         "Your workspace holds what was begun before, without a verdict; continue from it." if restored else "",
         "The diff below is incomplete and says what is left out: read that in the workspace." if cut else "",
         open_words(open_findings),
         fenced("goal", goal),
         _said_by(author),
-        fenced("tasks in this batch", "\n".join(line for task in tasks for line in render_task(task))),
         fenced("diff", diff),
     )
 

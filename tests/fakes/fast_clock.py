@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+#: While it sleeps: how often it looks whether it goes faster meanwhile.
+_LOOKS_SECONDS = 0.05
+
 
 class FastClock:
     """Each real second counts for `speed` seconds; sleeping takes as much less."""
@@ -27,4 +30,6 @@ class FastClock:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        await asyncio.sleep(seconds / self._speed)
+        until = self.monotonic_seconds() + seconds
+        while (left := until - self.monotonic_seconds()) > 0:
+            await asyncio.sleep(min(left / self._speed, _LOOKS_SECONDS))

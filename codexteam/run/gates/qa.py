@@ -1,6 +1,7 @@
 """qa_test_author: uses what was merged, and adds the tests that are missing; they are merged only if they pass."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codexteam.core.answers import QaReport, ReportedCommand
@@ -8,13 +9,15 @@ from codexteam.core.effects import RunGate
 from codexteam.core.events import BudgetRefused, GateCommand, GateFinished, Verdict
 from codexteam.core.findings import Category, Finding, Severity
 from codexteam.core.ids import AgentKey, CommitId, GateName, Purpose
-from codexteam.core.paths import GUARDED_PATHS
+from codexteam.core.paths import GUARDED_PATHS, show
 from codexteam.core.plan_answer import findings_of
+from codexteam.core.plan_md_task import render_task
 from codexteam.core.state import RunState
-from codexteam.ports.repo import IntakePolicy, IntakeRefused
+from codexteam.ports.repo import IntakePolicy, IntakeRefused, TreeChange
 from codexteam.ports.sandbox import Snapshot
 from codexteam.run import audit_prompts, prompts
 from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment
+from codexteam.run.code_search import map_for
 from codexteam.run.context import JUDGE, RunContext
 from codexteam.run.gates.diffs import audited_paths, author_of, batch_tasks, diff_of, is_test_path
 from codexteam.run.gates.review import unanswered
@@ -25,25 +28,9 @@ async def run(context: RunContext, effect: RunGate, state: RunState) -> GateFini
     if effect.only_tests_since:
         note = "nothing but its own tests came since its last verdict"
         return GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP, note=note)
-    diff, cut = await diff_of(context, effect)
-    still_open = tuple(finding for finding in effect.open_findings if finding.gate is GateName.QA)
-    restore = await _begun(context, effect, state)
-    audited = await audited_paths(context, state)
-    prompt = (
-        audit_prompts.tests(state.goal, audited, open_findings=still_open, restored=restore is not None)
-        if audited is not None
-        else prompts.qa(
-            state.goal,
-            batch_tasks(effect, state),
-            diff,
-            cut=cut,
-            open_findings=still_open,
-            since=effect.since,
-            restored=restore is not None,
-            author=await author_of(context, state),
-        )
-    )
     key = _key(context, effect.round)
+    restore = await _begun(context, effect, state)
+    prompt = await _prompt(context, effect, state, key, restored=restore is not None)
     assignment = Assignment(key, effect.commit, prompt, QaReport, restore=restore, standing=JUDGE, writes=True)
     match await context.agents.run(assignment):
         case AgentFailure() as report:
@@ -71,6 +58,47 @@ async def run(context: RunContext, effect: RunGate, state: RunState) -> GateFini
                 confidence=answer.confidence.value,
                 risks=answer.risks,
             )
+
+
+async def _prompt(context: RunContext, effect: RunGate, state: RunState, key: AgentKey, *, restored: bool) -> str:
+    still_open = tuple(finding for finding in effect.open_findings if finding.gate is GateName.QA)
+    audited = await audited_paths(context, state)
+    if audited is not None:
+        return audit_prompts.tests(state.goal, audited, open_findings=still_open, restored=restored)
+    author = await author_of(context, state)
+    if author is not None:
+        diff, cut = await diff_of(context, effect)
+        return prompts.qa_of_change(
+            state.goal, diff, cut=cut, open_findings=still_open, since=effect.since, author=author, restored=restored
+        )
+    tasks = batch_tasks(effect, state)
+    changes = await context.repo.changes(effect.since, effect.commit)
+    about = "\n".join(line for task in tasks for line in render_task(task))
+    return prompts.qa(
+        state.goal,
+        tasks,
+        _listed(changes),
+        open_findings=still_open,
+        since=effect.since,
+        code_map=await map_for(
+            context,
+            key,
+            effect.commit,
+            about or state.goal,
+            within=tuple(path for task in tasks for path in task.paths),
+        ),
+        restored=restored,
+    )
+
+
+#: The most changed files that are listed by name.
+_MOST_LISTED = 400
+
+
+def _listed(changes: Sequence[TreeChange]) -> str:
+    lines = [f"{change.status} {show(change.path)}" for change in changes[:_MOST_LISTED]]
+    more = len(changes) - _MOST_LISTED
+    return "\n".join([*lines, f"and {more} more"] if more > 0 else lines)
 
 
 def _said(reported: ReportedCommand) -> GateCommand:

@@ -165,7 +165,12 @@ TASKS: Mapping[str, tuple[str, Purpose, str]] = {
     "qa_test_author.qa": (
         "qa_test_author",
         Purpose.QA,
-        prompts.qa(GOAL, [LOAD], DIFF, cut=False, open_findings=(NIT,), since=SINCE),
+        prompts.qa(GOAL, [LOAD], "A src/load.py", open_findings=(NIT,), since=SINCE, code_map=MAP),
+    ),
+    "qa_test_author.qa_of_change": (
+        "qa_test_author",
+        Purpose.QA,
+        prompts.qa_of_change(GOAL, DIFF, cut=True, open_findings=(), since=SINCE, author="It loads.", restored=True),
     ),
     "qa_test_author.hidden_tests": (
         "qa_test_author",

@@ -7,6 +7,7 @@ import os
 import re
 
 from .files import extract_tar, read_file, write_file
+from .folder_marks import FOLDERS, mark_folders, write_marks
 from .git import AGENT_CONFIG, EXTRAS, LAYER, PRIVATE_CONFIG, config_for
 from .git_index import INDEX_STATE, has_states, index_names, index_state, record_states
 
@@ -62,7 +63,8 @@ class BaseCheckout:
     def seal(self, args: Json) -> Json:
         """Give every file of a base one old time, and say in the index what is true of it: none is read again to compare.
 
-        Files of which an environment was built keep the time that they had then: what was built of them is newer.
+        Files of which an environment was built keep the time that they had then: what was built of them is newer. Folders
+        get the same time, each with a nanosecond of its own (see `folder_marks`).
         """
         then, times = int(args["mtime_seconds"]), self.times_of_layer()
         if times is not None:
@@ -77,6 +79,7 @@ class BaseCheckout:
             if os.path.lexists(full):
                 os.utime(full, (mtime, mtime), follow_symlinks=False)
         write_file(path, record_states(data, root))
+        write_marks(os.path.join(self.git.agent_dir, FOLDERS), mark_folders(root, names, then))
         extras = os.path.join(self.git.agent_dir, EXTRAS)
         if os.path.exists(extras):
             known = json.loads(read_file(extras).decode())
@@ -113,7 +116,7 @@ class BaseCheckout:
             os.makedirs(os.path.join(temporary, name))
         write_file(os.path.join(temporary, "HEAD"), b"ref: refs/heads/none\n")
         write_file(os.path.join(temporary, "config"), config_for(PRIVATE_CONFIG, args["commit"]))
-        for name in ("shallow", "info/exclude", EXTRAS, LAYER):
+        for name in ("shallow", "info/exclude", EXTRAS, LAYER, FOLDERS):
             if os.path.exists(os.path.join(self.git.agent_dir, name)):
                 write_file(os.path.join(temporary, name), read_file(os.path.join(self.git.agent_dir, name)))
         write_file(os.path.join(temporary, "objects/info/alternates"), self.adopt_packs(temporary))

@@ -15,6 +15,7 @@ from .sha1 import sha1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .folder_marks import FolderMarks
     from .git_index import IndexEntry, PlainIndex
 
 #: Of changed files together: more is git's work, which stores of large files what changed in them.
@@ -36,9 +37,11 @@ class ChangedFile:
 
 
 class WorkspaceChanges:
-    """One look at the whole workspace."""
+    """One look at a workspace, but for folders in which nothing was written."""
 
-    def __init__(self, workspace: str, index: PlainIndex, *, index_mtime_ns: int, exclude: bytes) -> None:
+    def __init__(
+        self, workspace: str, index: PlainIndex, *, index_mtime_ns: int, exclude: bytes, marks: FolderMarks
+    ) -> None:
         """Take what to look at.
 
         Args:
@@ -46,13 +49,18 @@ class WorkspaceChanges:
             index: the tree it began with.
             index_mtime_ns: when the index was written: who has that time or a later one may have changed unseen.
             exclude: rules that count less than all in the workspace.
+            marks: what shows that a folder is as the base has it.
         """
         self.workspace = os.fsencode(workspace)
         self.index = index
         self.index_mtime_ns = index_mtime_ns
         self.exclude = IgnoreRules(exclude)
+        self.marks = marks
         self.changed: dict[bytes, ChangedFile] = {}
         self.gone: set[bytes] = set()
+        #: tracked files that are there, and folders that were not looked into
+        self.seen: set[bytes] = set()
+        self.untouched: set[bytes] = set()
         #: what git ignores, folders with a slash at their end
         self.ignored: list[bytes] = []
         self.converts = False
@@ -65,41 +73,51 @@ class WorkspaceChanges:
             GitNeeded: only git can tell.
             OSError: something cannot be read, or goes away meanwhile.
         """
-        if any(entry.mode == 0o160000 for entry in self.index.entries.values()):
+        if self.index.has_links:
             raise GitNeeded
-        self.read_attributes([path for path in self.index.entries if path.endswith(_ATTRIBUTES)])
-        seen: set[bytes] = set()
+        self.read_attributes([path for path in self.index.places if path.endswith(_ATTRIBUTES)])
         waiting: list[tuple[bytes, list[tuple[bytes, IgnoreRules]]]] = [(b"", [(b"", self.exclude)])]
         while waiting:
             folder, rules = waiting.pop()
             with os.scandir(os.path.join(self.workspace, folder)) as found:
                 entries = list(found)
-            names = {entry.name for entry in entries}
-            if _ATTRIBUTES in names:
-                self.read_attributes([join(folder, _ATTRIBUTES)])
-            if _IGNORE in names:
-                start = folder + b"/" if folder else b""
-                rules = [(start, IgnoreRules(self.read_rules(join(folder, _IGNORE)))), *rules]
+            rules = self.rules_in(folder, rules, {entry.name for entry in entries})
             for entry in entries:
                 if entry.name.lower() == _GIT:
                     if folder or entry.name != _GIT:
                         raise GitNeeded
                     continue
                 path = join(folder, entry.name)
-                if entry.is_dir(follow_symlinks=False):
-                    if is_ignored(rules, path, folder=True):
-                        self.ignore(path + b"/")
-                    else:
-                        waiting.append((path, rules))
-                    continue
-                known = self.index.entries.get(path)
-                if known is not None:
-                    seen.add(path)
-                elif is_ignored(rules, path, folder=False):
-                    self.ignore(path)
-                    continue
-                self.compare(path, entry.stat(follow_symlinks=False), known)
-        self.gone = self.index.entries.keys() - seen
+                if not entry.is_dir(follow_symlinks=False):
+                    self.look_at_file(path, entry, rules)
+                elif self.marks.is_untouched(path, entry.stat(follow_symlinks=False)):
+                    self.untouched.add(path)
+                elif is_ignored(rules, path, folder=True):
+                    self.ignore(path + b"/")
+                else:
+                    waiting.append((path, rules))
+        missing = self.index.places.keys() - self.seen
+        self.gone = {path for path in missing if not is_below(path, self.untouched)}
+
+    def rules_in(
+        self, folder: bytes, above: list[tuple[bytes, IgnoreRules]], names: set[bytes]
+    ) -> list[tuple[bytes, IgnoreRules]]:
+        """Return the rules of what is ignored in a folder, its own first; take its attributes in, too."""
+        if _ATTRIBUTES in names:
+            self.read_attributes([join(folder, _ATTRIBUTES)])
+        if _IGNORE not in names:
+            return above
+        start = folder + b"/" if folder else b""
+        return [(start, IgnoreRules(self.read_rules(join(folder, _IGNORE)))), *above]
+
+    def look_at_file(self, path: bytes, entry: os.DirEntry[bytes], rules: list[tuple[bytes, IgnoreRules]]) -> None:
+        known = self.index.entry(path)
+        if known is not None:
+            self.seen.add(path)
+        elif is_ignored(rules, path, folder=False):
+            self.ignore(path)
+            return
+        self.compare(path, entry.stat(follow_symlinks=False), known)
 
     def ignore(self, path: bytes) -> None:
         """Take note of something that git ignores."""
@@ -157,3 +175,13 @@ class WorkspaceChanges:
         if len(data) > MOST_BYTES:
             raise GitNeeded
         return data
+
+
+def is_below(path: bytes, folders: set[bytes]) -> bool:
+    """Whether a path lies in one of these folders."""
+    at = path.rfind(b"/")
+    while at > 0:
+        if path[:at] in folders:
+            return True
+        at = path.rfind(b"/", 0, at)
+    return False

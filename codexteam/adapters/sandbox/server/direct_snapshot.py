@@ -9,6 +9,7 @@ import zlib
 
 from .changed_files import WorkspaceChanges
 from .files import read_file, write_all, write_file
+from .folder_marks import FOLDERS, FolderMarks, read_marks
 from .git import EXTRAS, IDENTITY
 from .git_index import INDEX_STATE, index_state, read_index
 from .ignore_rules import GitNeeded
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .protocol import Json
 
 #: Larger trees are git's work: it reads their index quicker.
-MOST_FILES = 20_000
+MOST_FILES = 200_000
 #: In the server's own folder: new files that a snapshot had without asking git.
 TAKEN = "taken.json"
 _COMMIT, _TREE, _BLOB = 1, 2, 3
@@ -43,7 +44,7 @@ class DirectSnapshot:
         """Send the pack and give the answer; None where git has to be asked, and nothing was sent."""
         try:
             index = self.pristine_index(base)
-            changes = self.changes(index)
+            changes = self.changes(index, named)
             self.check_ignored(changes, named)
             self.check_branches(base)
         except (GitNeeded, OSError, ValueError, LookupError, TypeError, struct.error):
@@ -52,7 +53,7 @@ class DirectSnapshot:
         tree = changed_tree(index, changes, objects)
         if tree == index.trees[b""][0]:
             return {"tip": None, "remarks": []}
-        known = {entry.id for entry in index.entries.values()}
+        known = index.ids()
         for change in changes.changed.values():
             if change.id not in known:
                 known.add(change.id)
@@ -78,7 +79,7 @@ class DirectSnapshot:
         if os.path.getsize(self.git.index) > MOST_FILES * 1000 or os.path.exists(self.path("nested.json")):
             raise GitNeeded
         index = read_index(read_file(self.git.index))
-        if index is None or len(index.entries) > MOST_FILES or index.trees[b""][0].hex() != self.git.base_tree(base):
+        if index is None or len(index.places) > MOST_FILES or index.trees[b""][0].hex() != self.git.base_tree(base):
             raise GitNeeded
         return index
 
@@ -86,8 +87,8 @@ class DirectSnapshot:
         known: list[int] = json.loads(read_file(self.path(INDEX_STATE)).decode())
         return known
 
-    def changes(self, index: PlainIndex) -> WorkspaceChanges:
-        """Look at the workspace."""
+    def changes(self, index: PlainIndex, named: list[Json]) -> WorkspaceChanges:
+        """Look at the workspace: at all of it where a task's paths may name what a set-up or the user put there."""
         extras = os.path.join(self.git.own_dir, EXTRAS)
         if os.path.exists(extras):
             known = json.loads(read_file(extras).decode())
@@ -96,7 +97,10 @@ class DirectSnapshot:
         written = os.stat(self.git.index).st_mtime_ns
         exclude = os.path.join(self.git.own_dir, "info", "exclude")
         rules = read_file(exclude) if os.path.exists(exclude) else b""
-        changes = WorkspaceChanges(self.git.workspace, index, index_mtime_ns=written, exclude=rules)
+        marks = read_marks(os.path.join(self.git.own_dir, FOLDERS), self.git.workspace)
+        if named and (self.ignored.layer.names or os.path.exists(extras)):
+            marks = FolderMarks({})
+        changes = WorkspaceChanges(self.git.workspace, index, index_mtime_ns=written, exclude=rules, marks=marks)
         changes.look()
         return changes
 
@@ -134,7 +138,7 @@ class DirectSnapshot:
     def remember_taken(self, changes: WorkspaceChanges, index: PlainIndex) -> None:
         """Keep which new files were taken: they stay work, also if a rule ignores them later."""
         before = self.taken()
-        new = sorted({*before, *(os.fsdecode(path) for path in changes.changed if path not in index.entries)})
+        new = sorted({*before, *(os.fsdecode(path) for path in changes.changed if path not in index.places)})
         if new != before:
             write_file(self.path(TAKEN), json.dumps(new).encode())
 
@@ -168,9 +172,10 @@ def changed_tree(index: PlainIndex, changes: WorkspaceChanges, objects: list[tup
             path = path[: path.rfind(b"/")]  # noqa: PLW2901
             touched.add(path)
     inside: dict[bytes, dict[bytes, tuple[int, bytes]]] = {folder: {} for folder in touched}
-    for path, entry in index.entries.items():
+    for path in index.places:
         folder, _, name = path.rpartition(b"/")
-        if folder in touched and path not in changes.gone:
+        entry = index.entry(path) if folder in touched and path not in changes.gone else None
+        if entry is not None:
             inside[folder][name] = (entry.mode, entry.id)
     for path, change in changes.changed.items():
         folder, _, name = path.rpartition(b"/")

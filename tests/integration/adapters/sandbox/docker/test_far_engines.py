@@ -46,6 +46,7 @@ async def relay(
 ) -> AsyncIterator[Relay]:
     """Have one for as long as the block lasts; port 0 is any that is free. Its machine has no folder named `lacks`."""
     carried: set[asyncio.StreamWriter] = set()
+    carrying: set[asyncio.Task[None]] = set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: bytes, instead: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -57,6 +58,10 @@ async def relay(
             await writer.wait_closed()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        carrying.add(task)
+        task.add_done_callback(carrying.discard)
         far_reader, far_writer = await asyncio.open_unix_connection(SOCKET)
         carried.update((writer, far_writer))
         name, instead = lacks or b"", (lacks or b"")[::-1]
@@ -68,6 +73,9 @@ async def relay(
         yield Relay(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", carried)
     finally:
         server.close()
+        for writer in carried:  # a client may keep a connection for its next request
+            writer.transport.abort()
+        await asyncio.gather(*carrying, return_exceptions=True)
 
 
 def make_certificates(folder: Path) -> None:

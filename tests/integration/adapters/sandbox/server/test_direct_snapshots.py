@@ -1,9 +1,9 @@
-"""What is taken out without git is exactly what git takes out."""
+"""What is taken out without git is exactly what git takes out: of a folder, and of an overlay over a sealed base."""
 
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,20 +32,29 @@ FILES: dict[str | bytes, bytes | str] = {
 }
 
 
+#: How a workspace comes to its files.
+FOLDER, OVERLAY = "folder", "overlay"
+#: Who mounts one is root; a run of another user has bubblewrap do it (`tests/contract/test_sandbox.py`).
+OVERLAYS = pytest.param(OVERLAY, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may mount an overlay"))
+
+
 class Workspace:
     """A workspace as an agent finds it, and the two ways to take its work out."""
 
-    def __init__(self, folder: Path, files: dict[str | bytes, bytes | str]) -> None:
+    def __init__(self, folder: Path, files: dict[str | bytes, bytes | str], *, laid: ExitStack | None = None) -> None:
+        """Make one of these files; an overlay over them if there is a stack that takes it away again."""
         self.root = folder / "work"
-        self.base = str(make_repository(self.root, files))
-        git(self.root, "repack", "-adq")
-        Path(self.root, ".git/info/exclude").write_bytes(EXCLUDED)
+        base = self.root if laid is None else folder / "base"
+        self.base = str(make_repository(base, files))
+        git(base, "repack", "-adq")
+        Path(base, ".git/info/exclude").write_bytes(EXCLUDED)
         private = folder / "private"
         private.mkdir()
+        BaseCheckout(Git(str(base), str(private), None)).seal({"mtime_seconds": 1_000_000_000})
+        if laid is not None:
+            laid.enter_context(overlay(base, self.root))
         self.git = Git(str(self.root), str(private), None)
-        checkout = BaseCheckout(self.git)
-        checkout.seal({"mtime_seconds": 1_000_000_000})
-        checkout.begin({"commit": self.base})
+        BaseCheckout(self.git).begin({"commit": self.base})
         self.pack = folder / "pack"
 
     def direct(self, named: list[JSONObject] | None = None) -> JSONObject | None:
@@ -68,6 +77,22 @@ class Workspace:
 
 
 @contextmanager
+def overlay(base: Path, place: Path) -> Iterator[None]:
+    """Lay a workspace over a base as a sandbox does."""
+    place.mkdir()
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        upper, work = Path(folder, "upper"), Path(folder, "work")
+        upper.mkdir()
+        work.mkdir()
+        options = f"lowerdir={base},upperdir={upper},workdir={work},redirect_dir=on"
+        subprocess.run(("mount", "-t", "overlay", "overlay", "-o", options, place), check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(("umount", "-l", place), check=True)
+
+
+@contextmanager
 def standard_output(path: Path) -> Iterator[None]:
     """Let what is written to descriptor 1 go into a file, as it goes into a job's pipe."""
     kept = os.dup(1)
@@ -83,9 +108,10 @@ def standard_output(path: Path) -> Iterator[None]:
 Make = Callable[[dict[str | bytes, bytes | str]], Workspace]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    return lambda files: Workspace(tmp_path, files)
+@pytest.fixture(params=[FOLDER, OVERLAYS])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as stack:
+        yield lambda files: Workspace(tmp_path, files, laid=stack if request.param == OVERLAY else None)
 
 
 NAMES = ["a.txt", "bin/run", "lib/one.py", "lib/sub/two.py", "lib.txt", "link", ".gitignore", "new", "lib/new.py"]
@@ -103,7 +129,7 @@ TEXTS = [
     b"\0\1",
 ]
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["write", "remove", "chmod", "symlink", "folder", "repository", "pipe", "touch"]),
+    st.tuples(st.sampled_from(["write", "remove", "chmod", "symlink", "folder", "move", "repository", "pipe", "touch"]),
               st.sampled_from(NAMES), st.sampled_from(TEXTS)),
     max_size=8,
 )  # fmt: skip
@@ -128,6 +154,8 @@ def act(root: Path, what: str, name: str, data: bytes) -> None:
                 path.symlink_to(os.fsdecode(data.strip(b"\0\1") or b"nowhere"))
             case "folder":
                 path.mkdir(parents=True)
+            case "move":
+                path.rename(root / NAMES[7 * len(data) % len(NAMES)])
             case "repository":
                 git(root, "init", "-q", str(path))
             case "pipe":
@@ -138,14 +166,15 @@ def act(root: Path, what: str, name: str, data: bytes) -> None:
         return
 
 
+@pytest.mark.parametrize("kind", [FOLDER, OVERLAYS])
 @given(steps=STEPS, more=STEPS)
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 @pytest.mark.slow
 def test_a_direct_snapshot_is_the_one_that_git_makes(
-    steps: list[tuple[str, str, bytes]], more: list[tuple[str, str, bytes]]
+    kind: str, steps: list[tuple[str, str, bytes]], more: list[tuple[str, str, bytes]]
 ) -> None:
-    with TemporaryDirectory() as folder:
-        found = Workspace(Path(folder), FILES)
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        found = Workspace(Path(folder), FILES, laid=stack if kind == OVERLAY else None)
         for each in steps:
             act(found.root, *each)
         first = found.direct()
@@ -182,12 +211,20 @@ def test_ordinary_work_is_taken_out_without_git(make: Make, what: str) -> None:
     assert direct["tip"] == found.by_git()["tip"]
 
 
+TWINS: dict[str | bytes, bytes | str] = {
+    "one/name": b"1\n",
+    "two/name": b"2\n",
+    "deep/1/in/name": b"1\n",
+    "deep/2/in/name": b"2\n",
+}
 # every file of a base has one modification time: of these no size and no such time tells that they are others
 ALIKE = {
     "files that changed places": "mv lib/one.py x; mv lib/sub/two.py lib/one.py; mv x lib/sub/two.py",
     "a copy with its times": "cp -p lib/sub/two.py lib/one.py",
     "new content with the old time": "echo 3 >lib/one.py; touch -d @1000000000 lib/one.py",
     "folders that changed places": "mv one x; mv two one; mv x two",
+    "folders in folders that changed places": "mv deep/1 x; mv deep/2 deep/1; mv x deep/2",
+    "a folder in place of another": "rm -r one; mv two one; mkdir two; echo 2 >two/name",
     "a mode there and back": "echo 3 >lib/one.py; chmod +x lib/one.py; chmod -x lib/one.py; touch -d @1000000000 lib/one.py",
     "a link to another file": "ln -f lib/sub/two.py lib/one.py",
 }
@@ -195,7 +232,7 @@ ALIKE = {
 
 @pytest.mark.parametrize("what", ALIKE)
 def test_content_counts_where_size_and_time_are_alike(make: Make, what: str) -> None:
-    found = make({**FILES, "one/name": b"1\n", "two/name": b"2\n"})
+    found = make({**FILES, **TWINS})
     before = git(found.root, "write-tree")
     subprocess.run(("sh", "-ec", ALIKE[what]), cwd=found.root, check=True)
     direct = found.direct()
@@ -209,7 +246,7 @@ def test_content_counts_where_size_and_time_are_alike(make: Make, what: str) -> 
 
 @pytest.mark.parametrize("what", ALIKE)
 def test_git_sees_what_is_alike_after_a_snapshot_of_its_own(make: Make, what: str) -> None:
-    found = make({**FILES, "one/name": b"1\n", "two/name": b"2\n"})
+    found = make({**FILES, **TWINS})
     subprocess.run(("sh", "-ec", "echo 9 >lib/one.py; touch -d @1000000000 lib/one.py"), cwd=found.root, check=True)
     first = found.by_git()["tip"]
     subprocess.run(("sh", "-ec", ALIKE[what]), cwd=found.root, check=True)
@@ -217,6 +254,31 @@ def test_git_sees_what_is_alike_after_a_snapshot_of_its_own(make: Make, what: st
     assert first is not None
     assert second is not None
     assert first != second
+
+
+@pytest.mark.parametrize("kind", [FOLDER, OVERLAYS])
+def test_only_folders_that_were_written_in_are_looked_into(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bytes] = []
+    scandir = os.scandir
+
+    def recorded(path: str | bytes) -> object:
+        looked.append(os.path.relpath(os.fsencode(path), os.fsencode(found.root)))
+        return scandir(path)
+
+    with ExitStack() as stack:
+        found = Workspace(tmp_path, {**FILES, **TWINS}, laid=stack if kind == OVERLAY else None)
+        (found.root / "deep/1/in/name").write_bytes(b"3\n")
+        monkeypatch.setattr(os, "scandir", recorded)
+        direct = found.direct()
+        monkeypatch.undo()
+        assert direct is not None
+        assert direct["tip"] == found.by_git()["tip"]
+    touched = [b".", b"deep", b"deep/1", b"deep/1/in"]
+    everything = [b"bin", b"deep/2", b"deep/2/in", b"lib", b"lib/sub", b"one", b"two"]
+    looked = [each for each in looked if not each.startswith(b".git")]
+    assert sorted(looked) == sorted(touched if kind == OVERLAY else touched + everything)
 
 
 def test_a_copied_base_keeps_an_index_that_speaks_of_it(tmp_path: Path) -> None:
