@@ -27,7 +27,7 @@ from codexteam.report.rows import (
     gate_command_rows,
     names_of,
 )
-from codexteam.report.spent import Bound
+from codexteam.report.spent import Bound, Spent
 
 
 @dataclass(slots=True)
@@ -47,6 +47,8 @@ class Progress:
     """The run's limits in words; empty without any."""
     plan: PlanRow = field(default_factory=PlanRow)
     agents: dict[str, AgentRow] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    """What all agents took together."""
     tasks: dict[str, TaskRow] = field(default_factory=dict)
     gates: dict[str, GateRow] = field(default_factory=dict)
     findings: dict[str, FindingRow] = field(default_factory=dict)
@@ -90,24 +92,22 @@ class Progress:
     @property
     def usage(self) -> Usage:
         """Return all agents' tokens."""
-        return sum((agent.usage for agent in self.agents.values()), Usage())
+        return self.spent.usage
 
     @property
     def usd(self) -> float | None:
         """Return all agents' cost; None when a part of it is unknown."""
-        costs = [agent.usd for agent in self.agents.values()]
-        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
+        return self.spent.usd
 
     @property
     def credits(self) -> float | None:
         """Return what all agents took in credits; None when a part of it is unknown."""
-        found = [agent.credits for agent in self.agents.values()]
-        return None if any(one is None for one in found) else sum(one for one in found if one is not None)
+        return self.spent.credits
 
     @property
     def unknown(self) -> Bound:
         """Return the most that calls of unknown usage may have been billed beside that."""
-        return sum((agent.unknown.bound for agent in self.agents.values()), Bound())
+        return self.spent.unknown.bound
 
     @property
     def cached_share(self) -> float | None:
@@ -215,6 +215,7 @@ class Progress:
                 row.continues(before)
             self.agents[name] = row
         row.add(event)
+        self.spent.add(event)
         if event.kind in {"agent.unanswered", "agent.stalled"}:
             return  # what it does now, its other events say
         row.last_at_seconds = event.at_seconds

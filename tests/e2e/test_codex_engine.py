@@ -25,7 +25,7 @@ from tests.e2e.conftest import BUBBLEWRAP, MakeWorld
 from tests.e2e.test_eight_tasks import DOCKER, IMAGE_SCRIPT, LENIENT, check_branch, check_story
 from tests.e2e.world import KEY, World, fingerprint
 from tests.scripted_api import serve_in_thread
-from tests.scripted_api.script import Call, HttpError, Played, Reply, Stall, custom_call, message
+from tests.scripted_api.script import Call, HttpError, Played, Reply, Stall, custom_call, function_call, message
 
 pytestmark = [pytest.mark.codex, pytest.mark.bubblewrap, pytest.mark.timeout(300)]
 
@@ -189,6 +189,25 @@ def test_what_is_said_to_an_agent_reaches_its_thread(make: MakeWorld) -> None:
     assert said.code == 0, said.err
     assert process.returncode == 0, out[-2000:] + err
     assert "Mind the gap." in json.dumps([call.body for call in seen])
+
+
+def test_an_agents_questions_are_answered_on_the_users_codex(make: MakeWorld) -> None:
+    seen: list[Call] = []
+    answer: JSONObject = {"summary": "In tally/money.py.", "files": [], "ci": [], "next_probes": [], "questions": None}
+
+    def play(call: Call) -> Played:
+        seen.append(call)
+        if call.purpose == "lookup":
+            return [message(answer)]
+        return _first(lambda _: function_call("look_up", {"questions": ["Where are amounts formatted?"]}))(call)
+
+    world, _ = make(_TEAM, play)
+    ended = world.run("run", one_task.GOAL, "--json", **_on_codex(world))
+    assert ended.code == 0, ended.out[-3000:] + ended.err
+    assert [call.task_id for call in seen if call.purpose == "lookup"] == ["T1"]
+    assert all("thread-id" in call.headers for call in seen if call.purpose == "lookup")
+    told = next(_outputs(call) for call in seen if call.purpose == "implement" and call.turn == 2)
+    assert "1. In tally/money.py." in told
 
 
 def test_a_killed_run_continues_from_what_is_stored(make: MakeWorld) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from codexteam.core.ids import JSONObject
+from tests.demo import script
 from tests.e2e import one_task
 from tests.e2e.conftest import MakeWorld
 from tests.e2e.world import World
@@ -146,3 +147,23 @@ def test_what_was_paid_for_is_in_the_summary_and_in_status(make: MakeWorld) -> N
     asked = {request.call.purpose: json.dumps(request.call.body["input"]) for request in api.requests}
     assert "It would look next at:\\n- how the tests are run" in asked["plan"]
     assert "Use the standard library alone." in asked["review"]
+
+
+def test_one_batch_ends_after_its_gates_and_a_resume_does_what_is_left(make: MakeWorld) -> None:
+    def play(call: Call) -> Played:
+        fixes = call.purpose in {"review", "replan"} or (call.purpose, call.task_id) == ("implement", "T5")
+        return script.play(call) if fixes else one_task.play(call)
+
+    gates = '[codexteam.gates]\nenabled = ["ci_runner", "reviewer"]\n'
+    world, api = make('[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.limits]\nmax_scouts = 0\n' + gates, play)
+
+    bounded = world.run("run", one_task.GOAL, "--batches", "1")
+
+    assert bounded.code == 3, bounded.err
+    assert "as many batches as --batches allows are done, and " in bounded.out
+    asked = [request.call.purpose for request in api.requests]
+    assert asked.count("review") == 2, "one agent, two turns"
+    assert [request.call.task_id for request in api.requests if request.call.purpose == "implement"] == ["T1", "T1"]
+    ended = world.run("resume")
+    assert ended.code == 0, ended.err
+    assert "\\|" in world.git("show", f"{world.branch}:tally/markdown.py")

@@ -40,6 +40,13 @@ if [ -n "$go" ]; then
   # each run writes a profile of its own; programs that tests build must not be told of it, so it is no GOFLAGS
   cat >"$work/bin/go" <<'GO'
 #!/bin/sh
+# where it is to run is the first option, before or after the command's name
+case "$1 $2" in
+  "-C "*) cd "$2" && shift 2 || exit 1 ;;
+  "test -C") cd "$3" && shift 3 && set -- test "$@" || exit 1 ;;
+  -C=*) cd "${1#-C=}" && shift || exit 1 ;;
+  "test -C="*) cd "${2#-C=}" && shift 2 && set -- test "$@" || exit 1 ;;
+esac
 if [ "$1" = test ] && profile=$(mktemp "$MEASURED_GO_PROFILES/XXXXXX"); then
   shift
   set -- test -coverprofile="$profile" -coverpkg=./... "$@"
@@ -99,10 +106,13 @@ for (const name of fs.readdirSync(folder)) {
 JS
 fi
 if [ -n "$go" ] && ls "$work"/go/* >/dev/null 2>&1; then
-  module=$(go list -m 2>/dev/null | head -n 1)
   for file; do
     case $file in *.go) ;; *) continue ;; esac
-    awk -v name="$module/$file" -v file="$file" -v mark="$mark" '
+    # a module may begin below the root
+    root=$(dirname "$file")
+    while [ "$root" != . ] && [ ! -e "$root/go.mod" ]; do root=$(dirname "$root"); done
+    module=$(cd "$root" && go list -m 2>/dev/null | head -n 1)
+    awk -v name="$module/${file#"$root/"}" -v file="$file" -v mark="$mark" '
       index($0, name ":") == 1 {
         split(substr($0, length(name) + 2), part, /[ ,.]/)
         for (line = part[1]; line <= part[3]; line++) { seen[line] = 1; if ($NF > 0) hit[line] = 1 }

@@ -46,6 +46,7 @@ _TASK_ORDER = (
     *("waits", "asking", "failed", "blocked", "failed once", "conflict"),
     *("working", "merging", "accepted", "todo", "merged", "dropped"),
 )
+_TASK_PLACES = {status: place for place, status in enumerate(_TASK_ORDER)}
 _RESULTS = {"green": "green", "answered": "green", "not_green": "red"}
 
 
@@ -324,7 +325,7 @@ def _counts(progress: Progress) -> str:
 
 
 def _place(status: str) -> int:
-    return _TASK_ORDER.index(status) if status in _TASK_ORDER else 0
+    return _TASK_PLACES.get(status, 0)
 
 
 def _ordered(progress: Progress) -> list[TaskRow]:

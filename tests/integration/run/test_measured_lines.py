@@ -107,3 +107,5 @@ def test_a_cover_profile_tells_which_lines_ran_in_go(tmp_path: Path, monkeypatch
     found = measured(tmp_path / "shop", GO, commands, "prices.go")
 
     assert found == {"prices.go": ExecutedLines(frozenset({3, 4, 5}), frozenset({7, 8, 9}))}
+    nested = measured(tmp_path, {}, "go test -C shop -run TestNet", "shop/prices.go")
+    assert nested == {"shop/prices.go": found["prices.go"]}

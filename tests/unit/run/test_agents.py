@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -160,3 +161,19 @@ async def test_an_agent_that_a_person_stops_fails_and_leaves_no_sandbox(tmp_path
     assert report == AgentFailure("a person stopped its agent")
     assert not agents.reachable.stop(str(SCOUT))
     assert all(sandbox.closed for sandbox in engine.started)
+
+
+async def test_what_an_agent_did_not_read_before_it_ended_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, JSONObject]] = []
+    engine = FakeEngine()
+    agents, assignment = await agents_of(tmp_path, engine)
+    agents.context.report = lambda kind, fields: told.append((kind, fields))
+    work_on_t1 = replace(assignment, key=AgentKey(RUN, "implementer", Purpose.IMPLEMENT, "T1", 1))
+    agents.reachable.say("T1.1", "leave the name")
+    work = asyncio.ensure_future(agents.run(work_on_t1))
+    while not agents.reachable.stop(str(work_on_t1.key)):
+        await asyncio.sleep(0)
+    await work
+
+    assert ("person.unread", {"to": "T1", "messages": ["leave the name"]}) in told
+    assert not agents.reachable.say("T1.1", "too late")

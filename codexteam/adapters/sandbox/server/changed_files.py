@@ -73,9 +73,9 @@ class WorkspaceChanges:
             GitNeeded: only git can tell.
             OSError: something cannot be read, or goes away meanwhile.
         """
-        if any(entry.mode == 0o160000 for entry in self.index.entries.values()):
+        if self.index.has_links:
             raise GitNeeded
-        self.read_attributes([path for path in self.index.entries if path.endswith(_ATTRIBUTES)])
+        self.read_attributes([path for path in self.index.places if path.endswith(_ATTRIBUTES)])
         waiting: list[tuple[bytes, list[tuple[bytes, IgnoreRules]]]] = [(b"", [(b"", self.exclude)])]
         while waiting:
             folder, rules = waiting.pop()
@@ -96,7 +96,7 @@ class WorkspaceChanges:
                     self.ignore(path + b"/")
                 else:
                     waiting.append((path, rules))
-        missing = self.index.entries.keys() - self.seen
+        missing = self.index.places.keys() - self.seen
         self.gone = {path for path in missing if not is_below(path, self.untouched)}
 
     def rules_in(
@@ -111,7 +111,7 @@ class WorkspaceChanges:
         return [(start, IgnoreRules(self.read_rules(join(folder, _IGNORE)))), *above]
 
     def look_at_file(self, path: bytes, entry: os.DirEntry[bytes], rules: list[tuple[bytes, IgnoreRules]]) -> None:
-        known = self.index.entries.get(path)
+        known = self.index.entry(path)
         if known is not None:
             self.seen.add(path)
         elif is_ignored(rules, path, folder=False):

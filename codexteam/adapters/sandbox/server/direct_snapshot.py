@@ -53,7 +53,7 @@ class DirectSnapshot:
         tree = changed_tree(index, changes, objects)
         if tree == index.trees[b""][0]:
             return {"tip": None, "remarks": []}
-        known = {entry.id for entry in index.entries.values()}
+        known = index.ids()
         for change in changes.changed.values():
             if change.id not in known:
                 known.add(change.id)
@@ -79,7 +79,7 @@ class DirectSnapshot:
         if os.path.getsize(self.git.index) > MOST_FILES * 1000 or os.path.exists(self.path("nested.json")):
             raise GitNeeded
         index = read_index(read_file(self.git.index))
-        if index is None or len(index.entries) > MOST_FILES or index.trees[b""][0].hex() != self.git.base_tree(base):
+        if index is None or len(index.places) > MOST_FILES or index.trees[b""][0].hex() != self.git.base_tree(base):
             raise GitNeeded
         return index
 
@@ -138,7 +138,7 @@ class DirectSnapshot:
     def remember_taken(self, changes: WorkspaceChanges, index: PlainIndex) -> None:
         """Keep which new files were taken: they stay work, also if a rule ignores them later."""
         before = self.taken()
-        new = sorted({*before, *(os.fsdecode(path) for path in changes.changed if path not in index.entries)})
+        new = sorted({*before, *(os.fsdecode(path) for path in changes.changed if path not in index.places)})
         if new != before:
             write_file(self.path(TAKEN), json.dumps(new).encode())
 
@@ -172,9 +172,10 @@ def changed_tree(index: PlainIndex, changes: WorkspaceChanges, objects: list[tup
             path = path[: path.rfind(b"/")]  # noqa: PLW2901
             touched.add(path)
     inside: dict[bytes, dict[bytes, tuple[int, bytes]]] = {folder: {} for folder in touched}
-    for path, entry in index.entries.items():
+    for path in index.places:
         folder, _, name = path.rpartition(b"/")
-        if folder in touched and path not in changes.gone:
+        entry = index.entry(path) if folder in touched and path not in changes.gone else None
+        if entry is not None:
             inside[folder][name] = (entry.mode, entry.id)
     for path, change in changes.changed.items():
         folder, _, name = path.rpartition(b"/")

@@ -26,14 +26,19 @@ INDEX_STATE = "index-state.json"
 #: Beside the entries; an index with others says something that is not read here.
 _KNOWN_EXTENSIONS = {b"TREE", b"EOIE", b"IEOT"}
 _SHA1_BYTES = 20
-#: Of an entry's flags: assume-valid, extended, and the stage of a merge.
-_SPECIAL_FLAGS = 0xF000
-#: An entry with a second word of flags, and there: a file that git leaves alone.
-_EXTENDED, _SKIP_WORKTREE = 0x4000, 0x4000
+#: Where in an entry the type of the file, its flags and its name begin.
+_TYPE_AT, _FLAGS_AT, _NAME_AT = 26, 60, 62
+#: Of the first byte of the flags: assume-valid, extended, and the stage of a merge.
+_SPECIAL_FLAGS = 0xF0
+#: What is behind the flags is the name's length, or this for all longer ones.
+_LONG_NAME = 0xFFF
+#: There: a second word of flags comes next; of its first byte: a file that git leaves alone.
+_EXTENDED, _MORE_FLAGS_BYTES, _SKIP_WORKTREE = 0x40, 2, 0x40
 #: Time of the last change, of the last writing, device, inode, mode, user, group, size: as `lstat` gave them.
 _STATE = struct.Struct(">II II II I II I")
 _STATE_BYTES = 40
 _GITLINK = 0o160000
+_GITLINK_TYPE = _GITLINK >> 8
 #: How many files, spread over the index, show whether it is of this checkout.
 _COMPARED = 16
 
@@ -43,13 +48,14 @@ class IndexEntry:
 
     __slots__ = ("ctime_ns", "id", "inode", "mode", "mtime_ns", "size")
 
-    def __init__(self, mode: int, object_id: bytes, *, mtime_ns: int, ctime_ns: int, inode: int, size: int) -> None:
-        self.mode = mode
-        self.id = object_id
-        self.mtime_ns = mtime_ns
-        self.ctime_ns = ctime_ns
-        self.inode = inode
-        self.size = size
+    def __init__(self, data: bytes, at: int) -> None:
+        changed, changed_ns, written, written_ns, _, inode, mode, _, _, size = _STATE.unpack_from(data, at)
+        self.mode: int = mode
+        self.id = data[at + _STATE_BYTES : at + _STATE_BYTES + _SHA1_BYTES]
+        self.mtime_ns: int = written * 1_000_000_000 + written_ns
+        self.ctime_ns: int = changed * 1_000_000_000 + changed_ns
+        self.inode: int = inode
+        self.size: int = size
 
     def is_file(self, state: os.stat_result) -> bool:
         """Whether a file is certainly the one that the index speaks of, and as it was then."""
@@ -62,11 +68,26 @@ class IndexEntry:
 
 
 class PlainIndex:
-    """An index that is exactly one tree: its files, and the id of each folder with those of the folders in it."""
+    """An index that is exactly one tree: its files, and the id of each folder with those of the folders in it.
 
-    def __init__(self, entries: dict[bytes, IndexEntry], trees: dict[bytes, Tree]) -> None:
-        self.entries = entries
+    Where each file's entry is; an entry is read when it is asked for, which is seldom in a large index.
+    """
+
+    def __init__(self, data: bytes, places: dict[bytes, int], trees: dict[bytes, Tree], *, has_links: bool) -> None:
+        self.data = data
+        self.places = places
         self.trees = trees
+        #: whether there are submodules
+        self.has_links = has_links
+
+    def entry(self, path: bytes) -> IndexEntry | None:
+        at = self.places.get(path)
+        return None if at is None else IndexEntry(self.data, at)
+
+    def ids(self) -> set[bytes]:
+        """Return the ids of all contents."""
+        start, end = _STATE_BYTES, _STATE_BYTES + _SHA1_BYTES
+        return {self.data[at + start : at + end] for at in self.places.values()}
 
 
 def read_index(data: bytes) -> PlainIndex | None:
@@ -74,22 +95,18 @@ def read_index(data: bytes) -> PlainIndex | None:
     magic, version, count = struct.unpack_from(">4sII", data)
     if magic != b"DIRC" or version != 2 or sha1(data[:-20]).digest() != data[-20:]:
         return None
-    entries: dict[bytes, IndexEntry] = {}
+    places: dict[bytes, int] = {}
+    has_links = False
     at = 12
     for _ in range(count):
-        changed, changed_ns, written, written_ns, _, inode, mode, _, _, size = _STATE.unpack_from(data, at)
-        object_id, flags = struct.unpack_from(">20sH", data, at + _STATE_BYTES)
+        flags = data[at + _FLAGS_AT]
         if flags & _SPECIAL_FLAGS:
             return None
-        end = data.index(b"\0", at + 62)
-        entries[data[at + 62 : end]] = IndexEntry(
-            mode,
-            object_id,
-            mtime_ns=written * 1_000_000_000 + written_ns,
-            ctime_ns=changed * 1_000_000_000 + changed_ns,
-            inode=inode,
-            size=size,
-        )
+        if data[at + _TYPE_AT] == _GITLINK_TYPE:
+            has_links = True
+        length, start = _name_length(data, at), at + _NAME_AT
+        end = start + length if length < _LONG_NAME else data.index(b"\0", start)
+        places[data[start:end]] = at
         at += (end - at + 8) & ~7
     trees: dict[bytes, Tree] = {}
     while at < len(data) - _SHA1_BYTES:
@@ -99,7 +116,7 @@ def read_index(data: bytes) -> PlainIndex | None:
         if name == b"TREE":
             trees = _cached_trees(data[at + 8 : at + 8 + size])
         at += 8 + size
-    return PlainIndex(entries, trees) if b"" in trees else None
+    return PlainIndex(data, places, trees, has_links=has_links) if b"" in trees else None
 
 
 def index_state(path: str) -> list[int]:
@@ -207,13 +224,19 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, int]]:
         return
     at = 12
     for _ in range(count):
-        flags = struct.unpack_from(">H", data, at + 60)[0]
-        start = at + (64 if flags & _EXTENDED else 62)
-        end = data.index(b"\0", start)
-        left_alone = flags & _EXTENDED and struct.unpack_from(">H", data, at + 62)[0] & _SKIP_WORKTREE
-        if not left_alone and struct.unpack_from(">I", data, at + 24)[0] != _GITLINK:
+        flags = data[at + _FLAGS_AT]
+        start = at + _NAME_AT + (_MORE_FLAGS_BYTES if flags & _EXTENDED else 0)
+        end = start + _name_length(data, at)
+        if end - start >= _LONG_NAME:
+            end = data.index(b"\0", start)
+        left_alone = flags & _EXTENDED and data[at + _NAME_AT] & _SKIP_WORKTREE
+        if not left_alone and data[at + _TYPE_AT] != _GITLINK_TYPE:
             yield data[start:end], at
         at += (end - at + 8) & ~7
+
+
+def _name_length(data: bytes, at: int) -> int:
+    return (data[at + _FLAGS_AT] & 0x0F) << 8 | data[at + _FLAGS_AT + 1]
 
 
 def _is_recorded(data: bytes, at: int, state: os.stat_result) -> bool:
