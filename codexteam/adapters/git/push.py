@@ -91,6 +91,14 @@ def branch_holds(places: Places, branch: str, commit: str, search_path: str | No
     return bool(_COMMIT.fullmatch(commit)) and UserGit(find_git(search_path), places.root).run(*ancestor).code == 0
 
 
+def branch_tip(places: Places, branch: str, search_path: str | None) -> str:
+    """Return the commit of a branch of the user's repository; empty where there is no such branch."""
+    found = UserGit(find_git(search_path), places.root).run(
+        "rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}"
+    )
+    return found.out.decode("utf-8", "replace").strip() if found.code == 0 else ""
+
+
 def fetch_pull(places: Places, remote: str, number: int, base: str, search_path: str | None) -> tuple[str, str]:
     """Fetch a pull request and the branch it goes to, under refs of ours; return the names of both, base first.
 
