@@ -85,13 +85,22 @@ class GitHub:
         if (other := self.beside.get("".join(path.split("/")[3:4]))) is not None:
             return other.answer(method, path, query, body)
         if path == "/graphql":
-            return 200, answer_graph(self, body)
+            return 200, answer_graph(self._meant(body), body)
         status, said = self._answered(method, path, query, body)
         if status < 300 and isinstance(said, dict) and "head" in said:
             return status, self._seen(said)
         return status, [
             self._seen(one) if isinstance(one, dict) and "head" in one else one for one in said
         ] if isinstance(said, list) else said
+
+    def _meant(self, body: JSONObject) -> "GitHub":
+        """The repository that a query names, or whose thread it is about."""
+        named = body.get("variables")
+        said = {str(value) for value in named.values()} if isinstance(named, dict) else set()
+        for name, other in self.beside.items():
+            if name in said or said & {str(thread["id"]) for thread in other.threads}:
+                return other
+        return self
 
     def _answered(self, method: str, path: str, query: dict[str, list[str]], body: JSONObject) -> tuple[int, JSONValue]:
         root = f"/repos/acme/{self.name}"

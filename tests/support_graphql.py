@@ -57,6 +57,7 @@ class Talk(Protocol):
     """What is said of a pull request, as the stand-in keeps it."""
 
     viewer: str
+    name: str
     threads: list[dict[str, Any]]
     reviews: list[dict[str, Any]]
 
@@ -77,7 +78,7 @@ class _Root:
         self._talk = talk
 
     def repository(self, _info: Any, owner: str, name: str, **_: Any) -> Any:
-        if (owner, name) != ("acme", "tally"):
+        if (owner, name) != ("acme", self._talk.name):
             raise GraphQLError(f"Could not resolve to a Repository with the name '{owner}/{name}'.")
         return {"pullRequest": lambda _info, number: self._pull(number)}
 

@@ -1,6 +1,6 @@
 """`deploy`: what a person lets happen with a green run, by a command or a workflow that the user has set.
 
-No agent reaches this: it is no tool, and the setting counts in no file of a project.
+No agent reaches this: it is not a tool, and the setting counts in no file of a project.
 """
 
 import asyncio
@@ -128,9 +128,11 @@ def refuse_second(found: Deployment) -> None:
         UsageError: it was deployed, or nobody knows how far a deployment came.
     """
     if found.before:
-        how = "was deployed" if found.before == _DONE else "was begun to be deployed, and did not end well"
+        what = f"{found.commit[:12]} of run {found.run_id}"
         raise UsageError(
-            f"{found.commit[:12]} of run {found.run_id} {how}",
+            f"{what} was deployed"
+            if found.before == _DONE
+            else f"a deployment of {what} was begun, and did not end well",
             hint="see what is there; --again deploys it once more",
         )
 

@@ -27,7 +27,7 @@ from codexteam.app.repositories import NamedRepository
 from codexteam.app.several import members_of
 from codexteam.core.ids import branch_name
 from codexteam.core.repositories import merge_order
-from codexteam.core.state import TaskPhase
+from codexteam.core.state import RunState, TaskPhase
 from codexteam.errors import LandingError
 from codexteam.report.run_report import RunReport
 
@@ -62,7 +62,11 @@ class _Proposed:
 
 def parts_of(report: RunReport) -> tuple[LinkedPart, ...]:
     """Return the repositories that a run changed, in the order to merge them in; none where it works on one."""
-    state = report.run.state
+    return changed_parts(report.run.state)
+
+
+def changed_parts(state: RunState) -> tuple[LinkedPart, ...]:
+    """Return the repositories that a run changed, as `parts_of` does."""
     tasks = {known.task.id: known.task for known in state.tasks.values() if known.phase is TaskPhase.MERGED}
     return tuple(LinkedPart(name) for name in merge_order(tasks, state.landed_repositories))
 
@@ -94,17 +98,17 @@ def publish_linked(
     with ExitStack() as stack:
         asked = []
         for name, own in parts:
-            with _named(name, "nothing was pushed"):
+            with named_part(name, "nothing was pushed"):
                 asked.append(_asked(stack, name, own, proposal, wanted))
         _push_all(asked, proposal, wanted)
         for place, each in enumerate(asked):
             if each.pull is None:
-                with _named(each.name, _opened(asked)):
+                with named_part(each.name, _opened(asked)):
                     each.pull = _opened_pull(each, proposal, wanted, render(_parts_now(asked), place))
                     each.created = True
         done = []
         for place, each in enumerate(asked):
-            with _named(each.name, _opened(asked)):
+            with named_part(each.name, _opened(asked)):
                 done.append(_linked(each, proposal, wanted, render(_parts_now(asked), place)))
         return tuple(done)
 
@@ -118,7 +122,7 @@ def check_access_to_all(project: Project, named: Sequence[NamedRepository], want
     if not named:
         check_access(project, wanted)
     for each in named:
-        with _named(each.name):
+        with named_part(each.name):
             check_access(replace(project, places=each.places), wanted)
 
 
@@ -139,11 +143,13 @@ def repositories_of_run(project: Project, name: str | None) -> tuple[NamedReposi
 
 
 @contextmanager
-def _named(name: str, state: str = "") -> Iterator[None]:
-    """Say of what goes wrong in which repository it does, and how far the others are."""
+def named_part(name: str, state: str = "") -> Iterator[None]:
+    """Say of what goes wrong in which of several repositories it does, and how far the others are."""
     try:
         yield
     except LandingError as error:
+        if not name:
+            raise
         words = f"{name}: {error}" + (f"; {state}" if state else "")
         raise LandingError(words, hint=error.hint) from error
 
@@ -161,7 +167,7 @@ def _push_all(asked: Sequence[_Proposed], proposal: Proposal, wanted: PullWanted
     pushed: list[str] = []
     for each in asked:
         project = each.project
-        with _named(each.name, f"pushed: {', '.join(pushed) or 'none'} of {len(asked)}"):
+        with named_part(each.name, f"pushed: {', '.join(pushed) or 'none'} of {len(asked)}"):
             variables = push_variables(project, wanted.remote) if wanted.sign_in else None
             path = project.environment.get("PATH")
             push_branch(project.places, wanted.remote, branch_name(proposal.run_id), path, variables=variables)

@@ -6,7 +6,7 @@ thread goes along as quoted text, and a thread of theirs alone is left to the pe
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from codexteam.core.feedback import finding_of, is_taken
@@ -52,6 +52,8 @@ class DueAnswer:
     """What the answer carries to be known by."""
     replied: bool
     """The answer is there: it only has to be resolved."""
+    repository: str = ""
+    """Where the thread is, of several."""
 
     @property
     def resolves(self) -> bool:
@@ -87,8 +89,11 @@ def read_threads(
     reviews: Talk,
     *,
     resolved: Collection[str] = (),
+    repository: str = "",
 ) -> None:
     """Add what the review threads ask for, and those that are due an answer; `resolved` are those that we resolved once.
+
+    `repository` is the one of several that they are in: a folder of the run's tree.
 
     Raises:
         LandingError: it cannot be asked who may write.
@@ -100,7 +105,7 @@ def read_threads(
         if not asks:
             of_others += not thread.resolved
             continue
-        finding = _of_thread(thread, asks)
+        finding = _of_thread(thread, asks, repository)
         if finding_of(state, _source(thread)) is not None and asks[-1] not in thread.newest:
             too_long += 1  # what was asked and answered since is unknown
             continue
@@ -113,14 +118,15 @@ def read_threads(
             if due is not None and due.replied and thread.id in resolved:
                 reopened += 1
             elif due is not None:
-                feedback.due.append(due)
+                feedback.due.append(replace(due, repository=repository))
+    of = f"{repository}: " if repository else ""
     if of_others:
-        feedback.notes.append(f"{count_of(of_others, 'thread')} of people without write access left alone")
+        feedback.notes.append(f"{of}{count_of(of_others, 'thread')} of people without write access left alone")
     if too_long:
-        feedback.notes.append(f"{count_of(too_long, 'thread')} too long to be read left alone: begin a new one")
+        feedback.notes.append(f"{of}{count_of(too_long, 'thread')} too long to be read left alone: begin a new one")
     if reopened:
         feedback.notes.append(
-            f"{count_of(reopened, 'thread')} opened again without a word: say in a comment what is missing"
+            f"{of}{count_of(reopened, 'thread')} opened again without a word: say in a comment what is missing"
         )
 
 
@@ -185,17 +191,19 @@ def read_checks(
     *,
     base: str,
     red_on_base: Collection[str],
+    repository: str = "",
 ) -> "list[tuple[CheckResult, Finding]]":
     """Return the red checks of a commit that the branch it goes to does not have, each as a finding to be taken."""
     found = []
     for check in checks:
-        name = clean_line(check.name)[:_TITLE_CHARS]
+        name = f"{repository}: {check.name}" if repository else check.name
+        name = clean_line(name)[:_TITLE_CHARS]
         if not check.ended:
             feedback.pending.append(name)
         elif check.red and check.name in red_on_base:
             feedback.notes.append(f"check {name} fails on {clean_line(base)} too: not chased")
         elif check.red:
-            source = f"check:{check.name}"
+            source = f"check:{repository}:{check.name}" if repository else f"check:{check.name}"
             words = f"The check {name} fails on commit {commit[:10]} of the pull request, and does not on {base}."
             finding = Finding(
                 _title("Check", source, name),
@@ -231,7 +239,7 @@ def _source(thread: "ReviewThread") -> str:
     return f"thread:{thread.id}"
 
 
-def _of_thread(thread: "ReviewThread", asks: "Sequence[ReviewComment]") -> Finding:
+def _of_thread(thread: "ReviewThread", asks: "Sequence[ReviewComment]", repository: str) -> Finding:
     source = _source(thread)
     people = list(dict.fromkeys(clean_line(one.author) for one in asks))
     lines = [f"{', '.join(people)}, who may write to the repository, asked for this in a review:"]
@@ -242,13 +250,13 @@ def _of_thread(thread: "ReviewThread", asks: "Sequence[ReviewComment]") -> Findi
         lines += [f"{clean_line(one.author) or 'somebody'}:\n{_quoted(one.body, _OTHER_CHARS)}" for one in others[-5:]]
     if thread.left_out:
         lines.append(f"[{count_of(thread.left_out, 'comment')} between these left out]")
-    detail = "\n".join(lines)
+    detail, path = "\n".join(lines), _path(thread.path)
     return Finding(
         _title(f"Review by {people[-1]}", source, asks[0].body),
         detail if len(detail) <= _DETAIL_CHARS else f"{detail[:_DETAIL_CHARS]}\n[cut]",
         Severity.MUST_FIX,
         Category.CORRECTNESS,
-        file=_path(thread.path),
+        file=f"{repository}/{path}" if repository and path else path,
         line=thread.line,
         gate=GateName.REVIEW,
         source=source,

@@ -6,15 +6,17 @@ was answered is a comment with our mark, so that a sync that was killed anywhere
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from codexteam.adapters.machine.clock import SystemClock
+from codexteam.app.clean import open_repo
 from codexteam.app.command_lines import lines_of, load_with_lines
 from codexteam.app.delivery import deliver
 from codexteam.app.github import pulls_of
+from codexteam.app.linked_pulls import Renderer, changed_parts, named_part, publish_pulls
 from codexteam.app.project import (
     Project,
     is_review,
@@ -33,14 +35,16 @@ from codexteam.app.pull_feedback import (
     read_threads,
     with_output,
 )
-from codexteam.app.pull_request import PublishedPull, PullWanted, publish_pull
+from codexteam.app.pull_request import PublishedPull, PullWanted
 from codexteam.app.run import RunOptions, RunResult, resume_run
 from codexteam.app.session import opened_store
+from codexteam.app.several import locked_with, members_of
 from codexteam.config.settings import PullRequestSettings
 from codexteam.core.budget import BudgetLimits
 from codexteam.core.codec import StoredForm, encode_object, stored
 from codexteam.core.effects import Result
-from codexteam.core.ids import RunId, branch_name
+from codexteam.core.ids import CommitId, RunId, TaskId, branch_name
+from codexteam.core.repositories import repositories_in
 from codexteam.core.state import FindingStatus, RunState
 from codexteam.core.steering_events import FeedbackGiven
 from codexteam.core.text import clean_line
@@ -82,23 +86,42 @@ class SyncWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class PullPart:
+    """The pull request of one repository."""
+
+    repository: str
+    """Its name among several; empty where there is one."""
+    project: Project
+    pull: "PullRequest"
+    behind: bool
+    """The run's branch has what was not pushed yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class PullLook:
-    """A pull request beside its run, as both are now."""
+    """A pull request, or those of several repositories, beside their run, as all are now."""
 
     project: Project
     record: RunRecord
     wanted: SyncWanted
-    pull: "PullRequest"
+    parts: tuple[PullPart, ...]
+    """At least one, in the order to merge them in."""
     feedback: PullFeedback
+    """Of all of them."""
     unfinished: bool
     """What was asked for before is not done."""
     green: bool
-    behind: bool
-    """The run's branch has what was not pushed yet."""
     capped: str
     """Why nothing new is taken any more; empty while something is."""
     limits: BudgetLimits
     """What the run may have spent when its pull request's limits are reached."""
+
+    @property
+    def place(self) -> str:
+        """Return which pull requests it is about, in words."""
+        if not self.parts[0].repository:
+            return f"pull request {self.parts[0].pull.number}"
+        return "pull requests " + ", ".join(f"{each.repository} {each.pull.number}" for each in self.parts)
 
     @property
     def works(self) -> bool:
@@ -108,14 +131,14 @@ class PullLook:
     @property
     def publishes(self) -> bool:
         """Return whether there is something to push or to say."""
-        return self.green and (self.behind or bool(self.feedback.due))
+        return self.green and (any(part.behind for part in self.parts) or bool(self.feedback.due))
 
 
 @dataclass(frozen=True, slots=True)
 class SyncedPull:
     """What a sync published."""
 
-    pull: PublishedPull
+    pulls: tuple[PublishedPull, ...]
     answered: tuple[str, ...]
     """Findings whose threads were answered."""
     resolved: tuple[str, ...]
@@ -134,44 +157,75 @@ def look_at_pull(project: Project, options: RunOptions, wanted: SyncWanted) -> P
 
 
 async def _look(project: Project, options: RunOptions, wanted: SyncWanted) -> PullLook:
-    with pulls_of(project, wanted.remote, push=True, command=_COMMAND) as pulls:
-        pull = pulls.get(wanted.number) if wanted.number else None
-        if pull is not None:
+    name = wanted.run
+    if wanted.number:
+        with pulls_of(project, wanted.remote, push=True, command=_COMMAND) as pulls:
+            pull = pulls.get(wanted.number)
             _refuse_foreign(pulls, pull)
-        async with reading_store(project) as store:
-            name = pull.branch.removeprefix(branch_name(RunId(""))) if pull is not None else wanted.run
-            record = await pick_run(store, name, reviews=False)
-            state = await state_of(store, record)
-            facts = await store.facts(record.run_id)
-            settings = load_with_lines(options.load, await lines_of(store, record))
-            resolved = [key for key, _ in await store.list(f"{record.run_id}/pull_request")]
-        _refuse_unfit(project, record, state)
-        pull = pull or pulls.find(branch_name(record.run_id))
-        if pull is None:
-            raise LandingError(
-                f"run {record.run_id} has no open pull request in {pulls.name}",
-                hint=f"codexteam pr {record.run_id} opens it",
-            )
-        if not pulls.may_push():
-            raise LandingError(
-                f"{pulls.name}: the token may read, and not push",
-                hint="use one with `contents: write` and `pull requests: write`; nothing was spent",
-            )
-        _refuse_others_commits(project, record, pull)
-        behind = state.landed is not None and pull.head != state.landed
-        feedback = _read(pulls, pull, state, resolved, with_checks=not behind, minutes=wanted.checks_minutes)
+            name = pull.branch.removeprefix(branch_name(RunId("")))
+    async with reading_store(project) as store:
+        record = await pick_run(store, name, reviews=False)
+        state = await state_of(store, record)
+        facts = await store.facts(record.run_id)
+        settings = load_with_lines(options.load, await lines_of(store, record))
+        resolved = [key for key, _ in await store.list(f"{record.run_id}/pull_request")]
+    _refuse_unfit(project, record, state)
+    found = PullFeedback()
+    parts = []
+    for repository, own in _projects(project, record, state).items():
+        with named_part(repository), pulls_of(own, wanted.remote, push=True, command=_COMMAND) as pulls:
+            part = _part(pulls, own, record, state, repository=repository, number=0 if repository else wanted.number)
+            parts.append(part)
+            _read(found, pulls, part, state, resolved, minutes=wanted.checks_minutes)
     given = settings.team.pull_requests
     rounds = sum(fact.kind == "feedback.taken" for fact in facts)
-    capped = ""
-    if feedback.new and rounds >= given.max_rounds:
-        capped = (
-            f"pull request {pull.number} has had {rounds} rounds of feedback, and "
-            f"[codexteam.pull_requests] max_rounds allows {given.max_rounds}"
-        )
     limits = _limits(given, facts)
     asked = any(known.finding.source for known in state.findings.values() if known.status is FindingStatus.OPEN)
     green = state.result is Result.GREEN
-    return PullLook(project, record, wanted, pull, feedback, asked and not green, green, behind, capped, limits)
+    look = PullLook(project, record, wanted, tuple(parts), found, asked and not green, green, "", limits)
+    if found.new and rounds >= given.max_rounds:
+        capped = (
+            f"{look.place} had {rounds} rounds of feedback, and "
+            f"[codexteam.pull_requests] max_rounds allows {given.max_rounds}"
+        )
+        return replace(look, capped=capped)
+    return look
+
+
+def _projects(project: Project, record: RunRecord, state: RunState) -> dict[str, Project]:
+    """Return the repositories that a run changed, by name, in the order to merge them in; of one, that under no name."""
+    if not state.rules.repositories:
+        return {"": project}
+    members = {each.name: each for each in members_of(record, project.environment)}
+    names = [part.repository for part in changed_parts(state)]
+    return {name: replace(project, places=members[name].places) for name in names}
+
+
+def _part(
+    pulls: "GitHubPulls", project: Project, record: RunRecord, state: RunState, *, repository: str, number: int
+) -> PullPart:
+    """Return the open pull request of a run in one repository.
+
+    Raises:
+        LandingError: it has none, or none that can be worked on.
+    """
+    from codexteam.adapters.git.push import branch_tip
+
+    branch = branch_name(record.run_id)
+    pull = pulls.get(number) if number else pulls.find(branch)
+    if pull is None:
+        raise LandingError(
+            f"run {record.run_id} has no open pull request in {pulls.name}",
+            hint=f"codexteam pr {record.run_id} opens it",
+        )
+    if not pulls.may_push():
+        raise LandingError(
+            f"{pulls.name}: the token may read, and not push",
+            hint="use one with `contents: write` and `pull requests: write`; nothing was spent",
+        )
+    _refuse_others_commits(project, record, pull)
+    tip = branch_tip(project.places, branch, project.environment.get("PATH")) if repository else state.landed
+    return PullPart(repository, project, pull, behind=tip is not None and pull.head != tip)
 
 
 def _refuse_foreign(pulls: "GitHubPulls", pull: "PullRequest") -> None:
@@ -198,12 +252,6 @@ def _refuse_unfit(project: Project, record: RunRecord, state: RunState) -> None:
         raise UsageError(f"run {record.run_id} is at work", hint="wait for its end; codexteam status shows it")
     if is_review(record):
         raise UsageError(f"{record.run_id} is a review: it has no pull request", hint="codexteam runs lists the others")
-    if state.rules.repositories:
-        raise LandingError(
-            f"run {record.run_id} works on several repositories ({', '.join(state.rules.repositories)}): what is asked for in "
-            "their pull requests is not read",
-            hint=f"begin a run with what is asked as its goal; codexteam pr {record.run_id} opens and updates them",
-        )
     if state.landed is None:
         raise LandingError(
             f"run {record.run_id} has put no branch into the repository: it is {record.state}",
@@ -229,34 +277,26 @@ def _refuse_others_commits(project: Project, record: RunRecord, pull: "PullReque
 
 
 def _read(
-    pulls: "GitHubPulls",
-    pull: "PullRequest",
-    state: RunState,
-    resolved: list[str],
-    *,
-    with_checks: bool,
-    minutes: float,
-) -> PullFeedback:
+    found: PullFeedback, pulls: "GitHubPulls", part: PullPart, state: RunState, resolved: list[str], *, minutes: float
+) -> None:
     """Read what people and checks ask for; checks of a commit that is overtaken say nothing any more."""
     from codexteam.adapters.github.reviews import GitHubReviews
 
-    found = PullFeedback()
-    reviews = GitHubReviews(pulls.api, pull.number)
+    reviews = GitHubReviews(pulls.api, part.pull.number)
     threads, left_out = reviews.threads()
     if left_out:
-        found.notes.append(f"the pull request has {left_out:,} more review threads than are read")
-    read_threads(found, state, threads, reviews, resolved=resolved)
+        of = f"{part.repository}: " if part.repository else ""
+        found.notes.append(f"{of}the pull request has {left_out:,} more review threads than are read")
+    read_threads(found, state, threads, reviews, resolved=resolved, repository=part.repository)
     read_requested_changes(found, state, reviews.requested_changes(), reviews)
-    if with_checks:
-        _add_checks(pulls, pull, state, found, minutes)
-    return found
+    if not part.behind:
+        _add_checks(pulls, part, state, found, minutes)
 
 
-def _add_checks(
-    pulls: "GitHubPulls", pull: "PullRequest", state: RunState, found: PullFeedback, minutes: float
-) -> None:
+def _add_checks(pulls: "GitHubPulls", part: PullPart, state: RunState, found: PullFeedback, minutes: float) -> None:
     from codexteam.adapters.github.checks import annotations_of, branch_head, check_results
 
+    pull = part.pull
     until = time.monotonic() + minutes * 60
     checks = check_results(pulls.api, pull.head)
     while any(not one.ended for one in checks) and (left := until - time.monotonic()) > 0:
@@ -265,7 +305,9 @@ def _add_checks(
     red_on_base: frozenset[str] = frozenset()
     if any(one.red for one in checks) and (head := branch_head(pulls.api, pull.base)):
         red_on_base = frozenset(one.name for one in check_results(pulls.api, head) if one.red)
-    red = read_checks(found, state, pull.head, checks, base=pull.base, red_on_base=red_on_base)
+    red = read_checks(
+        found, state, pull.head, checks, base=pull.base, red_on_base=red_on_base, repository=part.repository
+    )
     for check, finding in red:
         says = "\n".join(part for part in (check.says, annotations_of(pulls.api, check)) if part)
         found.take(replace(finding, detail=with_output(finding, says)))
@@ -299,53 +341,84 @@ def work_on_feedback(look: PullLook, options: RunOptions) -> RunResult:
     """
     run_id = look.record.run_id
     if look.feedback.new and not look.capped:
-        event = FeedbackGiven(f"pull request {look.pull.number}", tuple(look.feedback.new))
+        event = FeedbackGiven(look.place, tuple(look.feedback.new))
         asyncio.run(deliver(look.project, look.record, event))
     return resume_run(run_id, replace(options, at_most=look.limits))
 
 
 def publish_feedback(
-    look: PullLook, report: RunReport, body: str, reply: Callable[[str], str], options: RunOptions
+    look: PullLook,
+    report: RunReport,
+    render: Renderer,
+    reply: Callable[[str, Mapping[str, str]], str],
+    options: RunOptions,
 ) -> SyncedPull:
-    """Push, bring the pull request's body up to date, answer the threads whose findings are settled, resolve the fixed ones.
+    """Push, bring each pull request's body up to date, answer the threads whose findings are settled, resolve the fixed ones.
 
     Args:
         look: from before the work.
         report: of the run as it is now; it is green.
-        body: of the pull request.
-        reply: returns what is said of a finding.
+        render: writes the bodies.
+        reply: returns what is said of a finding, with words for commits that the thread's repository knows otherwise.
         options: as for the look.
 
     Raises:
         LandingError: something is refused; what was published before stays, and is not published again.
-        RepositoryBusyError: another process works on the repository, maybe another sync.
+        RepositoryBusyError: another process works on a repository, maybe another sync.
     """
-    project, wanted = look.project, look.wanted
-    with repository_lock(project, SystemClock().wall_seconds()):
-        pull = publish_pull(project, report, PullWanted(remote=wanted.remote), body)
+    project, wanted, now = look.project, look.wanted, SystemClock().wall_seconds()
+    members = members_of(look.record, project.environment)
+    with repository_lock(project, now), locked_with(project, members, now):
+        pulls = publish_pulls(project, report, PullWanted(remote=wanted.remote), render)
         # as it is now: answers that another sync wrote, and what people said meanwhile
-        fresh = look_at_pull(project, options, replace(wanted, number=pull.number, checks_minutes=0.0))
+        again = replace(wanted, run=look.record.run_id, number=0 if members else pulls[0].number, checks_minutes=0.0)
+        fresh = look_at_pull(project, options, again)
         answered, resolved = [], []
-        with _reviews_of(fresh) as reviews:
-            for due in fresh.feedback.due:
-                name = str(due.known.finding.id)
-                if not due.replied:
-                    reviews.reply(due.thread_id, f"{reply(name).strip()}\n\n{due.mark}", mark=due.mark)
-                    answered.append(name)
-                if due.resolves:
-                    reviews.resolve(due.thread_id)
-                    asyncio.run(_note_resolved(fresh, due))
-                    resolved.append(name)
+        for part in fresh.parts:
+            own = [due for due in fresh.feedback.due if due.repository == part.repository]
+            words = asyncio.run(_own_words(project, report, part.repository, own)) if part.repository else {}
+            with _reviews_of(fresh, part) if own else nullcontext() as reviews:
+                for due in own:
+                    assert reviews is not None
+                    name = str(due.known.finding.id)
+                    if not due.replied:
+                        reviews.reply(due.thread_id, f"{reply(name, words).strip()}\n\n{due.mark}", mark=due.mark)
+                        answered.append(name)
+                    if due.resolves:
+                        reviews.resolve(due.thread_id)
+                        asyncio.run(_note_resolved(fresh, due))
+                        resolved.append(name)
     fresh.feedback.due.clear()
-    return SyncedPull(pull, tuple(answered), tuple(resolved), fresh.feedback)
+    return SyncedPull(pulls, tuple(answered), tuple(resolved), fresh.feedback)
+
+
+async def _own_words(project: Project, report: RunReport, repository: str, due: Sequence[DueAnswer]) -> dict[str, str]:
+    """Return what commits of the tree of several repositories are called in a thread of one of them, as replies need it."""
+    state, record = report.run.state, report.run.record
+    wanted: dict[CommitId, str] = {}
+    names = {str(each.known.finding.id) for each in due}
+    for life in report.findings:
+        for task, commit in life.fixed_by if life.id in names else ():
+            written = repositories_in(state.tasks[TaskId(task)].task.paths, state.rules.repositories)
+            wanted[CommitId(commit)] = written[0] if len(written) == 1 else repository
+    repo = open_repo(project, members_of(record, project.environment))
+    try:
+        commits = await repo.own_commits(RunId(record.run_id), [(name, commit) for commit, name in wanted.items()])
+    finally:
+        await repo.close()
+    words = {
+        str(commit): str(own) if name == repository else f"{own} of {name}"
+        for (commit, name), own in zip(wanted.items(), commits, strict=True)
+    }
+    return {**words, "": "the merged trees of all repositories"}
 
 
 @contextmanager
-def _reviews_of(look: PullLook) -> "Iterator[GitHubReviews]":
+def _reviews_of(look: PullLook, part: PullPart) -> "Iterator[GitHubReviews]":
     from codexteam.adapters.github.reviews import GitHubReviews
 
-    with pulls_of(look.project, look.wanted.remote, push=True, command=_COMMAND) as pulls:
-        yield GitHubReviews(pulls.api, look.pull.number)
+    with pulls_of(part.project, look.wanted.remote, push=True, command=_COMMAND) as pulls:
+        yield GitHubReviews(pulls.api, part.pull.number)
 
 
 async def _note_resolved(look: PullLook, due: DueAnswer) -> None:

@@ -57,7 +57,10 @@ def deploy(
     code = printed(out, lambda shown: print_deployment(shown, found, waits=waits))
     if code:
         return code
-    if waits or (asks and not typer.confirm("Deploy this?", err=True)):
+    if waits:
+        return _WAITS
+    if asks and not typer.confirm("Deploy this?", err=True):
+        out.note("nothing was deployed")
         return _WAITS
     do_deployment(project, settings, found, again=again)
 

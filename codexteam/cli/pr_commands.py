@@ -8,7 +8,8 @@ import typer.core
 
 from codexteam.cli.options import checked_text
 from codexteam.cli.printing import Json, StateDir, output, printed, project_of
-from codexteam.cli.run_commands import Budget, Quiet, Threads, Wait, budget_flags, run_options, view
+from codexteam.cli.run_commands import run_options, view
+from codexteam.cli.run_flags import Budget, Quiet, Threads, Wait, budget_flags
 from codexteam.cli.view_commands import RunName
 
 if TYPE_CHECKING:
@@ -162,13 +163,13 @@ def _worked_and_answered(look: "PullLook", options: "RunOptions", shown: "RunVie
         shown.note(note)
     if look.works:
         for finding in () if look.capped else look.feedback.new:
-            shown.note(f"pull request {look.pull.number} asks for: {finding.title}")
+            shown.note(f"asked for in {look.place}: {finding.title}")
         code = shown.show(lambda: work_on_feedback(look, options))
         if code != 0:
             shown.note("nothing was pushed or answered: the run is not green; codexteam pr sync continues it")
             return code
     report = run_report(look.project, look.record.run_id)
-    body = render_pull_request(report)
-    synced = publish_feedback(look, report, body, lambda finding: render_reply(report, finding), options)
+    render = partial(render_pull_request, report)
+    synced = publish_feedback(look, report, render, partial(render_reply, report), options)
     printed(found, lambda out: print_synced(out, look, synced))
     return _LIMIT if look.capped else 0

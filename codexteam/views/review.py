@@ -36,7 +36,8 @@ def print_review(console: Console, found: ReviewOutcome, progress: Progress, *, 
         for line in _finding(one):
             print_wrapped(console, line)
     if found.judged_before is not None:
-        print_wrapped(console, foreign(f"since   the review of {found.judged_before[:12]}: {_compared(found)}"))
+        what = "the review" if found.base != found.head else "the audit"
+        print_wrapped(console, foreign(f"since   {what} of {found.judged_before[:12]}: {_compared(found)}"))
     for line in (*judged_lines(progress), *spent_lines(progress)):
         print_wrapped(console, line)
     if progress.agents:
@@ -58,7 +59,8 @@ def _why(found: ReviewOutcome) -> str:
 def _span(found: ReviewOutcome) -> str:
     if found.base is None or found.head is None:
         return ""
-    return f", {found.base[:12]} to {found.head[:12]}"
+    # what an audit judges is there already
+    return f", {found.base[:12]} to {found.head[:12]}" if found.base != found.head else f", at {found.head[:12]}"
 
 
 def _finding(one: ReviewedFinding) -> Iterable[Text]:

@@ -64,6 +64,11 @@ def play(call: Call, *, use: str = USE) -> Played:
         case "plan":
             tasks: JSONObject = {"tasks": [planned("T1", "api"), planned("T2", "web", "T1")]}
             return [message({"summary": "", "later": [], "risks": [], "questions": [], **tasks})]
+        case "replan":
+            fix: JSONObject = {"summary": "", "later": [], "risks": [], "questions": []}
+            return [message({**fix, "tasks": [{**planned("T100", "web"), "fixes": ["F1"]}]})]
+        case "implement" if call.turn == 1 and call.task_id == "T100":
+            return [script.run("echo '# A label has a price.' >> web/shop.py")]
         case "implement" if call.turn == 1:
             return [patch(call, INTERFACE if call.task_id == "T1" else use)]
         case "implement":
@@ -142,6 +147,30 @@ def proposed_in_both(world: World, hub: GitHub) -> None:
     assert {method for method, _ in hub.asked[asked:]} == {"GET"}  # all is as it should be
 
 
+def asked_in_one(world: World, hub: GitHub) -> None:
+    """Ask for something in the second pull request; see that it is done, pushed and answered there."""
+    where = ("-C", str(world.folder / "api"))
+    access = {"GITHUB_TOKEN": TOKEN, "GITHUB_SERVER_URL": "https://github.example", "GITHUB_API_URL": hub.url}
+    other = hub.beside["web"]
+    hub.remote, other.remote = world.folder / "api.git", world.folder / "web.git"
+    branch = str(other.pulls[0]["head"]["ref"])  # type: ignore[index,call-overload]
+    before = {one.name: one.head(branch) for one in (hub, other)}
+    other.comment("PRRT_W", "alice", "Say what a label is.", path="shop.py")
+
+    look = world.run("pr", "sync", "--dry-run", *where, **access)
+    assert (look.code, "Say what a label is. (web/shop.py:1)" in look.out) == (0, True), look.err
+    done = world.run("pr", "sync", "--json", *where, **access)
+
+    line = done.lines[-1]
+    assert (done.code, line["answered"], line["resolved"]) == (0, ["F1"], ["F1"]), done.err
+    after = {one.name: one.head(branch) for one in (hub, other)}
+    assert (after["api"], after["web"] != before["web"]) == (before["api"], True)
+    [reply] = other.said("PRRT_W")
+    assert f"Done in {after['web']} (T100" in reply
+    assert "Passed on the merged trees of all repositories:" in reply
+    assert "nothing to do" in world.run("pr", "sync", *where, **access).err
+
+
 def with_remote(world: World, name: str) -> None:
     """Give one of them a remote on a server that its user reaches by ssh."""
     remote, ssh = world.folder / f"{name}.git", world.folder / f"{name}.sh"
@@ -153,7 +182,7 @@ def with_remote(world: World, name: str) -> None:
     git(world, name, "push", "-q", "origin", "main")
 
 
-@pytest.mark.timeout(300)  # ten commands, one after the other
+@pytest.mark.timeout(600)  # fourteen commands, one after the other
 def test_a_run_that_died_between_two_branches_writes_the_second(make: MakeWorld) -> None:
     world, _ = make(TEAM, play)
 
@@ -179,6 +208,7 @@ def test_a_run_that_died_between_two_branches_writes_the_second(make: MakeWorld)
     assert git(world, "web", "status", "--porcelain") == ""
     with serve_github() as hub:
         proposed_in_both(world, hub)
+        asked_in_one(world, hub)
     assert world.run("apply", "-C", home).code == 0
     assert "amount, currency" in Path(world.folder, "web", "shop.py").read_text()
 

@@ -61,7 +61,7 @@ def push_branch(
     variables: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> None:
-    """Push a branch under its own name; one that is there already is no error.
+    """Push a branch under its own name; one that is there already is not an error.
 
     Args:
         places: the repository.
@@ -91,6 +91,14 @@ def branch_holds(places: Places, branch: str, commit: str, search_path: str | No
     return bool(_COMMIT.fullmatch(commit)) and UserGit(find_git(search_path), places.root).run(*ancestor).code == 0
 
 
+def branch_tip(places: Places, branch: str, search_path: str | None) -> str:
+    """Return the commit of a branch of the user's repository; empty where there is no such branch."""
+    found = UserGit(find_git(search_path), places.root).run(
+        "rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}"
+    )
+    return found.out.decode("utf-8", "replace").strip() if found.code == 0 else ""
+
+
 def fetch_pull(places: Places, remote: str, number: int, base: str, search_path: str | None) -> tuple[str, str]:
     """Fetch a pull request and the branch it goes to, under refs of ours; return the names of both, base first.
 
@@ -100,7 +108,7 @@ def fetch_pull(places: Places, remote: str, number: int, base: str, search_path:
         LandingError: the remote has no such pull request, or cannot be reached.
     """
     if not _BRANCH.fullmatch(base):
-        raise LandingError(f"pull request {number} goes to {clean_line(base)!r}, which is no branch name")
+        raise LandingError(f"pull request {number} goes to {clean_line(base)!r}, which is not the name of a branch")
     refs = tuple(f"{_PULLS}/{number}/{side}" for side in ("base", "head"))
     wanted = (f"+refs/heads/{base}:{refs[0]}", f"+refs/pull/{number}/head:{refs[1]}")
     git = UserGit(find_git(search_path), places.root)

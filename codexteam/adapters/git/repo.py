@@ -24,9 +24,9 @@ from codexteam.adapters.git import (
     saved_snapshots,
 )
 from codexteam.adapters.git.base import BaseSources
-from codexteam.adapters.git.composite import Member, fetch_composite
+from codexteam.adapters.git.composite import Member, fetch_composite, split
 from codexteam.adapters.git.content import LineScanner
-from codexteam.adapters.git.hub import Hub, branch_ref, checked_run
+from codexteam.adapters.git.hub import Hub, base_ref, branch_ref, checked_run
 from codexteam.adapters.git.intake import WorkIntake
 from codexteam.adapters.git.landing_together import land_together, split_result
 from codexteam.adapters.git.location import Places, git_runner
@@ -321,6 +321,23 @@ class GitRepo:
                             f"{each.name}: {error}; repositories that have it: {there}", hint=error.hint
                         ) from error
             return done
+
+        return await self._do(work)
+
+    async def own_commits(self, run_id: RunId, wanted: Sequence[tuple[str, CommitId]]) -> list[CommitId]:
+        """Return what commits of the tree of several repositories are in one of them each, by its name.
+
+        Raises:
+            RepoError: a commit is missing.
+        """
+        members = {each.name: each for each in self._members}
+
+        def work() -> list[CommitId]:
+            hub = self._open_hub()
+            base = hub.ref(base_ref(run_id))
+            if base is None:
+                raise RepoError(f"run {run_id} has no base commit in the hub")
+            return [split(hub, members[name], base, commit) for name, commit in wanted]
 
         return await self._do(work)
 

@@ -33,7 +33,7 @@ def print_nothing(out: OutputStreams, look: PullLook) -> None:
     if out.json_lines:
         out.record({**_record(look, look.feedback, "pr.synced"), "answered": [], "resolved": [], "pushed": ""})
         return
-    out.note(f"pull request {look.pull.number}: nothing to do")
+    out.note(f"{look.place}: nothing to do")
     _print_rest(out, look, asked=0)
 
 
@@ -42,16 +42,19 @@ def print_synced(out: OutputStreams, look: PullLook, synced: SyncedPull) -> None
     if out.json_lines:
         answered: list[JSONValue] = [*synced.answered]
         resolved: list[JSONValue] = [*synced.resolved]
-        said: JSONObject = {"answered": answered, "resolved": resolved, "pushed": synced.pull.branch}
+        said: JSONObject = {"answered": answered, "resolved": resolved, "pushed": synced.pulls[0].branch}
         out.record({**_record(look, synced.feedback, "pr.synced"), **said})
         return
-    out.note(f"updated pull request {synced.pull.number}: {synced.pull.branch} into {synced.pull.base}")
+    for pull in synced.pulls:
+        where = f"{pull.repository}: " if pull.repository else ""
+        out.note(f"{where}updated pull request {pull.number}: {pull.branch} into {pull.base}")
     out.note(f"answered {_named(synced.answered, 'thread')}, resolved {_named(synced.resolved, 'thread')}")
     if synced.feedback.new:
         out.note(f"{count_of(len(synced.feedback.new), 'request')} came meanwhile: codexteam pr sync takes them up")
     for note in synced.feedback.notes:
         out.note(note)
-    out.write(f"{clean_line(synced.pull.url)}\n")
+    for pull in synced.pulls:
+        out.write(f"{clean_line(pull.url)}\n")
 
 
 def _named(names: Sequence[str], thing: str) -> str:
@@ -69,21 +72,33 @@ def _print_rest(out: OutputStreams, look: PullLook, *, asked: int) -> None:
     if feedback.pending:
         shown = ", ".join(feedback.pending[:_SHOWN_CHECKS])
         out.note(f"{count_of(len(feedback.pending), 'check')} not ended yet: {shown}")
-    out.write(f"{clean_line(look.pull.url)}\n")
+    for part in look.parts:
+        out.write(f"{clean_line(part.pull.url)}\n")
 
 
 def _record(look: PullLook, feedback: PullFeedback, kind: str) -> JSONObject:
     return {
         "type": kind,
         "run": look.record.run_id,
-        "number": look.pull.number,
-        "url": look.pull.url,
+        "number": look.parts[0].pull.number,
+        "url": look.parts[0].pull.url,
+        **_repositories(look),
         "asked": [clean_line(one.title) for one in feedback.new],
         "more": feedback.more,
         "capped": look.capped,
         "pending_checks": [*feedback.pending],
         "notes": [*feedback.notes],
     }
+
+
+def _repositories(look: PullLook) -> JSONObject:
+    """Return the pull requests of several repositories; nothing where there is one."""
+    listed: list[JSONValue] = [
+        {"repository": part.repository, "number": part.pull.number, "url": part.pull.url}
+        for part in look.parts
+        if part.repository
+    ]
+    return {"repositories": listed} if listed else {}
 
 
 def print_pull(out: OutputStreams, pull: PublishedPull) -> None:

@@ -1,6 +1,7 @@
 """What a run says on GitHub: the body of its pull request, and the answers in its review threads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from codexteam.app.linked_pulls import LinkedPart
 from codexteam.app.project import issue_of
@@ -109,22 +110,26 @@ def _reproduce(report: RunReport) -> Iterable[str]:
         yield from ("## Reproduce", "", *fenced(clean("\n".join(commands)), "sh"))
 
 
-def render_reply(report: RunReport, finding: str) -> str:
-    """Return what is said in the thread of a finding that is fixed, or was waived."""
+def render_reply(report: RunReport, finding: str, known_as: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return what is said in the thread of a finding that is fixed, or was waived.
+
+    `known_as` has words for commits that the thread's repository knows otherwise, under no name for what was tested.
+    """
     life = next(one for one in report.findings if one.id == finding)
     if life.known.status is FindingStatus.WAIVED:
         return f"A person decided to leave this as it is: {life.id} is waived in run {code(report.run.record.run_id)}."
-    return "\n".join(_fixed(report, life))
+    return "\n".join(_fixed(report, life, known_as))
 
 
-def _fixed(report: RunReport, life: FindingLife) -> Iterable[str]:
+def _fixed(report: RunReport, life: FindingLife, known_as: Mapping[str, str]) -> Iterable[str]:
     stories = {str(story.known.task.id): story for story in report.stories}
-    tip = report.run.state.landed or report.run.state.tip
+    tip = str(report.run.state.landed or report.run.state.tip)
+    tip = known_as.get("", tip)
     if not life.fixed_by:
         yield f"The gates see nothing of this any more at {tip}."
     for task, commit in life.fixed_by:
         # a full commit id is what GitHub makes a link of
-        yield f"Done in {commit} ({safe(task)}: {safe(stories[task].known.task.title)})."
+        yield f"Done in {known_as.get(commit, commit)} ({safe(task)}: {safe(stories[task].known.task.title)})."
     accepted = [
         (accept.command, accept.criterion)
         for task, _ in life.fixed_by

@@ -166,6 +166,20 @@ def test_one_sync_takes_so_many_requests_and_counts_the_rest() -> None:
     assert (len(found.new), found.more) == (MAX_TAKEN, 7)
 
 
+def test_what_is_asked_in_one_of_several_repositories_is_about_its_folder() -> None:
+    found, checks = (
+        PullFeedback(),
+        [CheckResult("unit", ended=True, red=True), CheckResult("e2e", ended=False, red=False)],
+    )
+    threads = [_thread(_ASKS, path="a.py"), _thread(replace(_ASKS, id="c9"), name="T9", path="/etc/passwd")]
+
+    read_threads(found, _STATE, threads, _People(), repository="web")
+    [(_, red)] = read_checks(found, _STATE, "a" * 40, checks, base="main", red_on_base=(), repository="web")
+
+    assert [finding.file for finding in found.new] == ["web/a.py", None]
+    assert (red.source, found.pending) == ("check:web:unit", ["web: e2e"])
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../b", "a\x1b[31m", ""])
 def test_a_path_that_is_none_of_the_repository_is_left_out(path: str) -> None:
     assert _read(_STATE, _thread(_ASKS, path=path)).new[0].file is None
