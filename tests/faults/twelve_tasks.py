@@ -171,7 +171,7 @@ def play_everything(call: Call) -> Played:
     match call.purpose:
         case "plan":
             tasks = [{**_task(10, deps=(7, 8)), "risk": "high"} if task["id"] == "T10" else task for task in _TASKS]
-            return [message({**PLAN, "tasks": tasks})]
+            return [message({**PLAN, "tasks": [*tasks]})]
         case "hidden_tests" if call.turn == 1:
             return [run(_put("tests/hidden.txt", "tried\n"))]
         case "hidden_tests":
