@@ -10,11 +10,12 @@ from codexteam.cli.printing import Json, StateDir, output, printed, project_of
 from codexteam.cli.view_commands import RunName, complete_run
 
 if TYPE_CHECKING:
+    from codexteam.app.project import Project
     from codexteam.views.report.formats import ReportFormat
     from codexteam.views.streams import OutputStreams
 
 #: As in `views.report.formats`, which is not imported to show the help.
-_FORMATS = ("html", "md", "json", "sarif", "junit", "trace", "mermaid")
+_FORMATS = ("html", "md", "json", "sarif", "junit", "trace", "mermaid", "atif")
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +47,7 @@ def report(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="html, md, json, sarif, junit, trace or mermaid (default: as FILE ends, else html).",
+            help="html, md, json, sarif, junit, trace, mermaid or atif (default: as FILE ends, else html).",
             autocompletion=_complete_format,
         ),
     ] = None,
@@ -65,8 +66,10 @@ def report(
     project, found = project_of(ctx, state_dir), output(ctx, as_json=as_json)
     wanted = _format(form) if form else format_of(file.name) if file else ReportFormat.HTML
     to_stdout = file is not None and str(file) == "-"
-    first = run_report(project, name)
     second = run_report(project, other) if other else None
+    if wanted is ReportFormat.ATIF and second is None:
+        return _trajectory(ctx, project, name, file, found)
+    first = run_report(project, name)
     if as_json and file is None:
         data = compare_runs(first, second).as_json() if second else first.as_json()
         return printed(found, lambda out: out.records([data], "report.completed"))
@@ -76,6 +79,25 @@ def report(
     place = working_directory(global_options(ctx)) / file.expanduser() if file else Path(first.folder) / REPORT_NAME
     written = write_report(text, str(first.run.record.run_id), place)
     return printed(found, lambda out: print_written_report(out, written, wanted))
+
+
+def _trajectory(
+    ctx: typer.Context, project: "Project", name: str | None, file: Path | None, found: "OutputStreams"
+) -> int:
+    """Write what each agent was asked, said and called, as other programs read it."""
+    import json
+
+    from codexteam.app.reports import write_report
+    from codexteam.app.trajectories import run_trajectory
+    from codexteam.views.report.files import print_written_report
+    from codexteam.views.report.formats import ReportFormat
+
+    data = run_trajectory(project, name)
+    text = json.dumps(data, indent=1) + "\n"
+    if file is None or str(file) == "-":
+        return printed(found, lambda out: _raw(out, text))
+    written = write_report(text, str(data["session_id"]), working_directory(global_options(ctx)) / file.expanduser())
+    return printed(found, lambda out: print_written_report(out, written, ReportFormat.ATIF))
 
 
 def _raw(out: "OutputStreams", text: str) -> None:

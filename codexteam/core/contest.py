@@ -153,7 +153,8 @@ class Contest:
         begun = sum(each.attempt > 0 for each in self.contenders)
         if self.chosen is ChosenBy.NOBODY:
             return f"no work of {begun} attempts was taken, attempt {self.winner} goes on: {self.why}"
-        return f"attempt {self.winner} of {begun} is taken: {self.why}"
+        who = "a judge chose it: " if self.chosen is ChosenBy.JUDGE else ""
+        return f"attempt {self.winner} of {begun} is taken: {who}{self.why}"
 
     def of_attempt(self, attempt: int) -> Contender | None:
         """Return the contender whose newest attempt this is."""

@@ -22,7 +22,7 @@ class ContestFigures:
     merged: int = 0
     """Those whose taken attempt was merged."""
     paid: int = 0
-    """Of these, those whose first contender, which alone would have been the only one, did not hold."""
+    """Of these, those whose first contender, which alone would have been the only one, failed, or more failed of its work."""
     sooner: int = 0
     """Of these, those whose first contender was not done when another one passed: what it would have come to is not known."""
     usd: float | None = 0.0
@@ -100,5 +100,9 @@ def _outcome(known: TaskState) -> tuple[bool, bool, bool]:
     first = contest.contenders[0]
     if first.attempt == contest.winner:
         return True, False, False
-    withdrawn = first.phase is ContenderPhase.WITHDRAWN
-    return True, not withdrawn, withdrawn
+    if first.phase is not ContenderPhase.TRIED:
+        return True, first.phase is ContenderPhase.OUT, first.phase is ContenderPhase.WITHDRAWN
+    winner = contest.of_attempt(contest.winner)
+    if winner is None or winner.trial is None or first.trial is None:
+        return True, False, False
+    return True, winner.trial.rank < first.trial.rank, False

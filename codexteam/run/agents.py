@@ -55,7 +55,7 @@ from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, 
 from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
-from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, JSONValue, Purpose, TaskId
 from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
 from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
 from codexteam.ports.model import Model
@@ -271,6 +271,7 @@ class SandboxAgentRunner:
                     ),
                     *(late.take() if late is not None else ()),
                 )
+                offered = frozenset(tool.name for tool in tools)
                 agent = None
                 stored_tools: tuple[Tool, ...] = ()
                 if harness is not None:
@@ -311,9 +312,9 @@ class SandboxAgentRunner:
                     hold=hold,
                     report=self._event_handler(key, role),
                 )
-                async with _beside(self._write_receipt(key, role, starting)) as writing:
+                async with _beside(self._write_receipt(key, role, offered, starting)) as writing:
                     outcome = await run_agent(spec, deps)
-                    await self._finish_receipt(key, role, starting, writing)
+                    await self._finish_receipt(key, role, offered, starting, writing)
                     return outcome
 
     def _harness_of(self, role: RoleSettings) -> Harness | None:
@@ -410,24 +411,37 @@ class SandboxAgentRunner:
         finally:
             await to_its_end(tools.close())
 
-    async def _write_receipt(self, key: AgentKey, role: RoleSettings, starting: "asyncio.Future[Sandbox]") -> None:
+    async def _write_receipt(
+        self, key: AgentKey, role: RoleSettings, offered: frozenset[str], starting: "asyncio.Future[Sandbox]"
+    ) -> None:
         """Keep what the agent was really started with, once its sandbox is there."""
         sandbox = await asyncio.shield(starting)
-        self._keep_receipt(key, role, sandbox.facts)
+        self._keep_receipt(key, role, offered, sandbox.facts)
 
     async def _finish_receipt(
-        self, key: AgentKey, role: RoleSettings, starting: "asyncio.Future[Sandbox]", writing: "asyncio.Task[None]"
+        self,
+        key: AgentKey,
+        role: RoleSettings,
+        offered: frozenset[str],
+        starting: "asyncio.Future[Sandbox]",
+        writing: "asyncio.Task[None]",
     ) -> None:
         """See that the receipt of an agent that has ended is kept, also of one that was done before its sandbox was."""
         if starting.done():
             await asyncio.wait((writing,))
         else:
             writing.cancel()
-            self._keep_receipt(key, role, None)
+            self._keep_receipt(key, role, offered, None)
 
-    def _keep_receipt(self, key: AgentKey, role: RoleSettings, facts: SandboxFacts | None) -> None:
+    def _keep_receipt(
+        self, key: AgentKey, role: RoleSettings, offered: frozenset[str], facts: SandboxFacts | None
+    ) -> None:
+        configured = receipt(role, self.context.settings)
+        tools = configured["tools"]
         written: JSONObject = {
-            **receipt(role, self.context.settings),
+            **configured,
+            # a role's tools are not all for every agent of it: notes are of those who work on a task alone
+            "tools": [one for one in (tools if isinstance(tools, list) else ()) if _name_of(one) in offered],
             "agent": str(key),
             "base_text_sha256": hashlib.sha256(base_text(key.purpose).encode()).hexdigest(),
             "started_sandbox": None if facts is None else encode(facts),
@@ -546,3 +560,7 @@ def hosted_tools_of(role: RoleSettings) -> tuple[JSONObject, ...]:
     """Return the tools that the model service runs itself: its web search, as `web_search` says."""
     live = {"cached": False, "indexed": True, "live": True}.get(role.model.web_search)
     return () if live is None else ({"type": "web_search", "external_web_access": live},)
+
+
+def _name_of(tool: JSONValue) -> JSONValue:
+    return tool.get("name") if isinstance(tool, dict) else None

@@ -84,6 +84,10 @@ def test_who_passes_the_hidden_tests_is_merged_also_after_a_kill(make: MakeWorld
     [chosen] = [event for event in world.events() if event["kind"] == "task.chosen"]
     assert (chosen["attempt"], chosen["by"], chosen["attempts"]) == (3, "passed", [1, 2, 3])
 
+    story = world.run("show", "T1", "--json").out
+    assert '"search_code"' in story
+    assert '"leave_note"' not in story, "notes would be about work that may not be taken"
+
     shown = world.run("show", "T1").out
     assert "best of 3: attempt 3 of 3 is taken" in shown
     assert shown.count("set aside:") == 2

@@ -66,7 +66,8 @@ def test_an_agent_at_work_hears_its_user_and_the_plan_grows_meanwhile(make: Make
         out, err = process.communicate(timeout=120)
 
     assert left == 3
-    assert (said.code, said.out) == (0, "T1: sent; T1's agent reads it before its next turn\n")
+    reads = "T1's agent reads it before its next turn (if it has had its last, the log says so)"
+    assert (said.code, said.out) == (0, f"T1: sent; {reads}\n")
     assert (added.code, added.out) == (0, "T2: added: Write more\n")
     assert refused.code == 2
     assert "has no task 'T9'; there are T1, T2" in refused.err

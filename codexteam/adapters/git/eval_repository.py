@@ -140,6 +140,10 @@ class EvalRepository:
         made = self._check("commit-tree", tree, *parents, "-m", message, environment=environment)
         return CommitId(made.decode().strip())
 
+    def is_executable(self, commit: CommitId, path: str) -> bool:
+        """Return whether a file of a commit may be run."""
+        return self._mode(commit, path) == b"100755"
+
     def _mode(self, commit: CommitId | None, path: str) -> bytes:
         """Return the mode that a file has at a commit; a plain file's where it is none."""
         if commit is None:

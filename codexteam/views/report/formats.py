@@ -18,6 +18,7 @@ class ReportFormat(StrEnum):
     JUNIT = "junit"
     TRACE = "trace"
     MERMAID = "mermaid"
+    ATIF = "atif"
 
 
 #: What a file's name says of its format.
@@ -67,6 +68,8 @@ def rendered(report: RunReport, wanted: ReportFormat) -> str:
             from codexteam.views.report.mermaid import render_mermaid
 
             return render_mermaid(report)
+        case ReportFormat.ATIF:
+            raise UsageError("a trajectory is made of agents' transcripts, not of a report", hint="give one run")
 
 
 def rendered_comparison(found: RunComparison, wanted: ReportFormat) -> str:

@@ -12,8 +12,10 @@ from codexteam.report.contest_figures import ContestFigures, contest_figures, su
 _T1 = TaskId("T1")
 
 
-def _state(first: ContenderPhase, winner: int, *, phase: TaskPhase = TaskPhase.MERGED) -> RunState:
-    contenders = (Contender(1, 1, first), Contender(2, 2, ContenderPhase.TRIED, trial=Trial()))
+def _state(
+    first: ContenderPhase, winner: int, *, phase: TaskPhase = TaskPhase.MERGED, trial: Trial | None = None
+) -> RunState:
+    contenders = (Contender(1, 1, first, trial=trial), Contender(2, 2, ContenderPhase.TRIED, trial=Trial()))
     contest = Contest(1, CommitId("0" * 40), contenders, winner=winner, chosen=ChosenBy.PASSED)
     known = TaskState(Task(_T1, "Load"), phase, attempt=winner, numbered=2, contest=contest)
     return RunState(RunId("r"), "goal", Rules(), tasks={_T1: known})
@@ -29,7 +31,8 @@ def _turn(purpose: str, attempt: int, usd: float) -> RunEvent:
     ("state", "expected"),
     [
         (_state(ContenderPhase.OUT, 2), (1, 1, 0)),
-        (_state(ContenderPhase.TRIED, 2), (1, 1, 0)),
+        (_state(ContenderPhase.TRIED, 2, trial=Trial(hidden_failed=1)), (1, 1, 0)),
+        (_state(ContenderPhase.TRIED, 2, trial=Trial(lines=9)), (1, 0, 0)),
         (_state(ContenderPhase.WITHDRAWN, 2), (1, 0, 1)),
         (_state(ContenderPhase.TRIED, 1), (1, 0, 0)),
         (_state(ContenderPhase.OUT, 2, phase=TaskPhase.FAILED), (0, 0, 0)),

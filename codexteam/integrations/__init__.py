@@ -1,0 +1,1 @@
+"""Classes that other programs load: `harbor`."""
