@@ -33,6 +33,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.bare_sandbox import BareSandbox, BareStarter, bare_starter
+from benchmarks.fanout_load import Load, Measured
 from benchmarks.fixed_model import FixedModel
 from codexteam.adapters.machine.clock import SystemClock
 from codexteam.adapters.responses.model import ModelOptions, ResponsesModel
@@ -68,36 +69,6 @@ _DOCS = (
     + "Keep functions short and names plain. " * 200
     + "\n</INSTRUCTIONS>"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is measured."""
-
-    agents: int
-    turns: int
-    """With a command each; the answer is one more."""
-    turn_seconds: float
-    line: str
-    """What each turn runs."""
-    folder: str | None = None
-    """Where the store and the workspaces are."""
-    cached: bool = False
-    """Whether the server counts cached input."""
-
-    @property
-    def critical_seconds(self) -> float:
-        return (self.turns + 1) * self.turn_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What came out."""
-
-    wall_seconds: float
-    cpu_seconds: float
-    memory_bytes: int
-    usage: Usage
 
 
 def main() -> None:
@@ -138,7 +109,7 @@ def main() -> None:
                 from benchmarks.fanout_client_alone import measure as measure_other
             else:
                 from benchmarks.fanout_openai_agents import measure as measure_other
-            show(load, measure_other(base_url, load, Instrument()), arguments.against)
+            show(load, measure_other(base_url, load, ProcessInstrument()), arguments.against)
             return
         measured = measure(base_url, load, warm_first=arguments.cached)
     show(load, measured, "codexteam")
@@ -276,7 +247,7 @@ async def _measure(base_url: str, load: Load, *, warm_first: bool) -> Measured:
 
 
 async def _measure_team(team: "_Team", load: Load) -> Measured:
-    clock, instrument = SystemClock(), Instrument()
+    clock, instrument = SystemClock(), ProcessInstrument()
     # imports, the client and its first parse: a run does that while its sandboxes start
     await team.one(AgentKey(RunId("warm"), "warming", Purpose.IMPLEMENT, "T0", 1))
     gc.collect()
@@ -326,7 +297,7 @@ class _Team:
             await sandbox.close()
 
 
-class Instrument:
+class ProcessInstrument:
     """What is measured with, and what every agent is told."""
 
     def cpu_seconds(self) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from benchmarks.bare_sandbox import BareStarter, bare_starter
-from benchmarks.fanout_openai_agents import Instrument
+from benchmarks.fanout_load import Instrument, Load, Measured
 from codexteam.core.budget_amounts import Usage
 from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.ports.sandbox import Command
@@ -22,19 +22,15 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-    from benchmarks.fanout import Load, Measured
 
-
-def measure(base_url: str, load: "Load", instrument: Instrument) -> "Measured":
+def measure(base_url: str, load: Load, instrument: Instrument) -> Measured:
     """Run the script. Usage is not counted."""
     return asyncio.run(_measure(base_url, load, instrument))
 
 
-async def _measure(base_url: str, load: "Load", instrument: Instrument) -> "Measured":
+async def _measure(base_url: str, load: Load, instrument: Instrument) -> Measured:
     import httpx2
     import openai
-
-    from benchmarks.fanout import Measured
 
     limits = httpx2.Limits(max_connections=load.agents + 1, keepalive_expiry=90.0)
     http = openai.DefaultAioHttpClient(limits=limits)
@@ -58,7 +54,7 @@ class _Team:
     """What the agents share."""
 
     def __init__(
-        self, client: "openai.AsyncOpenAI", starter: BareStarter, folder: Path, load: "Load", instrument: Instrument
+        self, client: "openai.AsyncOpenAI", starter: BareStarter, folder: Path, load: Load, instrument: Instrument
     ) -> None:
         self._client = client
         self._starter = starter

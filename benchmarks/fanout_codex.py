@@ -14,29 +14,24 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from benchmarks.fanout_load import Load, Measured
 from codexteam.core.budget_amounts import Usage
 from codexteam.core.ids import JSONObject
 from tests.scripted_api import Call, Played, Reply, function_call, message
 from tests.scripted_api.server import serve_in_thread
-
-if TYPE_CHECKING:
-    from benchmarks.fanout import Load, Measured
 
 _NAMESPACE = "multi_agent_v1"
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def measure(binary: str, load: "Load") -> "Measured":
+def measure(binary: str, load: Load) -> Measured:
     """Run the script through this native `codex` binary.
 
     Raises:
         SystemExit: it did not do it.
     """
-    from benchmarks.fanout import Measured
-
     script = _Script(load)
     # it refuses to make its home below the temporary folder
     with (
@@ -65,7 +60,7 @@ def measure(binary: str, load: "Load") -> "Measured":
     )
 
 
-def _argv(binary: str, base_url: str, load: "Load") -> list[str]:
+def _argv(binary: str, base_url: str, load: Load) -> list[str]:
     threads = ("-c", f"agents.max_threads={load.agents + 1}")
     pairs = [*settings_of(base_url), *threads]
     return [binary, "exec", "--skip-git-repo-check", "-m", "bench-model", *pairs, "Spawn the team."]
@@ -86,7 +81,7 @@ def settings_of(base_url: str) -> list[str]:
 class _Script:
     """What the model says to the root and to the children; and when."""
 
-    load: "Load"
+    load: Load
     pid: int = 0
     began_at: float | None = None
     ended_at: float | None = None

@@ -12,25 +12,20 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.fanout_codex import exec_call, settings_of, taken
+from benchmarks.fanout_load import Load, Measured
 from codexteam.core.budget_amounts import Usage
 from tests.scripted_api import Call, Played, Reply, message
 from tests.scripted_api.server import serve_in_thread
 
-if TYPE_CHECKING:
-    from benchmarks.fanout import Load, Measured
 
-
-def measure(binary: str, load: "Load") -> "Measured":
+def measure(binary: str, load: Load) -> Measured:
     """Run the script through so many processes of this native `codex` binary.
 
     Raises:
         SystemExit: not all of them did it.
     """
-    from benchmarks.fanout import Measured
-
     script = _Script(load)
     # it refuses to make its home below the temporary folder
     with (
@@ -64,7 +59,7 @@ def _started(argv: list[str], folder: str, environment: dict[str, str]) -> int:
 class _Script:
     """What the model says, and when the last answer is there."""
 
-    load: "Load"
+    load: Load
     done: int = 0
     ended_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)

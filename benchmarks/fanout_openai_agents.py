@@ -6,29 +6,14 @@ import importlib
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.bare_sandbox import BareSandbox
+from benchmarks.fanout_load import Instrument, Load, Measured
 from codexteam.core.budget_amounts import Usage
 from codexteam.ports.sandbox import Command
 
-if TYPE_CHECKING:
-    from benchmarks.fanout import Load, Measured
 
-
-class Instrument(Protocol):
-    """What the benchmark measures with."""
-
-    def cpu_seconds(self) -> float: ...
-
-    def memory_bytes(self) -> int: ...
-
-    def instructions(self) -> str: ...
-
-    def facts(self) -> str: ...
-
-
-def measure(base_url: str, load: "Load", instrument: Instrument) -> "Measured":
+def measure(base_url: str, load: Load, instrument: Instrument) -> Measured:
     """Run the script.
 
     Raises:
@@ -40,9 +25,7 @@ def measure(base_url: str, load: "Load", instrument: Instrument) -> "Measured":
     return asyncio.run(_measure(base_url, load, instrument))
 
 
-async def _measure(base_url: str, load: "Load", instrument: Instrument) -> "Measured":
-    from benchmarks.fanout import Measured
-
+async def _measure(base_url: str, load: Load, instrument: Instrument) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         team = _Team(base_url, load, instrument)
@@ -57,7 +40,7 @@ async def _measure(base_url: str, load: "Load", instrument: Instrument) -> "Meas
 class _Team:
     """One client for all, as the package's own default is."""
 
-    def __init__(self, base_url: str, load: "Load", instrument: Instrument) -> None:
+    def __init__(self, base_url: str, load: Load, instrument: Instrument) -> None:
         import openai
 
         self._load = load

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks.peers_page import markdown, picture
+from benchmarks.peers_page import Compared, Figures, markdown, picture
 
 #: This program, then who it is held against: name for `--against`, and for people.
 PEERS: Final[Mapping[str, str]] = {
@@ -40,26 +40,6 @@ class Peer:
 
     name: str
     command: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What one peer took in one round."""
-
-    wall_ratio: float
-    """Over the critical path."""
-    cpu_ms_a_turn: float
-    mb_an_agent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A peer's medians, and its ratios to this program."""
-
-    name: str
-    figures: Figures
-    wall_over_ours: float
-    cpu_over_ours: float
 
 
 def order(count: int, repeat: int) -> list[int]:

@@ -1,11 +1,9 @@
 """How a comparison with peers is shown: a Markdown table, and a picture of its bars as SVG."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from benchmarks.peers import Compared
+from typing import Final
 
 _NAME_WIDTH: Final = 170
 _BAR_WIDTH: Final = 330
@@ -14,7 +12,27 @@ _OWN_COLOUR: Final = "#0b7285"
 _PEER_COLOUR: Final = "#adb5bd"
 
 
-def markdown(found: "Sequence[Compared]", conditions: str, left_out: Sequence[str] = ()) -> str:
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one peer took in one round."""
+
+    wall_ratio: float
+    """Over the critical path."""
+    cpu_ms_a_turn: float
+    mb_an_agent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A peer's medians, and its ratios to this program."""
+
+    name: str
+    figures: Figures
+    wall_over_ours: float
+    cpu_over_ours: float
+
+
+def markdown(found: Sequence[Compared], conditions: str, left_out: Sequence[str] = ()) -> str:
     """Write the table, the conditions above it, and below who is missing."""
     lines = [
         f"{conditions}.",
@@ -33,7 +51,7 @@ def markdown(found: "Sequence[Compared]", conditions: str, left_out: Sequence[st
     return "\n".join(lines) + "\n"
 
 
-def picture(found: "Sequence[Compared]", conditions: str) -> str:
+def picture(found: Sequence[Compared], conditions: str) -> str:
     """Draw a bar for each, of its wall time and of its processor time; each panel has a scale of its own."""
     height = _ROW_HEIGHT * len(found) + 40
     panels = (

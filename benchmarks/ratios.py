@@ -13,7 +13,8 @@ from statistics import median
 from typing import Final
 
 from benchmarks import fanout_client_alone
-from benchmarks.fanout import Instrument, Load, measure, model_server
+from benchmarks.fanout import ProcessInstrument, measure, model_server
+from benchmarks.fanout_load import Load
 
 #: This program's processor time over the bare client's, as it was measured when it was written here.
 EXPECTED: Final = 2.9
@@ -36,7 +37,7 @@ def main() -> int:
     with model_server(load) as base_url:
         for _ in range(arguments.rounds):
             own = measure(base_url, load)
-            bare = fanout_client_alone.measure(base_url, load, Instrument())
+            bare = fanout_client_alone.measure(base_url, load, ProcessInstrument())
             processor.append(own.cpu_seconds / bare.cpu_seconds)
             wall.append(own.wall_seconds / bare.wall_seconds)
             if arguments.show:

@@ -1,6 +1,6 @@
 """Counts how often an agent mends something and its check fails again, from its calls and outputs alone.
 
-The first failure of a check is no cycle: a test is written before its code. From then on each failure after the workspace
+The first failure of a check is not a cycle: a test is written before its code. From then on each failure after the workspace
 was changed is one, until the check passes. Reading changes nothing. Progress begins the count anew: fewer tests fail than
 ever before, or none that has failed before. Who resumes an agent counts the same.
 """

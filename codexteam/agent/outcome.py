@@ -35,7 +35,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class ModelRefused:
-    """The model refused."""
+    """The model refused to do what was asked; its words are `text`."""
 
     text: str
     effort: AgentStats

@@ -1,6 +1,6 @@
 """`deploy`: what a person lets happen with a green run, by a command or a workflow that the user has set.
 
-No agent reaches this: it is no tool, and the setting counts in no file of a project.
+No agent reaches this: it is not a tool, and the setting counts in no file of a project.
 """
 
 import asyncio

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codexteam.adapters.machine.clock import SystemClock
 from codexteam.app.compose import choose_engine, command_environment, report_hosts_once
@@ -14,12 +15,14 @@ from codexteam.app.project import Project, find_project, new_run_id
 from codexteam.app.registries import setup_inputs
 from codexteam.app.secret_values import secret_values
 from codexteam.app.session import opened_store
+from codexteam.app.several import copy_rules
 from codexteam.app.signals import Signals, run_guarded_by_signals
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.core.ids import AgentKey, CommitId, JSONObject, Purpose, RunId
 from codexteam.core.redaction import Redactor
+from codexteam.core.repositories import repositories_in
 from codexteam.environment.gate_choice import gate_groups
 from codexteam.environment.plan import SetupPlan
 from codexteam.errors import SandboxUnavailable, SurroundingsError, UsageError
@@ -35,6 +38,9 @@ from codexteam.run.environment.builder import EnvironmentBuilder
 from codexteam.run.environment.commit_environments import CommitEnvironments
 from codexteam.run.gates.ci import baseline, checked_again, gate_commands, known_baseline
 from codexteam.system.cancellation import to_its_end
+
+if TYPE_CHECKING:
+    from codexteam.adapters.git.composite import Member
 
 #: A person's shell, or command, ends when they want it to.
 _LONGEST_SECONDS = 7 * 86_400.0
@@ -97,6 +103,16 @@ class StartingPoint:
     """What is put in place on top of the commit."""
     role: str
     """Whose sandbox it is like."""
+    members: "tuple[Member, ...]" = ()
+    """The repositories of a run in several; empty where there is one."""
+    paths: tuple[str, ...] = ()
+    """What is written there, which says in which of several repositories the work is."""
+
+    @property
+    def repository(self) -> str:
+        """Return the one of several repositories that the work is in; empty where it is in all, or there is one."""
+        names = repositories_in(self.paths, [each.name for each in self.members])
+        return names[0] if len(names) == 1 else ""
 
 
 @dataclass(slots=True)
@@ -121,7 +137,6 @@ class _Opened:
 @asynccontextmanager
 async def _opened(options: EnvironmentOptions, start: StartingPoint | None = None) -> AsyncIterator[_Opened]:
     from codexteam.adapters.git.repo import GitRepo
-    from codexteam.adapters.git.untracked import CopyRules
     from codexteam.adapters.machine.run_files import DiskRunFiles, replace_file
 
     environment = options.load.environment
@@ -142,13 +157,17 @@ async def _opened(options: EnvironmentOptions, start: StartingPoint | None = Non
         replace_file(path, text, mode=0o600)
         return path
 
+    members = start.members if start is not None else ()
+    names = tuple(each.name for each in members)
+    repository = start.repository if start is not None else ""
     async with AsyncExitStack() as stack:
         repo = GitRepo(
             project.places,
             project.state_dir,
             environment,
             history_depth=settings.team.history_depth,
-            copied=CopyRules(settings.team.sandbox.copy_ignored, trusted=trusted),
+            copied=copy_rules(settings, members),
+            members=members,
             is_alone=False,  # a run may be at work
         )
         stack.push_async_callback(repo.close)
@@ -167,7 +186,9 @@ async def _opened(options: EnvironmentOptions, start: StartingPoint | None = Non
         stack.push_async_callback(_leave_nothing, repo, chosen.engine, run_id, files.folder)
         head = facts.head if start is None else start.commit
         await repo.fetch_base(run_id, facts.head if start is None else start.base)
-        context = RunContext(run_id, head, settings, repo, store, chosen.engine, clock, files, report, redactor)
+        context = RunContext(
+            run_id, head, settings, repo, store, chosen.engine, clock, files, report, redactor, repositories=names
+        )
         builder = EnvironmentBuilder(
             repo,
             run_id,
@@ -178,9 +199,10 @@ async def _opened(options: EnvironmentOptions, start: StartingPoint | None = Non
             report,
             write_log=write_log,
             redact=redactor.redact,
-            touched=(project.folder,) if project.folder else (),
+            touched=(project.folder,) if project.folder and not members else (),
+            repositories=(repository,) if repository else names,
         )
-        environments = context.environments = CommitEnvironments(context, builder)
+        environments = context.environments = CommitEnvironments(context, builder, repository=repository)
         stack.push_async_callback(environments.close)
         yield _Opened(project, settings, facts, chosen.engine, chosen.report, context, environments, head)
 
@@ -345,7 +367,7 @@ def run_command(
     async def work(_signals: Signals) -> CommandResult:
         async with _opened(options) as opened, _sandbox(opened) as sandbox:
             return await sandbox.run(
-                Command(tuple(command), cwd=_place(opened.project), timeout_seconds=_LONGEST_SECONDS),
+                Command(tuple(command), cwd=_place(opened), timeout_seconds=_LONGEST_SECONDS),
                 on_output=on_output,
             )
 
@@ -380,14 +402,15 @@ def open_shell(
         async with _opened(options, start) as opened, _sandbox(opened, start) as sandbox:
             on_ready()
             return await attached(
-                Terminal(*terminal), sandbox, cwd=_place(opened.project), environment=options.load.environment
+                Terminal(*terminal), sandbox, cwd=_place(opened), environment=options.load.environment
             )
 
     return run_guarded_by_signals(work)
 
 
-def _place(project: Project) -> str:
-    return f"{WORKSPACE}/{project.folder}" if project.folder else WORKSPACE
+def _place(opened: _Opened) -> str:
+    folder = opened.environments.repository if opened.context.repositories else opened.project.folder
+    return f"{WORKSPACE}/{folder}" if folder else WORKSPACE
 
 
 @asynccontextmanager
@@ -416,6 +439,7 @@ async def _sandbox(opened: _Opened, start: StartingPoint | None = None) -> Async
         limits=sandbox_settings.role_limits.get(role.name, sandbox_settings.limits),
         environment=command_environment(opened.settings, opened.project.environment),
         environment_key=key,
+        repositories=bool(opened.context.repositories),
         restore=None if start is None else start.work,
     )
     await opened.engine.prepare(spec.base, environment_key=key)

@@ -23,6 +23,7 @@ from codexteam.app.requests import RequestListener
 from codexteam.app.scanning import make_scanner, usable_gates
 from codexteam.app.secret_values import secret_values
 from codexteam.app.server_memory import StoredMemory
+from codexteam.app.several import copy_rules
 from codexteam.app.signals import Signals, hard_exit
 from codexteam.app.signs_of_life import SignsOfLife
 from codexteam.app.steered_agents import ask_agent, follow_steering
@@ -56,7 +57,6 @@ from codexteam.system.fault_points import reach
 if TYPE_CHECKING:
     from codexteam.adapters.git.checkout import Checkout
     from codexteam.adapters.git.composite import Member
-    from codexteam.adapters.git.untracked import CopyRules
     from codexteam.run.agents import SandboxAgentRunner
 
 
@@ -317,7 +317,7 @@ class RunSession:
             project.state_dir,
             session.project.environment,
             history_depth=settings.team.history_depth,
-            copied=(copied := _copied(settings, session.members)),
+            copied=(copied := copy_rules(settings, session.members)),
             scanner=SecretScanner(),
             members=session.members,
         )
@@ -431,17 +431,6 @@ class RunSession:
             self._let_finish(asked)
         if isinstance(asked, Steering) and self._agents is not None:
             follow_steering(asked, driver.state, self._agents, self.report)
-
-
-def _copied(settings: Settings, members: "Sequence[Member]") -> "CopyRules":
-    """Return which ignored files workspaces get; of several repositories each is trusted by itself."""
-    from codexteam.adapters.git.untracked import CopyRules
-    from codexteam.config.locations import trust_level
-
-    roots = [each.places.root for each in members]
-    untrusted = frozenset(root for root in roots if trust_level(settings.projects, root, root) is not True)
-    trusted = settings.trusted is True or len(untrusted) < len(roots)
-    return CopyRules(settings.team.sandbox.copy_ignored, trusted=trusted, untrusted=untrusted)
 
 
 def _learn(agents: "SandboxAgentRunner", state: RunState) -> None:

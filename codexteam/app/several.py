@@ -20,6 +20,7 @@ from codexteam.ports.store import RunRecord
 
 if TYPE_CHECKING:
     from codexteam.adapters.git.composite import Member
+    from codexteam.adapters.git.untracked import CopyRules
 
 #: What is kept of a run's repositories with its record.
 _KEY = "repositories"
@@ -111,6 +112,17 @@ def settings_for(settings: Settings, members: "Sequence[Member]") -> Settings:
             ),
         ),
     )
+
+
+def copy_rules(settings: Settings, members: "Sequence[Member]") -> "CopyRules":
+    """Return which ignored files workspaces get; of several repositories each is trusted by itself."""
+    from codexteam.adapters.git.untracked import CopyRules
+    from codexteam.config.locations import trust_level
+
+    roots = [each.places.root for each in members]
+    untrusted = frozenset(root for root in roots if trust_level(settings.projects, root, root) is not True)
+    trusted = settings.trusted is True or len(untrusted) < len(roots)
+    return CopyRules(settings.team.sandbox.copy_ignored, trusted=trusted, untrusted=untrusted)
 
 
 def members_mark(members: "Sequence[Member]") -> JSONObject:

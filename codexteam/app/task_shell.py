@@ -17,6 +17,7 @@ from codexteam.app.inspect import task_of
 from codexteam.app.live_requests import Fate, Heard, ask_live
 from codexteam.app.project import Project, live_run, pick_run, reading_store, state_of
 from codexteam.app.requests import HoldAgent, LetAgentGo
+from codexteam.app.several import members_of
 from codexteam.core.codec import decode
 from codexteam.core.effects import Work
 from codexteam.core.ids import AgentKey, CommitId, JSONObject, Purpose, RunId
@@ -78,7 +79,14 @@ async def _find(project: Project, task: str, run: str | None, attempt: int | Non
         return AttemptTree(
             record.run_id,
             name,
-            StartingPoint(CommitId(record.base), commit, work, known.task.role),
+            StartingPoint(
+                CommitId(record.base),
+                commit,
+                work,
+                known.task.role,
+                members_of(record, project.environment),
+                known.task.paths,
+            ),
             turn,
             live == record.run_id and isinstance(begun, Work),
             await lines_of(store, record),

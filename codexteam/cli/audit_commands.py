@@ -10,7 +10,8 @@ from codexteam.cli.ci_options import Artifacts, Ci, pipeline
 from codexteam.cli.given_texts import read_constraints
 from codexteam.cli.options import global_options, working_directory
 from codexteam.cli.review_commands import FindingsFile, checked_file
-from codexteam.cli.run_commands import (
+from codexteam.cli.run_commands import run_options, view
+from codexteam.cli.run_flags import (
     Budget,
     Constraints,
     Json,
@@ -23,8 +24,6 @@ from codexteam.cli.run_commands import (
     Wait,
     budget_flags,
     recording_flags,
-    run_options,
-    view,
 )
 
 if TYPE_CHECKING:

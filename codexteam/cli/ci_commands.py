@@ -47,7 +47,7 @@ def init(
     The jobs that ask a model cannot write to the repository; the jobs that write have no model key.
     """
     from codexteam import __version__
-    from codexteam.cli.run_commands import budget_flags
+    from codexteam.cli.run_flags import budget_flags
     from codexteam.config.installing import install
     from codexteam.config.locations import project_root
     from codexteam.config.pipeline_files import PipelineWanted, github_files, gitlab_files

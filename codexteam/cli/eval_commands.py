@@ -8,7 +8,7 @@ import typer.core
 
 from codexteam.cli.options import global_options, load_request, option_words, working_directory
 from codexteam.cli.printing import Json, output, printed
-from codexteam.cli.run_commands import budget_flags
+from codexteam.cli.run_flags import budget_flags
 
 if TYPE_CHECKING:
     from codexteam.app.evaluation.command import EvalOptions, EvalResult

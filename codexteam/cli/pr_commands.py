@@ -8,7 +8,8 @@ import typer.core
 
 from codexteam.cli.options import checked_text
 from codexteam.cli.printing import Json, StateDir, output, printed, project_of
-from codexteam.cli.run_commands import Budget, Quiet, Threads, Wait, budget_flags, run_options, view
+from codexteam.cli.run_commands import run_options, view
+from codexteam.cli.run_flags import Budget, Quiet, Threads, Wait, budget_flags
 from codexteam.cli.view_commands import RunName
 
 if TYPE_CHECKING:

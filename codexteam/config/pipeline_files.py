@@ -60,7 +60,7 @@ def gitlab_files(wanted: PipelineWanted) -> tuple[StarterFile, ...]:
 def _values(wanted: PipelineWanted) -> dict[str, str]:
     if not _VARIABLE.fullmatch(wanted.key):
         raise UsageError(
-            f"--key {wanted.key!r}: it is no name of a variable; allowed are letters, digits and _",
+            f"--key {wanted.key!r}: it is not the name of a variable; allowed are letters, digits and _",
             hint="for example OPENAI_API_KEY, and put the key itself into the secret of that name",
         )
     for name, value in (("--package", wanted.package), ("--budget", wanted.budget)):

@@ -40,7 +40,7 @@ ON_TASK_BUDGET: Final = ("ask", "fail", "extend")
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
-    """`[codexteam.budget]`. None is no limit of that kind; 0 means that nothing may be spent."""
+    """`[codexteam.budget]`. None means no limit of that kind; 0 means that nothing may be spent."""
 
     run_usd: Annotated[float | None, MONEY, Revocable()] = None
     run_credits: Annotated[float | None, MONEY, Revocable()] = None

@@ -271,7 +271,9 @@ def _choose(task: Task, key: str, value: str, where: str) -> Task:
     word = value[1:-1] if len(value) > 2 and value[0] == value[-1] == "`" else value
     if key == "model":
         if not _MODEL.fullmatch(word):
-            raise PlanError(f"{where}: {_short(value)!r} is no name of a model", hint="for example - model: gpt-5.4")
+            raise PlanError(
+                f"{where}: {_short(value)!r} is not the name of a model", hint="for example - model: gpt-5.4"
+            )
         return replace(task, model=word)
     if word not in _WORDS[key]:
         raise PlanError(

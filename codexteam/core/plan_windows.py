@@ -35,7 +35,7 @@ class WindowShare:
 
 
 def read_window_share(text: str) -> WindowShare | None:
-    """Read `20%weekly`; None where it is no share of anything. Whether there is such a window is not looked at."""
+    """Read `20%weekly`; None where it is not a share. Whether there is such a window is not looked at."""
     found = _SHARE.match(text.strip())
     return None if found is None else WindowShare(float(found["number"]), found["window"].strip().lower())
 

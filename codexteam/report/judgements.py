@@ -45,7 +45,7 @@ class RoundVerdict:
 
 @dataclass(frozen=True, slots=True)
 class GateRound:
-    """One round of gates."""
+    """One round of gates: what each said of its commit."""
 
     number: int
     commit: str

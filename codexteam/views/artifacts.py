@@ -6,7 +6,7 @@ from codexteam.app.artifacts import ArtifactKind, RunArtifacts
 from codexteam.core.text import clean_line
 from codexteam.views.streams import OutputStreams
 
-#: How to get at what is no file to read.
+#: How to get at what is not a file.
 _HINTS = {
     ArtifactKind.SNAPSHOT: "codexteam salvage --export DIR writes snapshots as patches",
     ArtifactKind.RECEIPT: "codexteam show AGENT --receipt prints a receipt",

@@ -226,7 +226,7 @@ class RunView:
         return result.exit_code if self.pipeline is None else self.pipeline.ended(result)
 
     def show_nothing_to_review(self, title: str) -> int:
-        """Say that a change changes nothing, which is no reason to stop a pipeline."""
+        """Say that a change changes nothing, which does not stop a pipeline."""
         from codexteam.views.review import nothing_json
 
         if self.json_lines:

@@ -193,7 +193,7 @@ def test_what_is_no_change_is_said_and_nothing_is_asked(make: MakeWorld) -> None
     assert (same.code, same.out) == (0, "nothing to review: HEAD..HEAD: no file differs\n")
     assert json.loads(file.read_text())["runs"][0]["results"] == []
     wrong = {
-        ("--base", "nowhere"): "--base: found 'nowhere', which is no commit here",
+        ("--base", "nowhere"): "--base: found 'nowhere', which is not a commit here",
         ("HEAD",): "RANGE 'HEAD': allowed are A..B",
         ("--commit", "main"): "--commit main: it has no parent",
         ("--uncommitted", "--base", "main"): "--base and --uncommitted name different changes",

@@ -10,6 +10,7 @@ from codexteam.core.ids import JSONObject
 from tests.demo import script
 from tests.demo.script import patch, report
 from tests.e2e.conftest import MakeWorld
+from tests.e2e.terminal import Terminal
 from tests.e2e.world import World
 from tests.scripted_api.script import Call, Played, message
 from tests.support_github import TOKEN, GitHub, Refusal, serve_github
@@ -209,6 +210,9 @@ def test_a_run_that_died_between_two_branches_writes_the_second(make: MakeWorld)
     with serve_github() as hub:
         proposed_in_both(world, hub)
         asked_in_one(world, hub)
+    with Terminal(world, "-C", home, "shell", "T2") as shell:
+        shell.answer("$ ", "echo in $PWD with $(ls ..); exit")
+        shell.wait_for("in /work/web with api web")
     assert world.run("apply", "-C", home).code == 0
     assert "amount, currency" in Path(world.folder, "web", "shop.py").read_text()
 

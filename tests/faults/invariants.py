@@ -319,7 +319,10 @@ _TRAILER = "%(trailers:key=Codexteam-{},valueonly,separator=%x2C)"
 
 
 def _accepted(evidence: Evidence) -> Iterator[str]:
-    """Every accepted attempt's commit is in the user's branch, once, or was sent back for a reason that is stored."""
+    """Every accepted attempt's commit is in the user's branch, once, or was sent back for a reason that is stored.
+
+    Of several attempts at one task the work of those that were set aside is kept.
+    """
     world = evidence.world
     history = _replayed(world)
     if not world.git("for-each-ref", f"refs/heads/{world.branch}"):
@@ -333,12 +336,22 @@ def _accepted(evidence: Evidence) -> Iterator[str]:
         for event in history.events
         if isinstance(event, IntegrationConflicted | AcceptanceFailed)
     }
+    set_aside = {
+        (str(task_id), contender.attempt)
+        for task_id, known in history.states[-1].tasks.items()
+        if known.contest is not None and not known.contest.is_open
+        for contender in known.contest.contenders
+        if contender.attempt != known.contest.winner
+    }
     for event in history.events:
         if isinstance(event, AttemptSucceeded) and event.commit is not None:
             key = (str(event.task_id), event.attempt)
             if key in merged:
                 if in_branch[str(merged[key].commit), *map(str, key)] != 1:
                     yield f"the work of {key}, {merged[key].commit}, is not in the branch once: {in_branch}"
+            elif key in set_aside:
+                if not [*world.run_folder.glob(f"tasks/{key[0]}/{key[1]}/turn-*.pack")]:
+                    yield f"the work of {key} was set aside and is not kept"
             elif key not in back:
                 yield f"the work of {key}, {event.commit}, was accepted and nothing came of it"
     commits = {event.commit for event in history.events if isinstance(event, ExtraIntegrated)}
@@ -424,7 +437,7 @@ _MAY_STAY = re.compile(
       | kept | kept/RUN | kept/RUN/[\w.-]+\.json | kept/RUN/[\w.-]+-[0-9a-f]{16}\.pack
       | runs | runs/RUN | runs/RUN/(events\.jsonl|release-notes\.md|report\.html)
       | runs/RUN/base | runs/RUN/base/[0-9a-f]{40}(-[0-9a-f]{40}\.pack|\.tar|\.shallow|\.[0-9a-f]{12}\.extra\.none|\.pack)
-      | runs/RUN/tasks(/\w+(/\d+(/(turn-\d+|start)\.pack|/[a-z]+(/turn-\d+\.pack)?)?)?)?
+      | runs/RUN/tasks(/\w+(/\d+(/(turn-\d+|start)\.pack|/[a-z_]+(/turn-\d+\.pack)?)?)?)?
       | runs/RUN/tasks/\w+/\d+/outputs/[0-9a-f]+\.txt""",
     re.VERBOSE,
 )

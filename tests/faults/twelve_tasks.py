@@ -5,8 +5,8 @@ reviewer finds a flaw in what T3 wrote, and T12 is its fix. Whatever order thing
 `EXPECTED`.
 
 `play_everything` with `EVERYTHING` is the same run with every kind of effect in it: the plan waits for a person, an agent
-asks, a call is refused, QA and the documentation writer leave work, all four gates judge.
-It ends with `EXPECTED_OF_EVERYTHING`.
+asks, a call is refused, a task is tried twice at once and a judge chooses, QA and the documentation writer leave work, all
+four gates judge. It ends with `EXPECTED_OF_EVERYTHING`.
 """
 
 import shlex
@@ -64,6 +64,10 @@ commands = ["sh check.sh"]
 [codexteam.limits]
 max_scouts = 1
 max_threads = 4
+
+[codexteam.best_of]
+attempts = 2
+tasks = ["high_risk"]
 """
 EXPECTED_OF_EVERYTHING = {**EXPECTED, "tests/qa.txt": "tried\n", "docs/notes.md": "# Notes\n"}
 
@@ -83,23 +87,18 @@ def _task(number: int, *, deps: tuple[int, ...] = (), paths: tuple[str, ...] | N
     }
 
 
-PLAN: JSONObject = {
-    "summary": "Each file on its own.",
-    "tasks": [
-        *(_task(number) for number in (1, 2, 3, 4)),
-        # both write a file that neither names: the clash shows at the merge
-        _task(5),
-        _task(6),
-        _task(7, deps=(1,)),
-        _task(8, deps=(2,)),
-        _task(9, deps=(5, 6)),
-        _task(10, deps=(7, 8)),
-        _task(11, deps=(3, 9)),
-    ],
-    "later": [],
-    "risks": [],
-    "questions": [],
-}
+_TASKS: list[JSONObject] = [
+    *(_task(number) for number in (1, 2, 3, 4)),
+    # both write a file that neither names: the clash shows at the merge
+    _task(5),
+    _task(6),
+    _task(7, deps=(1,)),
+    _task(8, deps=(2,)),
+    _task(9, deps=(5, 6)),
+    _task(10, deps=(7, 8)),
+    _task(11, deps=(3, 9)),
+]
+PLAN: JSONObject = {"summary": "Each file on its own.", "tasks": [*_TASKS], "later": [], "risks": [], "questions": []}
 FIX: JSONObject = {**_task(3), "id": "T12", "title": "Mend out/t3.txt", "fixes": ["F1"]}
 FINDING: JSONObject = {
     "title": "out/t3.txt is not mended",
@@ -170,6 +169,16 @@ def play_everything(call: Call) -> Played:
     if (call.purpose, call.task_id, call.attempt) == ("implement", "T8", 1):
         return HttpError(400, code="invalid_value", message="This call is refused.")
     match call.purpose:
+        case "plan":
+            tasks = [{**_task(10, deps=(7, 8)), "risk": "high"} if task["id"] == "T10" else task for task in _TASKS]
+            return [message({**PLAN, "tasks": [*tasks]})]
+        case "hidden_tests" if call.turn == 1:
+            return [run(_put("tests/hidden.txt", "tried\n"))]
+        case "hidden_tests":
+            # what neither attempt passes, so that a judge chooses
+            return [message({"summary": "More.", "tests_changed": [], "command": "grep -q more out/t10.txt"})]
+        case "judge":
+            return [message({"choice": "A", "reason": "Both are the same."})]
         case "implement" if call.task_id == "T4" and call.attempt == 1:
             return [message({**_REPORT, "status": "needs_clarification", "question": "Which file?"})]
         case "clarify":

@@ -61,7 +61,7 @@ def push_branch(
     variables: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> None:
-    """Push a branch under its own name; one that is there already is no error.
+    """Push a branch under its own name; one that is there already is not an error.
 
     Args:
         places: the repository.
@@ -108,7 +108,7 @@ def fetch_pull(places: Places, remote: str, number: int, base: str, search_path:
         LandingError: the remote has no such pull request, or cannot be reached.
     """
     if not _BRANCH.fullmatch(base):
-        raise LandingError(f"pull request {number} goes to {clean_line(base)!r}, which is no branch name")
+        raise LandingError(f"pull request {number} goes to {clean_line(base)!r}, which is not the name of a branch")
     refs = tuple(f"{_PULLS}/{number}/{side}" for side in ("base", "head"))
     wanted = (f"+refs/heads/{base}:{refs[0]}", f"+refs/pull/{number}/head:{refs[1]}")
     git = UserGit(find_git(search_path), places.root)

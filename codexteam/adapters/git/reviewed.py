@@ -138,7 +138,7 @@ class _Repository:
         found = self.lines("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if not found:
             raise UsageError(
-                f"{flag}: found {clean_line(name)!r}, which is no commit here",
+                f"{flag}: found {clean_line(name)!r}, which is not a commit here",
                 hint="git branch --all and git log show what is there; a shallow clone may lack it",
             )
         return CommitId(found[0])
@@ -234,7 +234,7 @@ def commit_work_tree(hub: Hub, places: Places, base: CommitId, message: str, aut
 
         untracked = not call("ls-files", "--", _PLAN)
         call("add", "--all", "--sparse", "--", ".")
-        # git's own folder is no part of the tree; a state folder that somebody put among the files would be
+        # git's own folder is not part of the tree; a state folder that somebody put among the files would be
         if hub.path.is_relative_to(places.root) and not hub.path.is_relative_to(places.common_dir):
             ours = hub.path.parent.relative_to(places.root)
             call("rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", str(ours))

@@ -72,7 +72,7 @@ class GitHubApi:
             url: below `repository`.
             query: what follows the question mark.
             fields: the body.
-            repeatable: it changes nothing, though it is no GET.
+            repeatable: it changes nothing, though it is not a GET.
             missing: whether None is returned for what is not there.
 
         Raises:

@@ -37,7 +37,7 @@ def place_of(url: str, environment: Mapping[str, str]) -> GitHubPlace:
     `GITHUB_API_URL` is where the API is, as in GitHub's own runners; else it follows from the host.
 
     Raises:
-        LandingError: it is no address of a repository on a server.
+        LandingError: it is not the address of a repository on a server.
     """
     shown = clean_line(re.sub(r"//[^/@]*@", "//", url))
     port = ""
@@ -66,7 +66,7 @@ def place_of(url: str, environment: Mapping[str, str]) -> GitHubPlace:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """Return host, port of the API and path; all are empty where it is no address, such as `ssh://git@HOST:OWNER/NAME`."""
+    """Return host, port of the API and path; all are empty where it is not a URL, such as `ssh://git@HOST:OWNER/NAME`."""
     try:
         parts = urlsplit(url)
         # the port of ssh says nothing of the API's

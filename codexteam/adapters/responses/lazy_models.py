@@ -18,7 +18,7 @@ _PACKAGES = frozenset({_MODELS, *(f"{_MODELS}.{name}" for name in ("chat", "resp
 
 
 class _LoadedWhenAsked(Loader):
-    """Makes a package whose own code runs once something is looked up in it that is no module of it."""
+    """Makes a package whose own code runs once something other than a module is looked up in it."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader

@@ -90,7 +90,7 @@ def rule_reported(name: str) -> OwnRule:
 #: What ruff says where it sees that a command is a fixed text.
 SEEMS_SAFE: Final = "seems safe"
 
-#: Rule to weakness and level. Left out: what is no weakness by itself (assert, random, missing timeouts, any use of a
+#: Rule to weakness and level. Left out: what is not a weakness by itself (assert, random, missing timeouts, any use of a
 #: subprocess, any argument `shell=True`), and what our own rules tell more precisely (passwords in the code).
 RUFF_RULES: Final[dict[str, tuple[str, HitLevel]]] = {
     "S102": ("eval", HitLevel.WARNING),

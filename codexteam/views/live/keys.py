@@ -72,7 +72,7 @@ def _unfinished(data: bytes) -> bytes:
 
 
 def _key(text: str) -> tuple[str, int]:
-    """Return the first key of a text and its length; an empty name for what is no key of ours."""
+    """Return the first key of a text and its length; an empty name for any other key."""
     first = text[0]
     if first == _ESCAPE:
         for size in range(2, min(len(text), _LONGEST) + 1):

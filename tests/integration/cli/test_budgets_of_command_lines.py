@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codexteam.app.command_lines import load_with_lines
-from codexteam.cli.run_commands import budget_flags
+from codexteam.cli.run_flags import budget_flags
 from codexteam.config.locations import BUNDLED_ROLES
 from codexteam.config.price_list import shipped_prices
 from codexteam.config.priced import models_of, price_problem

@@ -4,8 +4,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.peers import Figures, compared, order
-from benchmarks.peers_page import markdown, picture
+from benchmarks.peers import compared, order
+from benchmarks.peers_page import Figures, markdown, picture
 
 
 def figures(wall: float, cpu: float) -> Figures:

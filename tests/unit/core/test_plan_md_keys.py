@@ -67,7 +67,7 @@ def test_the_choices_of_a_task_are_read_and_written() -> None:
     [
         ("  - risk: awful", "risk of T3: 'awful' is not one of its words", "allowed: normal, high"),
         ("  - reasoning: hard", "reasoning of T3: 'hard' is not one", "none, minimal, low, medium, high, xhigh"),
-        ("  - model: the big one", "model of T3: 'the big one' is no name of a model", "- model: gpt-5.4"),
+        ("  - model: the big one", "model of T3: 'the big one' is not the name of a model", "- model: gpt-5.4"),
     ],
 )
 def test_a_choice_that_is_none_is_refused_with_what_is_allowed(line: str, words: str, hint: str) -> None:

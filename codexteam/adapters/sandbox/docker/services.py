@@ -107,7 +107,7 @@ def host_names(services: Sequence[Service]) -> Mapping[str, str]:
 async def prepare_services(
     channel: Channel, commands: Sequence[ServiceCommand], environment: Mapping[str, str]
 ) -> None:
-    """Run what fills a sandbox's servers, in order. One that fails is no reason to end: the tests say what they miss."""
+    """Run what fills a sandbox's servers, in order. One that fails does not end it: the tests say what they miss."""
     for each in commands:
         folder = f"{WORKSPACE}/{each.folder}" if each.folder else WORKSPACE
         argv = ("sh", "-c", _PREPARE, "sh", each.command, SERVICES_LOG, folder)

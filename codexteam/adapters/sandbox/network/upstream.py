@@ -96,7 +96,7 @@ def _is_here(host: str) -> bool:
 
 
 def read_upstreams(environment: Mapping[str, str]) -> Upstreams:
-    """Return what the user's variables say; what is no HTTP proxy (`socks5://`) counts as none."""
+    """Return what the user's variables say; what is not an HTTP proxy (`socks5://`) counts as none."""
 
     def first(*names: str) -> str:
         return next((environment[name] for name in names if environment.get(name)), "")

@@ -65,7 +65,7 @@ async def test_a_checkout_of_no_branch_is_the_same_as_no_earlier_one(desk: Desk)
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"base": "gone"}, "--base: found 'gone', which is no commit here"),
+        ({"base": "gone"}, "--base: found 'gone', which is not a commit here"),
         ({"base": "--output=x"}, "--base: found '--output=x'"),
         ({"commit": "main"}, "it has no parent"),
         ({"range": "main"}, "allowed are A..B"),
