@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from codexteam.core.ids import JSONObject
 from tests.demo.script import run
 from tests.e2e import one_task
 from tests.e2e.conftest import MakeWorld
+from tests.e2e.world import World
 from tests.scripted_api.script import Call, Played, Stall, function_call, message
 
 pytestmark = [pytest.mark.slow, pytest.mark.bubblewrap]
@@ -47,6 +49,12 @@ class Explorers:
         return one_task.play(call)
 
 
+def told_so_far(world: World) -> list[JSONObject]:
+    """Read the events of a run at work, whose last line may not be whole yet."""
+    lines = (world.run_folder / "events.jsonl").read_text(encoding="ascii").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 def _turn_before(call: Call) -> JSONObject:
     metadata = call.body["metadata"]
     assert isinstance(metadata, dict)
@@ -59,6 +67,9 @@ def test_a_kill_within_a_lookup_asks_nothing_again_that_was_answered(make: MakeW
 
     process = world.start("run", one_task.GOAL)
     assert explorers.within.wait(100)
+    while sum(event["kind"] == "agent.turn" and event["purpose"] == "lookup" for event in told_so_far(world)) < 2:
+        assert process.poll() is None, "it ends before the first answer is stored"
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     ended = world.run("resume")

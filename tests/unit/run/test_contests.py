@@ -7,7 +7,6 @@ from typing import cast
 
 import pytest
 
-from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.core.answers import AttemptChoice, HiddenTestsReport
@@ -25,10 +24,9 @@ from codexteam.run.assignment import AgentAnswer, AgentFailure, AgentRunner, Ans
 from codexteam.run.contests import judge, try_attempt, write_tests
 from codexteam.run.context import RunContext
 from codexteam.run.gates.diffs import WORK_SIZES
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.run_context import fake_context
 
 RUN = RunId("20261121-0231-7f3a")
 T1 = TaskId("T1")
@@ -66,10 +64,7 @@ async def make(tmp_path: Path) -> Callable[..., RunContext]:
         flags = {f"codexteam.best_of.{name}": value for name, value in best_of.items()}
         settings = load_settings(LoadRequest(tmp_path, environment, flags=flags, system_folder=tmp_path / "none"))
         engine = FakeEngine(script={"rake test": ended(0, "ok\n"), "rake hidden": hidden_test})
-        files = DiskRunFiles(tmp_path, RUN, plan_root=tmp_path, redact=str)
-        context = RunContext(
-            RUN, repo.head, settings, repo, MemoryStore(), engine, FakeClock(), files, lambda _kind, _fields: None
-        )
+        context = fake_context(RUN, settings, repo, tmp_path, engine=engine)
         context.agents = cast("AgentRunner", agents or Agents(None))
         return context
 
