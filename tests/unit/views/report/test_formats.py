@@ -48,6 +48,7 @@ def test_sarif_has_at_most_what_github_keeps() -> None:
     assert max(len(run["results"]) for run in runs) == 5_000
 
 
+@pytest.mark.slow
 def test_a_sarif_file_that_github_would_refuse_has_shorter_texts() -> None:
     report, noise = report_of(), random.Random(18)
     life = report.findings[0]
