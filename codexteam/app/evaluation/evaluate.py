@@ -115,6 +115,8 @@ class Evaluation:
     display: EvalDisplay
     _shares: BudgetShares = field(init=False)
     _records: dict[str, TrialRecord] = field(default_factory=dict)
+    _seen: dict[str, CheckedTask] = field(default_factory=dict)
+    """Tasks that this process looked at."""
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped_by: int | None = None
 
@@ -145,7 +147,8 @@ class Evaluation:
         wanted = {str(key) for key in self._keys()}
         for name, value in await self.store.list(RECORDS):
             record = decode(TrialRecord, value, f"the trial {name}")
-            if name in wanted:
+            # a trial for which no run was begun cost nothing: what was in its way may be put right by now
+            if name in wanted and (record.runs or record.verdict is not TrialVerdict.INFRASTRUCTURE):
                 self._records[name] = record
         given = {
             name: decode(TrialShare, value, f"the share of trial {name}").amounts
@@ -219,10 +222,15 @@ class Evaluation:
         return share
 
     async def _checked(self, task: EvalTask) -> CheckedTask:
+        if task.name in self._seen:
+            return self._seen[task.name]
         known = await self.store.get(_CHECKED, task.name)
         if known is not None:
-            return decode(CheckedTask, known, f"the look at task {task.name}")
+            before = decode(CheckedTask, known, f"the look at task {task.name}")
+            if not before.problem:
+                return before
         found = await self._unless_stopped(self.grades.check(task))
+        self._seen[task.name] = found
         await self.store.put(_CHECKED, task.name, encode_object(found))
         self.display.checked(task, found)
         return found

@@ -182,6 +182,15 @@ async def test_nobody_is_paid_for_a_task_that_cannot_be_resolved() -> None:
     assert found["t0/team/1"].verdict is TrialVerdict.INFRASTRUCTURE
 
 
+async def test_a_task_that_could_not_be_set_up_is_tried_again() -> None:
+    store = MemoryStore()
+    await evaluated((TEAM,), store=store, grades=FakeGrades(problem="it cannot be set up"))
+
+    found = await evaluated((TEAM,), store=store)
+
+    assert found["t0/team/1"].verdict is TrialVerdict.RESOLVED
+
+
 async def test_what_is_done_is_not_done_again() -> None:
     store, budget = MemoryStore(), {"tokens": 8_000.0}
     await evaluated((TEAM,), count=2, budget=budget, store=store)
