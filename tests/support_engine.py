@@ -31,6 +31,8 @@ class Door:
     """Says of a request, such as `DELETE /v1.43/containers/a`, whether it is answered with an error."""
     asked: list[str] = field(default_factory=list)
     """Every request, in order."""
+    misread: tuple[bytes, bytes] = b"", b""
+    """What the engine does not understand of requests, and what it takes it for, which is as long."""
 
 
 def asks(pattern: str) -> Callable[[str], bool]:
@@ -84,18 +86,24 @@ def _serve(client: socket.socket, found: Door) -> None:
         lines = [line for line in lines if not line.lower().startswith(b"connection:")] + [b"Connection: close"]
     with socket.socket(socket.AF_UNIX) as engine:
         engine.connect(ENGINE)
-        engine.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
-        _carry(client, engine)
+        engine.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + _misread(rest, found))
+        _carry(client, engine, found)
 
 
-def _carry(one: socket.socket, other: socket.socket) -> None:
-    to = {one: other, other: one}
+def _misread(data: bytes, found: Door) -> bytes:
+    said, taken = found.misread
+    assert len(said) == len(taken), "the request says how long it is"
+    return data.replace(said, taken) if said else data
+
+
+def _carry(client: socket.socket, engine: socket.socket, found: Door) -> None:
+    to = {client: engine, engine: client}
     while to:
         readable, _, _ = select.select(list(to), [], [])
         for source in readable:
             data = source.recv(1 << 16)
             if data:
-                to[source].sendall(data)
+                to[source].sendall(_misread(data, found) if source is client else data)
             else:
                 with contextlib.suppress(OSError):
                     to.pop(source).shutdown(socket.SHUT_WR)

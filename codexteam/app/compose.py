@@ -73,14 +73,14 @@ async def choose_engine(
         SandboxUnavailable: none works; the bare host is never used in its place.
     """
     problems: list[str] = []
-    for kind in ("docker", "bubblewrap") if settings.kind == "auto" else (settings.kind,):
+    for kind in settings.kinds:
         engine = _make(kind, settings, state_dir, environment, files, trusted=trusted, on_denied=on_denied)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.close)
             report = await engine.check()
             if report.usable:
                 stack.pop_all()  # the caller's now
-                why = "configured" if settings.kind != "auto" else "; ".join(problems) or "a Docker engine answers"
+                why = "configured" if len(settings.kinds) == 1 else "; ".join(problems) or "a Docker engine answers"
                 return Chosen(engine, report, why)
         problems.append(f"{kind}: {report.problem}")
     raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)

@@ -32,6 +32,7 @@ from codexteam.config.team import roles_on_codex, team_roles
 from codexteam.core.budget_amounts import Unit
 from codexteam.core.command_ending import cannot_fail
 from codexteam.core.ids import GateName
+from codexteam.core.text import clean_line
 from codexteam.errors import CodexteamError, ConfigError, SandboxUnavailable, SurroundingsError
 from codexteam.ports.repo import RepositoryFacts
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from codexteam.adapters.sandbox.docker.client import EngineClient
 
 
-_KINDS = ("docker", "bubblewrap")
 _DOCKER_ADVICE = "install and start Docker, or name an engine that runs with DOCKER_HOST or `docker context use`"
 #: An engine far away that drops packets would be waited for much longer.
 _SECONDS = 20.0
@@ -67,7 +67,7 @@ def sandbox_checks(
 async def _look(
     settings: SandboxSettings, environment: Mapping[str, str], files: HeadFiles | None
 ) -> tuple[DoctorCheck, ...]:
-    wanted = _KINDS if settings.kind == "auto" else (settings.kind,)
+    wanted = settings.kinds
     looks: list[Awaitable[DoctorCheck]] = []
     images: list[DoctorCheck] = []
     if "docker" in wanted:
@@ -102,6 +102,8 @@ async def _docker(
         async with asyncio.timeout(_SECONDS):
             connected = await client.connect()
             said = await client.call(connected.version)
+            listed = (await client.call(connected.info)).get("Runtimes") or {}
+            runtimes = sorted(name for name in listed if "." not in name)  # the others are programs' names
             connected.api.timeout = int(_SECONDS)
             if files is not None:
                 images.append(await _image(engine, client, settings, environment, files))
@@ -113,7 +115,12 @@ async def _docker(
         return DoctorCheck(name, Status.FAIL, said_by(error), _DOCKER_ADVICE)
     finally:
         await client.close()
-    return DoctorCheck(name, Status.OK, f"engine {said.get('Version', 'of unknown version')}")
+    found = f"engine {said.get('Version', 'of unknown version')}, runtimes: {', '.join(map(clean_line, runtimes)) or 'none'}"
+    asked = settings.require_runtime or settings.runtime
+    if asked is not None and asked not in runtimes and "." not in asked and "/" not in asked:
+        advice = "install it and name it under `runtimes` in the engine's daemon.json, or change [codexteam.sandbox]"
+        return DoctorCheck(name, Status.FAIL, f"{found}; not {asked}, which is asked for", advice)
+    return DoctorCheck(name, Status.OK, found)
 
 
 async def _image(

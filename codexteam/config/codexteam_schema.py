@@ -94,6 +94,8 @@ FORBIDDEN_TO_PROJECTS = (
     ("sandbox", "environment"),
     ("sandbox", "proxy_secrets"),
     ("sandbox", "setup_secrets"),
+    ("sandbox", "runtime"),
+    ("sandbox", "require_runtime"),
     ("allow_guarded",),
     ("deploy",),
     ("mcp_servers",),

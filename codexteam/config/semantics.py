@@ -76,11 +76,28 @@ def check_meaning(merged: MergedLayers) -> None:
         *_mcp_servers(merged),
         *_places(merged),
         *_hosts(merged),
+        *_runtimes(merged),
         *permission_problems(merged),
     ]
     if found:
         raise refuse([(merged.place(problem.path), problem) for problem in found])
     _files(merged)
+
+
+def _runtimes(merged: MergedLayers) -> Iterator[Problem]:
+    sandbox = merged.table("codexteam", "sandbox")
+    path = ("codexteam", "sandbox", "require_runtime")
+    required = sandbox.get("require_runtime")
+    if required is None:
+        return
+    if sandbox.get("kind") == "bubblewrap":
+        found = f'{describe(required)} with `kind = "bubblewrap"`'
+        yield Problem(path, found, "`kind` docker or auto: bubblewrap has no runtimes")
+    if sandbox.get("runtime") not in (None, required):
+        yield Problem(path, f"{describe(required)}, and another `runtime`", "the same, or no `runtime`")
+    if sandbox.get("dockerfile") is not None:
+        found, allowed = f"{describe(required)} with `dockerfile`", "`image`: images are built outside of a runtime"
+        yield Problem(path, found, allowed, "build it yourself and name it as `image`")
 
 
 def _removed_settings(merged: MergedLayers) -> Iterator[Problem]:

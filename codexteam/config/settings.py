@@ -293,6 +293,8 @@ class SandboxSettings:
     """Globs of files that git ignores and workspaces need all the same; `.worktreeinclude` too in a trusted project."""
     runtime: str | None = None
     """An engine runtime such as runsc."""
+    require_runtime: str | None = None
+    """The runtime that every sandbox must have: where one cannot have it, none is started, and no image is built."""
     environment: tuple[str, ...] = ()
     """Host variables that commands may see, by name, secrets included: the user's explicit word."""
     allow_hosts: tuple[str, ...] = ()
@@ -302,6 +304,13 @@ class SandboxSettings:
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     role_limits: Mapping[str, SandboxLimits] = field(default_factory=dict)
     engines: tuple[EngineSettings, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that may be used, in the order in which they are tried."""
+        if self.kind != "auto":
+            return (self.kind,)
+        return ("docker", "bubblewrap") if self.require_runtime is None else ("docker",)
 
 
 @dataclass(frozen=True, slots=True)

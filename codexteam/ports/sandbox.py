@@ -182,6 +182,8 @@ class SandboxFacts:
     network: NetworkPolicy
     unlimited: tuple[str, ...] = ()
     """What this kind cannot limit on this machine: `memory`, `processes`, `disk`, `cpu`, ..."""
+    runtime: str = ""
+    """What runs its container, as the engine says; empty where there is no container."""
 
 
 class Sandbox(Protocol):

@@ -166,6 +166,34 @@ def test_a_project_cannot_send_the_users_secrets_or_work_elsewhere(world: World)
         assert key in notice
 
 
+def test_a_project_cannot_choose_a_weaker_runtime_than_its_user(world: World) -> None:
+    world.trust()
+    world.write(world.home / "codexteam.config.toml", '[codexteam.sandbox]\nrequire_runtime = "runsc"\n')
+    world.write(
+        world.project / ".codex" / "config.toml", '[codexteam.sandbox]\nruntime = "runc"\nrequire_runtime = "runc"\n'
+    )
+    settings = load_settings(world.request)
+    assert (settings.team.sandbox.runtime, settings.team.sandbox.require_runtime) == (None, "runsc")
+    assert any("codexteam.sandbox.require_runtime" in notice for notice in settings.notices)
+
+
+@pytest.mark.parametrize(
+    ("other", "allowed"),
+    [
+        ('kind = "bubblewrap"', "`kind` docker or auto: bubblewrap has no runtimes"),
+        ('runtime = "runc"', "the same, or no `runtime`"),
+        ('dockerfile = "Dockerfile"', "`image`: images are built outside of a runtime"),
+    ],
+)
+def test_what_a_required_runtime_rules_out_is_refused(other: str, allowed: str, world: World) -> None:
+    file = world.home / "codexteam.config.toml"
+    world.write(file, f'[codexteam.sandbox]\nrequire_runtime = "runsc"\n{other}\n')
+    with pytest.raises(ConfigError) as raised:
+        load_settings(world.request)
+    assert f"{file}:2:19: codexteam.sandbox.require_runtime: found" in str(raised.value)
+    assert allowed in str(raised.value)
+
+
 def test_a_project_starts_no_tool_server_outside_the_sandboxes(world: World) -> None:
     """Neither by its own word, nor by another command under a name for which the user said so."""
     world.trust()

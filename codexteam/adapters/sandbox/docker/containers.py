@@ -120,19 +120,33 @@ def base_archive() -> bytes:
 
 
 async def create(client: EngineClient, image: str, command: Sequence[str], options: dict[str, Any]) -> Container:
-    """Create a container; what an earlier try left under the name in `options` is removed."""
+    """Create a container; what an earlier try left under the name in `options` is removed.
+
+    Raises:
+        ContainerStartError: the engine gave it another runtime than `options` ask for.
+    """
     docker = await client.connect()
 
     def make() -> Container:
         return docker.containers.create(image, list(command), **options)
 
     try:
-        return await client.make(make, undo=unmake)
+        container = await client.make(make, undo=unmake)
     except APIError as error:
         if error.status_code != CONFLICT:
             raise
-    await remove(client, str(options["name"]))
-    return await client.make(make, undo=unmake)
+        await remove(client, str(options["name"]))
+        container = await client.make(make, undo=unmake)
+    wanted = options.get("runtime")
+    if wanted is not None and (found := runtime_of(container)) != wanted:  # an engine that does not know the field
+        await remove(client, str(options["name"]))
+        raise ContainerStartError(f"it would run under {found or 'a runtime that is not named'}, not under {wanted}")
+    return container
+
+
+def runtime_of(container: Container) -> str:
+    """Return what runs a container, as the engine said when it was created; empty where it did not."""
+    return str(container.attrs.get("HostConfig", {}).get("Runtime") or "")
 
 
 def unmake(container: Container) -> None:

@@ -62,7 +62,12 @@ class DockerEngine:
             return ProxyPolicy(network.hosts, secrets, upstreams)
 
         self._nodes = [
-            Node(EngineClient(engine, environment), owner, runtime=settings.runtime, policy=policy)
+            Node(
+                EngineClient(engine, environment),
+                owner,
+                runtime=settings.require_runtime or settings.runtime,
+                policy=policy,
+            )
             for engine in engines
         ]
         for node in self._nodes:

@@ -132,6 +132,12 @@ class Images:
         match choice:
             case Pulled(reference, reason):
                 return await pull_image(client, reference, reason, on_progress)
+            case Built() if self._settings.require_runtime is not None:
+                raise ConfigError(
+                    f"{choice.dockerfile}: the engine builds images outside of {self._settings.require_runtime}, which "
+                    "[codexteam.sandbox] require_runtime asks for",
+                    hint="build the image yourself and set [codexteam.sandbox] image",
+                )
             case Built():
                 return await self._build(client, choice, commit, on_progress)
 

@@ -1,7 +1,7 @@
 """One engine of the pool: its image, its bases, its slots, and the sandboxes on it."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from docker.models.containers import Container
@@ -20,6 +20,7 @@ from codexteam.adapters.sandbox.docker.containers import (
     create,
     end_of,
     remove,
+    runtime_of,
     server_command,
     start,
 )
@@ -50,7 +51,7 @@ from codexteam.adapters.sandbox.network.proxy import Proxy, ProxyPolicy
 from codexteam.adapters.sandbox.protocol import ChannelClosedError, GitInSandboxError, Hello
 from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
 from codexteam.core.ids import AgentKey, JSONObject
-from codexteam.core.text import clean
+from codexteam.core.text import clean, clean_line
 from codexteam.environment.plan import Service
 from codexteam.errors import ProgramsUnavailable, SandboxLost, SandboxUnavailable
 from codexteam.ports.environments import Environment
@@ -93,9 +94,21 @@ class Node:
             raise SandboxUnavailable(
                 f"{self.client.settings.name} runs {facts['OSType']} containers", hint="switch it to Linux containers"
             )
+        self._check_runtime(facts.get("Runtimes") or {})
         known = {"MemoryLimit": "memory", "PidsLimit": "processes", "CpuCfsQuota": "cpu"}
         self.unlimited = tuple(what for key, what in known.items() if facts.get(key) is False)
         return str(facts.get("ServerVersion", ""))
+
+    def _check_runtime(self, there: Mapping[str, object]) -> None:
+        wanted = self.runtime
+        # what has a dot or a slash is found by the engine without being listed
+        if wanted is None or wanted in there or "." in wanted or "/" in wanted:
+            return
+        names = ", ".join(clean_line(name) for name in sorted(there)) or "none"
+        raise SandboxUnavailable(
+            f"{self.client.settings.name} has no runtime {wanted!r}; it has {names}",
+            hint="install it and name it under `runtimes` in the engine's daemon.json, or change [codexteam.sandbox]",
+        )
 
     async def see_network(
         self,
@@ -354,7 +367,13 @@ class _ContainerStart:
 
         unlimited = (*self.node.unlimited, *unlimited_network(self.spec.network))
         facts = SandboxFacts(
-            "docker", self.name, self.image.reference, self.spec.mode, self.spec.network, unlimited=unlimited
+            "docker",
+            self.name,
+            self.image.reference,
+            self.spec.mode,
+            self.spec.network,
+            unlimited=unlimited,
+            runtime=runtime_of(self.container) if self.container is not None else "",
         )
         return ChannelSandbox(
             facts=facts,

@@ -31,6 +31,7 @@ from codexteam.adapters.sandbox.docker.containers import (
     remove,
     remove_volume,
     run_inside,
+    runtime_of,
     server_command,
     start,
 )
@@ -114,7 +115,15 @@ class DockerSetupSandbox(ChannelSandbox):
         spec = SandboxSpec(order.agent, order.base, SandboxMode.WORKSPACE_WRITE, order.network, order.limits)
         unlimited = (*life.node.unlimited, *unlimited_network(order.network))
         super().__init__(
-            facts=SandboxFacts("docker", life.name, life.image.reference, spec.mode, order.network, unlimited),
+            facts=SandboxFacts(
+                "docker",
+                life.name,
+                life.image.reference,
+                spec.mode,
+                order.network,
+                unlimited,
+                runtime_of(life.container) if life.container is not None else "",
+            ),
             spec=spec,
             environment=environment_variables.of_setup(order, plain),
             channel=channel,
