@@ -312,14 +312,11 @@ def _tied(contest: Contest) -> tuple[Contender, ...]:
 
 
 def _win(transition: Transition, task_id: TaskId, winner: Contender, by: ChosenBy, why: str) -> None:
-    tests = _open(transition, task_id).tests
     _close(transition, task_id, winner, by, why)
     handed = AttemptSucceeded(
         task_id, winner.attempt, winner.commit, winner.summary, winner.later, winner.risks, winner.ask
     )
     take_work(transition, handed)
-    if by is ChosenBy.PASSED and tests is not None and tests.commit is not None:
-        transition.set(extras=(*transition.state.extras, (f"qa.{task_id}", tests.commit)))
 
 
 def _close(transition: Transition, task_id: TaskId, taken: Contender, by: ChosenBy, why: str) -> None:

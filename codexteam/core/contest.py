@@ -136,6 +136,11 @@ class Contest:
         return self.chosen is None
 
     @property
+    def passed_tests(self) -> CommitId | None:
+        """Return the hidden tests, where the work that was taken passed them: they are merged behind it."""
+        return self.tests.commit if self.tests is not None and self.chosen is ChosenBy.PASSED else None
+
+    @property
     def alive(self) -> tuple[Contender, ...]:
         """Return the contenders of which more is to come."""
         return tuple(each for each in self.contenders if each.phase not in OVER)

@@ -13,6 +13,7 @@ from codexteam.core.effects import (
     IntegrateExtra,
     JudgeAttempts,
     Result,
+    StackCandidate,
     TryAttempt,
     Work,
     WriteHiddenTests,
@@ -27,6 +28,7 @@ from codexteam.core.events import (
     BudgetRefused,
     Continued,
     HiddenTestsWritten,
+    IntegrationConflicted,
     RunStarted,
     StopRequested,
 )
@@ -301,6 +303,30 @@ def test_a_person_may_have_the_task_dropped_or_tried_again_meanwhile() -> None:
     world = _begun()
     world.send(RetryRequested(_T1))
     assert _attempts(world) == [4, 5, 6]
+
+
+def test_hidden_tests_are_merged_behind_the_work_that_passed_them_and_never_before() -> None:
+    world = _begun(replace(_RULES, approve=("merge",)))
+    world.send(HiddenTestsWritten(_T1, 1, UnseenTests(world.commit(), ("tests/test_x.py",), "pytest tests/test_x.py")))
+    _hand_in(world, 1)
+    _try(world, 1, Trial(lines=3))
+    assert _task(world).phase is TaskPhase.ON_HOLD
+    assert not _of(world, IntegrateExtra)
+
+    world.finished = None  # the session waited for a person
+    world.send(Answered("merge.T1.1", "yes"))
+    world.send(Continued())
+    [stack] = _of(world, StackCandidate)
+    assert isinstance(stack, StackCandidate)
+    world.send(IntegrationConflicted(_T1, 1, ("a.py",), "conflict", stack.number))
+    assert not _of(world, IntegrateExtra)
+
+    finish = world.run()
+    while finish.result is Result.WAITING:
+        finish = world.go_on(person=lambda item: Answered(item, "yes"))
+    assert finish.result is Result.GREEN
+    merged = [effect.name for effect in world.effects if isinstance(effect, IntegrateExtra)]
+    assert merged.count("qa.T1") == 1
 
 
 @pytest.mark.parametrize("seed", range(24))
