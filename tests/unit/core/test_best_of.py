@@ -305,6 +305,30 @@ def test_a_person_may_have_the_task_dropped_or_tried_again_meanwhile() -> None:
     assert _attempts(world) == [4, 5, 6]
 
 
+def test_what_another_model_refuses_for_good_does_not_end_the_task() -> None:
+    world = _begun()
+    for attempt in (1, 2):
+        world.send(AttemptFailed(_T1, attempt, "tests fail", "E"))
+    world.send(AttemptFailed(_T1, 3, "its model refuses the request", "E", final=True))
+    assert (_task(world).phase, _task(world).failures, _attempts(world)) == (TaskPhase.WORKING, 1, [4])
+
+    world = _begun()
+    for attempt in (3, 2):
+        world.send(AttemptFailed(_T1, attempt, "tests fail", "E"))
+    world.send(AttemptFailed(_T1, 1, "its model refuses the request", "E", final=True))
+    assert _task(world).phase is TaskPhase.FAILED
+
+
+def test_who_changed_nothing_is_not_the_smallest_change() -> None:
+    world = _begun(replace(_RULES, best_of=2))
+    _no_tests(world)
+    world.send(AttemptSucceeded(_T1, 1, None, "there is nothing to do"))
+    _hand_in(world, 2)
+    _try(world, 1, Trial(hidden_failed=1))
+    _try(world, 2, Trial(hidden_failed=1, lines=40))
+    assert (_contest(world).winner, _contest(world).chosen) == (2, ChosenBy.EVIDENCE)
+
+
 def test_hidden_tests_are_merged_behind_the_work_that_passed_them_and_never_before() -> None:
     world = _begun(replace(_RULES, approve=("merge",)))
     world.send(HiddenTestsWritten(_T1, 1, UnseenTests(world.commit(), ("tests/test_x.py",), "pytest tests/test_x.py")))
