@@ -146,6 +146,11 @@ class Contest:
         return tuple(each for each in self.contenders if each.phase not in OVER)
 
     @property
+    def at_work(self) -> bool:
+        """Return whether somebody works on it, or is still to."""
+        return any(each.phase in {ContenderPhase.WAITING, ContenderPhase.WORKING} for each in self.contenders)
+
+    @property
     def tried(self) -> tuple[Contender, ...]:
         """Return those whose work was tried."""
         return tuple(each for each in self.contenders if each.phase is ContenderPhase.TRIED)

@@ -35,8 +35,9 @@ from codexteam.core.events import (
 from codexteam.core.ids import GateName, TaskId
 from codexteam.core.plan_graph import OwedTests, Task, TaskRisk
 from codexteam.core.state import Rules, TaskPhase, TaskState
-from codexteam.core.steering_events import DropRequested, RetryRequested
+from codexteam.core.steering_events import DropRequested, MessageLeft, RetryRequested
 from codexteam.core.stored_state import decode_event, decode_state, encode_event, encode_state
+from codexteam.errors import UsageError
 from tests.unit.core.run_world import World, tasks
 
 _T1 = TaskId("T1")
@@ -327,6 +328,16 @@ def test_who_changed_nothing_is_not_the_smallest_change() -> None:
     _try(world, 1, Trial(hidden_failed=1))
     _try(world, 2, Trial(hidden_failed=1, lines=40))
     assert (_contest(world).winner, _contest(world).chosen) == (2, ChosenBy.EVIDENCE)
+
+
+def test_what_is_said_when_all_have_handed_in_is_refused() -> None:
+    world = _begun(replace(_RULES, best_of=2))
+    _no_tests(world)
+    _hand_in(world, 1)
+    world.send(MessageLeft("T1", "use decimal"))
+    _hand_in(world, 2)
+    with pytest.raises(UsageError, match="nobody would read it"):
+        world.send(MessageLeft("T1", "and no floats"))
 
 
 def test_hidden_tests_are_merged_behind_the_work_that_passed_them_and_never_before() -> None:
