@@ -10,9 +10,9 @@ models or with other words. They begin on the same commit, as threads come free,
    tests, there are none. Who hands in before QA does waits for it.
 2. *Trial.* We run the acceptance commands, the hidden tests and the scan on what each hands in.
 3. *The first whose work passes everything wins*, and the others end at once.
-4. Where none does, the best is the one of whose work least failed; then the smallest change; among changes of a size a
-   judge with another model chooses, and without its word it is the smallest all the same. If acceptance fails even of the
-   best, the contest counts as one failed attempt, and the next one continues from it.
+4. Where none does, the best is the one of whose work least failed; then the smallest change, but for one that changes
+   nothing; among changes of a size a judge with another model chooses, and without its word it is the smallest all the same.
+   If acceptance fails even of the best, the contest counts as one failed attempt, and the next one continues from it.
 
 A contender that fails, asks, or is refused by a budget is out while there are others. The last one, where nothing was handed
 in, is an ordinary attempt from there on: it is tried again, answered, or waits for budget like any other.
@@ -204,7 +204,9 @@ def contender_failed(transition: Transition, event: AttemptFailed) -> None:
         transition.tasks[task_id] = replace(known, evidence=evidence)
     if not _leave(transition, task_id, contender, event.reason):
         known = transition.tasks[task_id]
-        retry_or_fail(transition, known, event, event.reason, event.evidence, final=event.final)
+        # what another model cannot do says nothing of the next attempt, which has the task's own
+        final = event.final and contender.place == 1
+        retry_or_fail(transition, known, event, event.reason, event.evidence, final=final)
 
 
 def contender_asked(transition: Transition, event: AttemptAsked) -> bool:
@@ -312,14 +314,11 @@ def _tied(contest: Contest) -> tuple[Contender, ...]:
 
 
 def _win(transition: Transition, task_id: TaskId, winner: Contender, by: ChosenBy, why: str) -> None:
-    tests = _open(transition, task_id).tests
     _close(transition, task_id, winner, by, why)
     handed = AttemptSucceeded(
         task_id, winner.attempt, winner.commit, winner.summary, winner.later, winner.risks, winner.ask
     )
     take_work(transition, handed)
-    if by is ChosenBy.PASSED and tests is not None and tests.commit is not None:
-        transition.set(extras=(*transition.state.extras, (f"qa.{task_id}", tests.commit)))
 
 
 def _close(transition: Transition, task_id: TaskId, taken: Contender, by: ChosenBy, why: str) -> None:

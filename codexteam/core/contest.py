@@ -136,9 +136,19 @@ class Contest:
         return self.chosen is None
 
     @property
+    def passed_tests(self) -> CommitId | None:
+        """Return the hidden tests, where the work that was taken passed them: they are merged behind it."""
+        return self.tests.commit if self.tests is not None and self.chosen is ChosenBy.PASSED else None
+
+    @property
     def alive(self) -> tuple[Contender, ...]:
         """Return the contenders of which more is to come."""
         return tuple(each for each in self.contenders if each.phase not in OVER)
+
+    @property
+    def at_work(self) -> bool:
+        """Return whether somebody works on it, or is still to."""
+        return any(each.phase in {ContenderPhase.WAITING, ContenderPhase.WORKING} for each in self.contenders)
 
     @property
     def tried(self) -> tuple[Contender, ...]:
@@ -175,10 +185,13 @@ _AS_SMALL, _AS_SMALL_LINES = 1.2, 5
 def best_among(tried: tuple[Contender, ...]) -> tuple[tuple[Contender, ...], ChosenBy]:
     """Return the best contenders by what was seen, and what tells them from the others.
 
-    Several are left where neither what failed nor the size of their changes does: the smallest change is the first.
+    Several are left where neither what failed nor the size of their changes does: the smallest change is the first. Who
+    changed nothing is no smaller than the others: where something fails, something had to be changed.
     """
     trials = [(each, each.trial) for each in tried if each.trial is not None]
     least = min((trial.rank for _, trial in trials), default=(0, 0, 0))
+    if any(each.commit is not None and trial.rank == least for each, trial in trials):
+        trials = [(each, trial) for each, trial in trials if each.commit is not None]
     equal = sorted(
         ((each, trial) for each, trial in trials if trial.rank == least),
         key=lambda both: (both[1].lines, both[0].place),

@@ -143,6 +143,9 @@ def note_merge(transition: Transition, merge: MergedCandidate, event: BranchMove
     transition.move(merge.task_id, TaskPhase.MERGED, event, reason="", unchanged=not merge.changed)
     # a fix is looked at although it changed nothing: no verdict from before it says that it is one
     transition.merged(merge.task_id, merge.commit, changed=merge.changed or bool(known.task.fixes))
+    if known.contest is not None and (tests := known.contest.passed_tests) is not None:
+        # not before: without the work they fail
+        transition.set(extras=(*transition.state.extras, (f"qa.{merge.task_id}", tests)))
 
 
 def merges_in(events: Iterable[Event]) -> Iterator[MergedCandidate]:

@@ -118,6 +118,8 @@ def _leave_message(transition: Transition, event: MessageLeft) -> None:
             _refuse(f"{task_id} is merged: no agent works on it any more", _ADD)
         case TaskPhase.QUEUED | TaskPhase.INTEGRATING:
             _refuse(f"{task_id} has handed in its work, which is about to be merged: nobody would read it", _ADD)
+        case TaskPhase.WORKING if known.open_contest is not None and not known.open_contest.at_work:
+            _refuse(f"all attempts at {task_id} have handed in their work: nobody would read it", _ADD)
         case TaskPhase.DROPPED:
             _refuse(f"{task_id} is dropped: no agent works on it", f"codexteam retry {task_id} takes it up again")
         case TaskPhase.ON_HOLD:

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from codexteam.core.eval_task import EvalTask, HiddenTests, ReferenceSolution, StartFiles, safe_name
 
 CONFIG = ".meta/config.json"
+#: Folders of an exercise that are not for who solves it; the last two show solutions.
+_KEPT_BACK = (".meta/", ".docs/", ".approaches/", ".articles/")
 _INSTRUCTIONS = ("introduction.md", "introduction.append.md", "instructions.md", "instructions.append.md")
 #: What runs the tests of an exercise, by the ending of its test files.
 _COMMANDS = {
@@ -61,7 +63,7 @@ def exercise_task(root: Path, folder: Path, test_command: str) -> EvalTask | tup
         path: data
         for found in sorted(folder.rglob("*"))
         if found.is_file() and not found.is_symlink()
-        if not (path := found.relative_to(folder).as_posix()).startswith((".meta/", ".docs/")) and path not in tests
+        if not (path := found.relative_to(folder).as_posix()).startswith(_KEPT_BACK) and path not in tests
         if (data := _bytes(found)) is not None
     }
     example = [_bytes(folder / path) for path in named["example"]]

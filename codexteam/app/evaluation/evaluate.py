@@ -80,7 +80,7 @@ class EvalDisplay(Protocol):
 @stored(StoredForm(tag=""))
 @dataclass(frozen=True, slots=True)
 class TrialShare:
-    """What a trial was given of the budget."""
+    """What a trial was given of the budget; nothing where it gave all of it back, as no run was begun."""
 
     amounts: Mapping[str, float]
 
@@ -148,12 +148,12 @@ class Evaluation:
         for name, value in await self.store.list(RECORDS):
             record = decode(TrialRecord, value, f"the trial {name}")
             # a trial for which no run was begun cost nothing: what was in its way may be put right by now
-            if name in wanted and (record.runs or record.verdict is not TrialVerdict.INFRASTRUCTURE):
+            if name in wanted and record.runs:
                 self._records[name] = record
         given = {
-            name: decode(TrialShare, value, f"the share of trial {name}").amounts
+            name: share.amounts
             for name, value in await self.store.list(_SHARES)
-            if name in wanted
+            if name in wanted and self._is_given(share := decode(TrialShare, value, f"the share of trial {name}"))
         }
         left = dict(self.order.budget)
         for name in given.keys() | self._records.keys():
@@ -215,11 +215,16 @@ class Evaluation:
         name = str(key)
         stored_share = await self.store.get(_SHARES, name)
         if stored_share is not None:
-            amounts = decode(TrialShare, stored_share, f"the share of trial {name}").amounts
-            return {unit: amounts.get(unit, 0.0) for unit in self.order.budget}
+            given = decode(TrialShare, stored_share, f"the share of trial {name}")
+            if self._is_given(given):
+                return {unit: given.amounts.get(unit, 0.0) for unit in self.order.budget}
         share = self._shares.begin(name)
         await self.store.put(_SHARES, name, encode_object(TrialShare(share)))
         return share
+
+    def _is_given(self, share: TrialShare) -> bool:
+        """Return whether a stored share is still its trial's."""
+        return bool(share.amounts) or not self.order.budget
 
     async def _checked(self, task: EvalTask) -> CheckedTask:
         if task.name in self._seen:
@@ -285,6 +290,8 @@ class Evaluation:
         charged = {unit: share[unit] if (amount := used.get(unit)) is None else amount for unit in share}
         record = replace(record, charged=charged)
         await self.store.put(RECORDS, name, encode_object(record))
+        if not record.runs:  # others may get its share, so it is given another one when it is tried again
+            await self.store.put(_SHARES, name, encode_object(TrialShare({})))
         self._shares.end(name, used)
         self._records[name] = record
         self.display.done(record, len(self._records), self.total)

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class TrialRuns:
     def signal(self, number: int) -> None:
         """Pass a signal on to all runs at work."""
         for process in self._processes.values():
-            process.send_signal(signal.Signals(number))
+            _send(process, number)
 
     async def run(self, wanted: "WantedRun") -> RanCandidate:
         """Begin a run, or continue one that was cut off, and return what came of it."""
@@ -122,7 +123,7 @@ class TrialRuns:
             await asyncio.wait({ended, *([timer] if timer else ())}, return_when=asyncio.FIRST_COMPLETED)
             late = not ended.done()
             if late and (process := self._processes.get(name)) is not None:
-                process.send_signal(signal.SIGTERM)
+                _send(process, signal.SIGTERM)
             return await ended, late, problems[-1] if problems else ""
         finally:
             self._processes.pop(name, None)
@@ -149,6 +150,11 @@ class WantedRun:
     @property
     def name(self) -> str:
         return f"{self.key}/{self.number}"
+
+
+def _send(process: asyncio.subprocess.Process, number: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended, and what it said is still being read
+        process.send_signal(signal.Signals(number))
 
 
 def _take(line: bytes, problems: list[str], say: Callable[[str], None]) -> None:

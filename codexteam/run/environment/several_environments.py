@@ -113,10 +113,12 @@ class SeveralEnvironments:
         return changed
 
     async def ask_agent(self, number: int, outcomes: Sequence[CommandOutcome]) -> bool:
-        """For each repository in which nothing runs, have an agent look for a script; return whether one helped."""
-        helped = False
+        """For each repository in which nothing runs that should, have an agent look for a script; return whether one helped."""
+        helped, configured = False, bool(self.context.settings.team.gates.commands)
         for place, (name, one) in enumerate(self.each.items(), start=1):
             own = [outcome for outcome in outcomes if self._place_of(outcome.command) == name]
+            if configured and not own:
+                continue  # of this one the user wants nothing to run
             # each agent has an ordinal of its own
             helped = await one.ask_agent((number - 1) * len(self.each) + place, own) or helped
         return helped

@@ -56,6 +56,8 @@ class FakeGrades:
 
     resolves: Callable[[Path], bool] = lambda _place: True
     problem: str = ""
+    only: str = ""
+    """The task that has the problem; empty for all."""
     speaks_for: int = 1
     could_run: bool = True
 
@@ -63,7 +65,7 @@ class FakeGrades:
         return Path("/tasks") / task.name
 
     async def check(self, task: EvalTask) -> CheckedTask:
-        return CheckedTask(BASE, self.problem)
+        return CheckedTask(BASE, self.problem if self.only in {"", task.name} else "")
 
     async def grade(self, task: EvalTask, checked: CheckedTask, repository: Path, commit: str) -> GradedWork:
         return GradedWork(self.resolves(repository), regressed=False, could_run=self.could_run, detail="it fails")
@@ -97,8 +99,9 @@ async def evaluated(
     runs: FakeRuns | None = None,
     grades: FakeGrades | None = None,
     store: MemoryStore | None = None,
+    jobs: int = 2,
 ) -> dict[str, TrialRecord]:
-    order = EvalOrder(tasks(count), arms, repeats, budget or {}, None, 2)
+    order = EvalOrder(tasks(count), arms, repeats, budget or {}, None, jobs)
     seen = Seen()
     work = Evaluation(order, store or MemoryStore(), runs or FakeRuns(), grades or FakeGrades(), seen)
     await work.drive(Signals(asyncio.get_running_loop()))
@@ -190,6 +193,27 @@ async def test_a_task_that_could_not_be_set_up_is_tried_again() -> None:
     found = await evaluated((TEAM,), store=store)
 
     assert found["t0/team/1"].verdict is TrialVerdict.RESOLVED
+
+
+async def test_a_share_that_others_got_is_not_given_again() -> None:
+    store, budget, runs = MemoryStore(), {"usd": 10.0}, FakeRuns(_all_of_it)
+    broken = FakeGrades(problem="it cannot be set up", only="t0")
+    await evaluated((TEAM,), count=2, budget=budget, store=store, runs=runs, grades=broken, jobs=1)
+    assert [wanted.budget["usd"] for wanted in runs.made] == [10.0]
+
+    found = await evaluated((TEAM,), count=2, budget=budget, store=store, runs=runs)
+
+    assert sum(wanted.budget["usd"] for wanted in runs.made) <= 10.0
+    assert found["t0/team/1"].verdict is TrialVerdict.OVER_BUDGET
+
+    more = await evaluated((TEAM,), count=2, budget={"usd": 14.0}, store=store, runs=runs)
+
+    assert [wanted.budget["usd"] for wanted in runs.made] == [10.0, 4.0]
+    assert more["t0/team/1"].verdict is TrialVerdict.RESOLVED
+
+
+def _all_of_it(wanted: WantedRun) -> RanCandidate:
+    return RanCandidate(wanted.name, 0, "c" * 40, TrialSpend(10, wanted.budget["usd"], None))
 
 
 async def test_what_is_done_is_not_done_again() -> None:

@@ -13,6 +13,7 @@ from codexteam.core.effects import (
     IntegrateExtra,
     JudgeAttempts,
     Result,
+    StackCandidate,
     TryAttempt,
     Work,
     WriteHiddenTests,
@@ -27,14 +28,16 @@ from codexteam.core.events import (
     BudgetRefused,
     Continued,
     HiddenTestsWritten,
+    IntegrationConflicted,
     RunStarted,
     StopRequested,
 )
 from codexteam.core.ids import GateName, TaskId
 from codexteam.core.plan_graph import OwedTests, Task, TaskRisk
 from codexteam.core.state import Rules, TaskPhase, TaskState
-from codexteam.core.steering_events import DropRequested, RetryRequested
+from codexteam.core.steering_events import DropRequested, MessageLeft, RetryRequested
 from codexteam.core.stored_state import decode_event, decode_state, encode_event, encode_state
+from codexteam.errors import UsageError
 from tests.unit.core.run_world import World, tasks
 
 _T1 = TaskId("T1")
@@ -301,6 +304,64 @@ def test_a_person_may_have_the_task_dropped_or_tried_again_meanwhile() -> None:
     world = _begun()
     world.send(RetryRequested(_T1))
     assert _attempts(world) == [4, 5, 6]
+
+
+def test_what_another_model_refuses_for_good_does_not_end_the_task() -> None:
+    world = _begun()
+    for attempt in (1, 2):
+        world.send(AttemptFailed(_T1, attempt, "tests fail", "E"))
+    world.send(AttemptFailed(_T1, 3, "its model refuses the request", "E", final=True))
+    assert (_task(world).phase, _task(world).failures, _attempts(world)) == (TaskPhase.WORKING, 1, [4])
+
+    world = _begun()
+    for attempt in (3, 2):
+        world.send(AttemptFailed(_T1, attempt, "tests fail", "E"))
+    world.send(AttemptFailed(_T1, 1, "its model refuses the request", "E", final=True))
+    assert _task(world).phase is TaskPhase.FAILED
+
+
+def test_who_changed_nothing_is_not_the_smallest_change() -> None:
+    world = _begun(replace(_RULES, best_of=2))
+    _no_tests(world)
+    world.send(AttemptSucceeded(_T1, 1, None, "there is nothing to do"))
+    _hand_in(world, 2)
+    _try(world, 1, Trial(hidden_failed=1))
+    _try(world, 2, Trial(hidden_failed=1, lines=40))
+    assert (_contest(world).winner, _contest(world).chosen) == (2, ChosenBy.EVIDENCE)
+
+
+def test_what_is_said_when_all_have_handed_in_is_refused() -> None:
+    world = _begun(replace(_RULES, best_of=2))
+    _no_tests(world)
+    _hand_in(world, 1)
+    world.send(MessageLeft("T1", "use decimal"))
+    _hand_in(world, 2)
+    with pytest.raises(UsageError, match="nobody would read it"):
+        world.send(MessageLeft("T1", "and no floats"))
+
+
+def test_hidden_tests_are_merged_behind_the_work_that_passed_them_and_never_before() -> None:
+    world = _begun(replace(_RULES, approve=("merge",)))
+    world.send(HiddenTestsWritten(_T1, 1, UnseenTests(world.commit(), ("tests/test_x.py",), "pytest tests/test_x.py")))
+    _hand_in(world, 1)
+    _try(world, 1, Trial(lines=3))
+    assert _task(world).phase is TaskPhase.ON_HOLD
+    assert not _of(world, IntegrateExtra)
+
+    world.finished = None  # the session waited for a person
+    world.send(Answered("merge.T1.1", "yes"))
+    world.send(Continued())
+    [stack] = _of(world, StackCandidate)
+    assert isinstance(stack, StackCandidate)
+    world.send(IntegrationConflicted(_T1, 1, ("a.py",), "conflict", stack.number))
+    assert not _of(world, IntegrateExtra)
+
+    finish = world.run()
+    while finish.result is Result.WAITING:
+        finish = world.go_on(person=lambda item: Answered(item, "yes"))
+    assert finish.result is Result.GREEN
+    merged = [effect.name for effect in world.effects if isinstance(effect, IntegrateExtra)]
+    assert merged.count("qa.T1") == 1
 
 
 @pytest.mark.parametrize("seed", range(24))

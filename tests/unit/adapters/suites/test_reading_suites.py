@@ -135,6 +135,8 @@ def test_an_exercise_keeps_tests_and_solution_from_agents(tmp_path: Path) -> Non
             ),
             ".meta/example.py": "ANSWER\n",
             ".docs/instructions.md": "# Two Fer\n",
+            ".approaches/f-string/content.md": "def two_fer(name): ...\n",
+            ".articles/performance/code/Benchmark.py": "def two_fer(name): ...\n",
             "two_fer.py": "pass\n",
             "two_fer_test.py": "import unittest\n",
         },

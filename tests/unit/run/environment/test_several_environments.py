@@ -113,3 +113,14 @@ async def test_without_one_for_all_who_judges_all_is_in_the_first_one(tmp_path: 
 
     assert keys == [(await environments.each["api"].base()).key] * 2
     assert [fields["text"] for kind, fields in world.told if kind == "notice" and "judge all" in str(fields["text"])]
+
+
+async def test_no_agent_is_asked_for_a_repository_of_which_the_user_wants_no_command(tmp_path: Path) -> None:
+    world = SetUpWorld(tmp_path, FILES, gates=(API,))
+    environments = await world.begin_several("api", "web")
+
+    await check_base(
+        environments.context, CheckBase(1, environments.context.base, (), gates=True), RunState(RUN, "g", Rules())
+    )
+
+    assert not [fields for kind, fields in world.told if kind == "notice" and "set-up" in str(fields["text"])]
