@@ -117,10 +117,12 @@ async def _hidden(
 
 
 async def _hits(context: RunContext, effect: TryAttempt, commit: CommitId, state: RunState) -> tuple[int, str]:
-    """Return how many hits of a scan would have to be fixed, and list them."""
+    """Return how many hits of a scan would have to be fixed, and list them; a scan that did not end counts as one."""
     if GateName.SCAN not in state.rules.gates or effect.commit is None:
         return 0, ""
     found = await scanned_since(context, effect.base, commit)
+    if found.failure:
+        return 1, f"Nothing is known of its weaknesses: {found.failure}"
     findings = scan_findings(found.hits, context.settings.team.gates.scan.block_at)
     bad = [finding for finding in findings if finding.severity is Severity.MUST_FIX]
     lines = "\n".join(f"- {finding.file}:{finding.line}: {finding.title}" for finding in bad)

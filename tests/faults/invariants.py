@@ -92,9 +92,7 @@ def violations(evidence: Evidence) -> list[str]:
 
 def during(evidence: Evidence) -> list[str]:
     """Check what must hold at every moment, also while the run is dead."""
-    ours = "the user's .plan.md.codexteam-new "  # between its writing and its renaming
-    user = [line for line in _user(evidence) if not line.startswith(ours)]
-    return [*user, *_complete(evidence), *_database(evidence), *_secrets_cheap(evidence)]
+    return [*_user(evidence), *_complete(evidence), *_database(evidence), *_secrets_cheap(evidence)]
 
 
 def _complete(evidence: Evidence) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The folder of a run, on disk; and plan.md at the root of the user's work tree."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -24,8 +25,11 @@ class DiskRunFiles:
         self._plan = plan_root / PLAN_NAME
         self._redact = redact
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # what a killed session left in the user's work tree
-            _new_name(self._plan).unlink(missing_ok=True)
+        # not in the user's work tree, where their `git stash -u` would see it come and go
+        self._new_plan = _new_name(self._folder / PLAN_NAME)
+        for left in (_new_name(self._plan), self._new_plan):  # by a killed session
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
 
     @property
     def folder(self) -> Path:
@@ -48,7 +52,7 @@ class DiskRunFiles:
         """Replace plan.md, unless it says that already."""
         text = self._redact(text)
         if self.read_plan() != text:
-            replace_file(self._plan, text, mode=0o644)
+            replace_file(self._plan, text, mode=0o644, new=self._new_plan)
 
     def read_plan(self) -> str | None:
         """Return plan.md's text; None when there is none.
@@ -77,30 +81,33 @@ def read_plan_file(path: Path) -> str | None:
         raise StoreError(f"{path}: {error.strerror}", hint="it must be a file that you may read and write") from error
 
 
-def replace_file(path: Path, text: str, *, mode: int) -> None:
-    """Write a file whole or not at all: a temporary one beside it, on disk, then renamed over it.
+def replace_file(path: Path, text: str, *, mode: int, new: Path | None = None) -> None:
+    """Write a file whole or not at all: a temporary one, on disk, then renamed over it.
 
-    A link is not followed: its name becomes the file. Lone surrogates are written as visible escapes. A user's
-    `git stash -u` or `git clean` may take either file away at any moment: then it is written once more.
+    The temporary one is `new`, where that is on the same file system, else one beside it. A link is not followed:
+    its name becomes the file. Lone surrogates are written as visible escapes. A user's `git stash -u` or `git
+    clean` may take either file away at any moment: then it is written once more.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     for left in reversed(range(_TRIES)):
         try:
-            _replace(path, text, mode)
+            _replace(path, text, mode, new or _new_name(path))
             return
         except OSError as error:
             with contextlib.suppress(OSError):  # where nothing can be written, nothing can be removed
-                _new_name(path).unlink(missing_ok=True)
+                (new or _new_name(path)).unlink(missing_ok=True)
+            if new is not None and error.errno == errno.EXDEV:
+                new = None
+                continue
             if left and isinstance(error, FileNotFoundError) and path.parent.is_dir():
                 continue
             full = "make room and run `codexteam resume`" if error.errno == 28 else "the folder must be writable"
             raise StoreError(f"{path}: {error.strerror}", hint=full) from error
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
-    temporary = _new_name(path)
+def _replace(path: Path, text: str, mode: int, temporary: Path) -> None:
     kept = stat.S_IMODE(path.lstat().st_mode) if path.is_file() and not path.is_symlink() else mode
     with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
         out.write(text)

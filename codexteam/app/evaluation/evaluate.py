@@ -145,24 +145,25 @@ class Evaluation:
 
     async def _restore(self) -> None:
         wanted = {str(key) for key in self._keys()}
+        done: dict[str, TrialRecord] = {}
         for name, value in await self.store.list(RECORDS):
             record = decode(TrialRecord, value, f"the trial {name}")
             # a trial for which no run was begun cost nothing: what was in its way may be put right by now
-            if name in wanted and record.runs:
-                self._records[name] = record
+            if record.runs:
+                done[name] = record
         given = {
             name: share.amounts
             for name, value in await self.store.list(_SHARES)
-            if name in wanted and self._is_given(share := decode(TrialShare, value, f"the share of trial {name}"))
+            if self._is_given(share := decode(TrialShare, value, f"the share of trial {name}"))
         }
         left = dict(self.order.budget)
-        for name in given.keys() | self._records.keys():
-            done = self._records.get(name)
-            taken = done.charged if done is not None else given[name]
+        for name in given.keys() | done.keys():  # also of arms that are not asked for this time: the budget is one
+            taken = done[name].charged if name in done else given[name]
             left = {unit: max(0.0, amount - taken.get(unit, 0.0)) for unit, amount in left.items()}
-        self._shares = BudgetShares(left, len(wanted - given.keys() - self._records.keys()))
+        self._records.update((name, record) for name, record in done.items() if name in wanted)
+        self._shares = BudgetShares(left, len(wanted - given.keys() - done.keys()))
         for name, amounts in given.items():
-            if name not in self._records:
+            if name in wanted and name not in done:
                 self._shares.hold(name, {unit: amounts.get(unit, 0.0) for unit in left})
 
     def _keys(self) -> list[TrialKey]:

@@ -212,6 +212,14 @@ async def test_a_share_that_others_got_is_not_given_again() -> None:
     assert more["t0/team/1"].verdict is TrialVerdict.RESOLVED
 
 
+async def test_what_other_arms_have_spent_is_spent() -> None:
+    store, runs = MemoryStore(), FakeRuns(_all_of_it)
+    await evaluated((TEAM,), count=1, budget={"usd": 10.0}, store=store, runs=runs)
+    await evaluated((SOLO,), count=1, budget={"usd": 12.0}, store=store, runs=runs)
+
+    assert [wanted.budget["usd"] for wanted in runs.made] == [10.0, 2.0]
+
+
 def _all_of_it(wanted: WantedRun) -> RanCandidate:
     return RanCandidate(wanted.name, 0, "c" * 40, TrialSpend(10, wanted.budget["usd"], None))
 

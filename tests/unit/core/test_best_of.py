@@ -340,7 +340,7 @@ def test_what_is_said_when_all_have_handed_in_is_refused() -> None:
         world.send(MessageLeft("T1", "and no floats"))
 
 
-def test_hidden_tests_are_merged_behind_the_work_that_passed_them_and_never_before() -> None:
+def test_hidden_tests_are_merged_behind_the_work_that_passed_them() -> None:
     world = _begun(replace(_RULES, approve=("merge",)))
     world.send(HiddenTestsWritten(_T1, 1, UnseenTests(world.commit(), ("tests/test_x.py",), "pytest tests/test_x.py")))
     _hand_in(world, 1)

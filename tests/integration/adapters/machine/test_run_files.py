@@ -1,4 +1,5 @@
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,29 @@ def test_what_a_killed_sitting_left_beside_plan_md_is_removed(tmp_path: Path) ->
 
 
 def test_plan_md_is_written_though_its_new_file_cannot_be_found(files: DiskRunFiles, tmp_path: Path) -> None:
-    beside = tmp_path / "work" / ".plan.md.codexteam-new"
-    beside.symlink_to("gone/while it is written")
+    new = files.folder / ".plan.md.codexteam-new"
+    new.symlink_to("gone/while it is written")
     files.write_plan("# Plan\n")
     assert files.read_plan() == "# Plan\n"
-    assert not beside.is_symlink()
+    assert not new.is_symlink()
+
+
+def test_nothing_is_written_beside_plan_md(files: DiskRunFiles, tmp_path: Path) -> None:
+    (tmp_path / "work" / ".plan.md.codexteam-new").mkdir()  # where nothing can be written
+    files.write_plan("# Plan\n")
+    files.write_plan("# Another\n")
+    assert files.read_plan() == "# Another\n"
+    assert files.folder.is_dir()
+    assert [*files.folder.iterdir()] == []
+
+
+def test_plan_md_is_written_on_another_file_system_than_the_states(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm and the temporary folder are one file system")
+        files = DiskRunFiles(tmp_path / "state", "r", plan_root=Path(other), redact=str)
+        files.write_plan("# Plan\n")
+        files.write_plan("# Another\n")
+        assert files.read_plan() == "# Another\n"
+        assert [path.name for path in Path(other).iterdir()] == ["plan.md"]
+    assert [path.name for path in files.folder.iterdir()] == []

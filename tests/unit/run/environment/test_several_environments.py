@@ -115,7 +115,7 @@ async def test_without_one_for_all_who_judges_all_is_in_the_first_one(tmp_path: 
     assert [fields["text"] for kind, fields in world.told if kind == "notice" and "judge all" in str(fields["text"])]
 
 
-async def test_no_agent_is_asked_for_a_repository_of_which_the_user_wants_no_command(tmp_path: Path) -> None:
+async def test_no_agent_is_asked_where_the_user_wants_no_command(tmp_path: Path) -> None:
     world = SetUpWorld(tmp_path, FILES, gates=(API,))
     environments = await world.begin_several("api", "web")
 
