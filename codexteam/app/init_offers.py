@@ -8,9 +8,11 @@ from codexteam.adapters.machine import checks
 from codexteam.adapters.responses.model_list import Listed
 from codexteam.app.model_checks import ask_for_list, asks_of, nearest
 from codexteam.config.load import load_settings
+from codexteam.config.priced import without_price
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import Settings
 from codexteam.config.starter import StarterFile
+from codexteam.core.budget_amounts import Unit
 from codexteam.environment.detection import DetectionInput, detect
 from codexteam.environment.plan import SCRIPT_PATH, setup_script
 from codexteam.environment.repository_view import RepositoryView
@@ -35,6 +37,14 @@ def model_offers(request: LoadRequest) -> list[ModelOffer]:
         return asyncio.run(_offers(settings, request))
     except CodexteamError:
         return []
+
+
+def unpriced(request: LoadRequest) -> tuple[str, ...]:
+    """Return the team's models of which no price in USD is known; none where the configuration cannot be read."""
+    try:
+        return tuple(without_price(load_settings(request), Unit.USD))
+    except CodexteamError:
+        return ()
 
 
 async def _offers(settings: Settings, request: LoadRequest) -> list[ModelOffer]:

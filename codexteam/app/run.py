@@ -172,7 +172,7 @@ async def _begin(goal: str | None, options: RunOptions, signals: Signals, *, pla
     from codexteam.app.plan_file import GivenText, given_mark, given_plan, refuse_edited_plan, refuse_foreign_plan
     from codexteam.run.plan_versions import note_shown
 
-    if goal is not None:
+    if goal is not None or options.plan_file is None:
         checked_goal(goal, None)  # what was typed wrong is said before anything about the machine
     project = find_project(options.load.cwd, options.load.environment, options.state_dir)
     settings = load_settings(options.load)

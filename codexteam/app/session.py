@@ -377,7 +377,7 @@ class RunSession:
         code = 128 + number
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         if number == signal.SIGINT and times == 1:
-            stop = StopRequested(f"by {name}; running agents finished first", code)
+            stop = StopRequested(f"by {name}; running agents finish first", code)
             if not self._stop_waiting(stop):
                 driver.post(stop)
                 self._let_finish(stop)

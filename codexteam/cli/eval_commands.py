@@ -103,7 +103,7 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Evaluate a suite: every task by every arm, graded by hidden tests, under one budget."""
-    from codexteam.app.evaluation.command import chosen_suite, evaluate
+    from codexteam.app.evaluation.command import check_arms, chosen_suite, evaluate
     from codexteam.errors import UsageError
     from codexteam.views.evaluation import EvalView, show_suite
 
@@ -121,6 +121,7 @@ def run(
         test_command=test_command or "",
     )
     chosen = chosen_suite(options)
+    check_arms(options.arms)
     if dry_run:
         return printed(found, lambda out: show_suite(out, chosen, options.arms, repeats))
     if not budget:

@@ -49,7 +49,7 @@ def init(
     """Write the starter pack: settings and ten role files."""
     if skill:
         return _init_skill(ctx, force=force)
-    from codexteam.app.init_offers import found_setup, model_offers
+    from codexteam.app.init_offers import found_setup, model_offers, unpriced
     from codexteam.config.installing import install
     from codexteam.config.locations import project_root
     from codexteam.config.starter import starter_pack
@@ -69,7 +69,7 @@ def init(
             print_setup_offer(out)
         out.out.flush()  # asking for the models may take a while
         print_offers(out, model_offers(request))
-        print_next_steps(out, root)
+        print_next_steps(out, root, unpriced(request))
 
     return printed(output(ctx, as_json=False), show)
 

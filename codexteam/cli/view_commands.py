@@ -45,6 +45,7 @@ def _run_argument(otherwise: str) -> ArgumentInfo:
 RunName = Annotated[str | None, _run_argument("the newest")]
 RunAtWork = Annotated[str | None, _run_argument("the active run")]
 SomeRuns = Annotated[str | None, _run_argument("as above")]
+RunToWatch = Annotated[str | None, _run_argument("all that are at work")]
 AllRuns = Annotated[str | None, _run_argument("all")]
 RunOption = Annotated[
     str | None,
@@ -88,7 +89,7 @@ def status(ctx: typer.Context, *, name: RunName = None, as_json: Json = False, s
     return printed(output(ctx, as_json=as_json), lambda out: show_status(out, found))
 
 
-def watch(ctx: typer.Context, *, name: SomeRuns = None, state_dir: StateDir = None) -> int:
+def watch(ctx: typer.Context, *, name: RunToWatch = None, state_dir: StateDir = None) -> int:
     """Open the live view of a run, or of all that are at work.
 
     Keys act as the commands do: say, answer, pause, stop. Leaving the view does not stop a run.

@@ -33,11 +33,16 @@ def models_of(settings: Settings) -> list[str]:
     return sorted({role.model.model for role in team_roles(settings)} | more)
 
 
+def without_price(settings: Settings, unit: Unit) -> list[str]:
+    """Return the team's models of which no price is known in a unit."""
+    return [model for model in models_of(settings) if not _has_price(settings, model, unit)]
+
+
 def unpriced_models(settings: Settings) -> dict[Unit, list[str]]:
     """Return the models without a price, by the unit of the limit that needs one."""
     found: dict[Unit, list[str]] = {}
     for unit in _PRICE_KEYS:
-        missing = [model for model in models_of(settings) if not _has_price(settings, model, unit)]
+        missing = without_price(settings, unit)
         if missing and _is_limited(settings.team.budget, unit):
             found[unit] = missing
     return found

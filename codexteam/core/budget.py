@@ -294,6 +294,8 @@ class Ledger:
                 usable = self._usable(account, unit, hand_over=False) or 0
                 free = max(0, usable - account.spent[unit] - account.held[unit])
                 words = f"one call needs up to {short_amount(unit, call, up=True)}, {short_amount(unit, free)} are free"
+                if free >= call:
+                    words += " and kept for what others have begun"
                 found.append((free / max(1, call), words))
         return min(found)[1] if found else "calls on their way have to end first"
 

@@ -231,6 +231,8 @@ def show_suite(output: OutputStreams, suite: EvalSuite, arms: Sequence[Arm], rep
     trials = len(suite.tasks) * len(arms) * repeats
     names = ", ".join(arm.name for arm in arms)
     console.print(foreign(f"{suite.kind}: {count_of(len(suite.tasks), 'task')}, {count_of(trials, 'trial')} ({names})"))
-    seen = "no difference" if smallest is None else f"{100 * smallest:.0f} points or more"
-    text = f"if two arms differ on 30 % of the tasks, once each, a difference of {seen} is seen with 80 %"
+    text = "so few tasks show no difference between two arms reliably"
+    if smallest is not None:
+        seen = f"{100 * smallest:.0f} points or more"
+        text = f"if two arms differ on 30 % of the tasks, once each, a difference of {seen} is seen with 80 %"
     print_wrapped(console, foreign(text), indent=2)

@@ -74,8 +74,8 @@ def print_offers(output: OutputStreams, offers: Sequence[ModelOffer]) -> None:
     )
 
 
-def print_next_steps(output: OutputStreams, project_root: Path | None) -> None:
-    """Print what to do after `init`."""
+def print_next_steps(output: OutputStreams, project_root: Path | None, unpriced: Sequence[str] = ()) -> None:
+    """Print what to do after `init`; `unpriced` are models of which no price is known."""
     trust = (
         ""
         if project_root is None
@@ -87,4 +87,6 @@ def print_next_steps(output: OutputStreams, project_root: Path | None) -> None:
         "A limit in USD (--budget 5usd) counts by the prices that ship, or by yours under\n"
         "[codexteam.prices.MODEL]; one in tokens (--budget 2000k) needs none.\n"
     )
+    if unpriced:
+        money += f"No price is known of {clean_line(', '.join(unpriced))}: set it before you use a limit in USD.\n"
     output.write(f"\n{trust}{money}Next: codexteam doctor\n")

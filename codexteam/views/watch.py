@@ -41,9 +41,11 @@ def _abilities(output: OutputStreams) -> Abilities:
     Raises:
         UsageError: there is none.
     """
-    if not output.out.isatty() or output.environment.get("TERM", "dumb") == "dumb":
+    drawn_on = output.out.isatty()
+    if not drawn_on or output.environment.get("TERM", "dumb") == "dumb":
+        why = "TERM says that this one cannot be drawn on" if drawn_on else "standard output is none"
         raise UsageError(
-            "watch draws on a terminal, and standard output is none",
+            f"watch draws on a terminal, and {why}",
             hint="codexteam logs -f prints lines; codexteam status prints one screen",
         )
     return abilities(output.environment, color=output.color, encoding=output.out.encoding or "")

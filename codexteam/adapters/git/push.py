@@ -32,7 +32,7 @@ def remote_address(places: Places, remote: str, search_path: str | None, *, push
     known = ", ".join(git.run("remote").out.decode("utf-8", "replace").split()) or "none"
     raise LandingError(
         f"there is no remote {clean_line(remote)!r}; there are: {clean_line(known)}",
-        hint="git remote add origin URL, or --remote NAME",
+        hint="git remote add origin URL, or another name where the command has --remote",
     )
 
 

@@ -52,7 +52,7 @@ def find_change(runner: GitRunner, places: Places, wanted: ChangeWanted) -> Foun
         if not parents:
             raise UsageError(
                 f"--commit {wanted.commit}: it has no parent to compare it with",
-                hint="a shallow clone cuts history off: git fetch --unshallow",
+                hint="codexteam audit looks at all that is there; where a shallow clone cut it off: git fetch --unshallow",
             )
         typed = f"commit {found[:12]}"
         return repository.found(CommitId(parents[0]), found, f"commit:{found}", typed, typed)

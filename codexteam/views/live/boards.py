@@ -13,7 +13,7 @@ from codexteam.app.run_list import AllRuns, RunThere
 from codexteam.app.watching import AgentFollower, LogFollower, RunFollower
 from codexteam.core.ids import RunId
 from codexteam.core.replies import Choice
-from codexteam.core.text import clean_line
+from codexteam.core.text import clean_line, count_of
 from codexteam.errors import UsageError
 from codexteam.ports.reporter import RunEvent
 from codexteam.report.progress import Progress
@@ -233,7 +233,7 @@ class RunsBoard:
     def lines(self, state: ViewState, width: int, height: int) -> list[Line]:
         found = self._runs.found
         at_work = sum(there.is_live for there in found)
-        lines = [line((f"{at_work} at work, {len(found)} runs", "bold"))]
+        lines = [line((f"{at_work} at work, {count_of(len(found), 'run')}", "bold"))]
         if not found:
             lines.append(line(("no run has been started yet: codexteam run GOAL", "dim")))
         rows = [self._cells(there) for there in found]

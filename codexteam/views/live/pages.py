@@ -15,19 +15,20 @@ from codexteam.views.live.lines import Line, broken, line
 from codexteam.views.transcript import StyledLine, escaped_lines, head_lines, prompt_lines, turn_lines
 
 HELP = (
-    "up, down, j, k      move; page up, page down, home, end too",
-    "enter               open what is chosen: one agent's story, a task, a question",
-    "d                   the diff of the task, or of the run",
-    "l                   the log of the task, or of the run",
-    "s                   say something to the agent at work on the task, for its next turn",
-    "a                   answer what waits, or approve it",
-    "p                   pause: no new agents start, running ones finish; again: continue",
-    "x                   stop this agent, or the run",
-    "q                   leave: a page first, then the view. The run continues",
-    "Ctrl-C              in the terminal of the run: let agents finish; again: cut them off",
+    "up, down, j, k   move; page up, page down, home, end too",
+    "enter            open what is chosen: an agent's story, a task, a question",
+    "d                the diff of the task, or of the run",
+    "l                the log of the task, or of the run",
+    "s                say something to the agent on the task, for its next turn",
+    "a                answer what waits, or approve it",
+    "p                pause: no new agents start, others finish; again: go on",
+    "x                stop this agent, or the run",
+    "q                leave: a page first, then the view. The run continues",
+    "Ctrl-C           where the run is: let agents finish; again: cut them off",
     "",
-    "An agent thinks (waits for the model), runs a command, works (its sandbox starts or is read), waits for budget,",
-    "or has STALLED: nothing was heard of it for longer than [codexteam.limits] stalled_minutes.",
+    "An agent thinks (waits for the model), runs a command, works (its sandbox",
+    "starts or is read), waits for budget, or has STALLED: nothing was heard of it",
+    "for longer than [codexteam.limits] stalled_minutes.",
     "The time at the top is time at work: waiting for you does not count.",
 )
 
