@@ -153,6 +153,7 @@ async def test_a_set_up_asks_the_hosts_of_its_order_through_the_proxy_alone(foun
     server.close()
 
 
+@pytest.mark.timeout(300)
 async def test_a_set_up_that_fills_the_disk_is_ended(found: Rig) -> None:
     limits = SandboxLimits(memory_bytes=1 << 30, workspace_bytes=64 << 20)
     sandbox = await set_up(found, limits=limits)
