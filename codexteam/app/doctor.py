@@ -95,6 +95,7 @@ async def _docker(
     images: list[DoctorCheck],
 ) -> DoctorCheck:
     from codexteam.adapters.sandbox.docker.client import ENGINE_ERRORS, EngineClient, said_by
+    from codexteam.adapters.sandbox.docker.hardening import RUNTIME_HINT, lacks_runtime
 
     name = "docker" if engine.name == "docker" else f"docker engine {engine.name}"
     client = EngineClient(engine, environment)
@@ -116,10 +117,10 @@ async def _docker(
     finally:
         await client.close()
     found = f"engine {said.get('Version', 'of unknown version')}, runtimes: {', '.join(map(clean_line, runtimes)) or 'none'}"
-    asked = settings.require_runtime or settings.runtime
-    if asked is not None and asked not in runtimes and "." not in asked and "/" not in asked:
-        advice = "install it and name it under `runtimes` in the engine's daemon.json, or change [codexteam.sandbox]"
-        return DoctorCheck(name, Status.FAIL, f"{found}; not {asked}, which is asked for", advice)
+    if lacks_runtime(runtimes, settings.asked_runtime):
+        return DoctorCheck(
+            name, Status.FAIL, f"{found}; not {settings.asked_runtime}, which is asked for", RUNTIME_HINT
+        )
     return DoctorCheck(name, Status.OK, found)
 
 

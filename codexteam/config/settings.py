@@ -306,6 +306,11 @@ class SandboxSettings:
     engines: tuple[EngineSettings, ...] = ()
 
     @property
+    def asked_runtime(self) -> str | None:
+        """Return the runtime that containers are to have; None is the engine's own."""
+        return self.require_runtime or self.runtime
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds that may be used, in the order in which they are tried."""
         if self.kind != "auto":

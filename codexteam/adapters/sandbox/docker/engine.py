@@ -65,7 +65,7 @@ class DockerEngine:
             Node(
                 EngineClient(engine, environment),
                 owner,
-                runtime=settings.require_runtime or settings.runtime,
+                runtime=settings.asked_runtime,
                 policy=policy,
             )
             for engine in engines

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any
@@ -266,6 +266,15 @@ def setup_options(
 _SERVICE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 _SERVICE_MEMORY_BYTES = 2 << 30
 _SERVICE_PROCESSES = 512
+
+
+#: What to do about a runtime that an engine lacks.
+RUNTIME_HINT = "install it and name it under `runtimes` in the engine's daemon.json, or change [codexteam.sandbox]"
+
+
+def lacks_runtime(there: Collection[str], wanted: str | None) -> bool:
+    """Return whether an engine certainly lacks a runtime: what has a dot or a slash it finds without listing it."""
+    return wanted is not None and wanted not in there and "." not in wanted and "/" not in wanted
 
 
 def service_options(limits: SandboxLimits, *, network: str, runtime: str | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from codexteam.adapters.sandbox.docker.containers import (
 from codexteam.adapters.sandbox.docker.hardening import (
     HOME,
     ROOT_ENVIRONMENT,
+    RUNTIME_HINT,
     What,
     as_root,
     command_environment,
@@ -34,6 +35,7 @@ from codexteam.adapters.sandbox.docker.hardening import (
     differences,
     interfaces_in,
     labels,
+    lacks_runtime,
     memory_shares,
     sandbox_name,
 )
@@ -100,14 +102,11 @@ class Node:
         return str(facts.get("ServerVersion", ""))
 
     def _check_runtime(self, there: Mapping[str, object]) -> None:
-        wanted = self.runtime
-        # what has a dot or a slash is found by the engine without being listed
-        if wanted is None or wanted in there or "." in wanted or "/" in wanted:
+        if not lacks_runtime(there.keys(), self.runtime):
             return
         names = ", ".join(clean_line(name) for name in sorted(there)) or "none"
         raise SandboxUnavailable(
-            f"{self.client.settings.name} has no runtime {wanted!r}; it has {names}",
-            hint="install it and name it under `runtimes` in the engine's daemon.json, or change [codexteam.sandbox]",
+            f"{self.client.settings.name} has no runtime {self.runtime!r}; it has {names}", hint=RUNTIME_HINT
         )
 
     async def see_network(
