@@ -56,7 +56,7 @@ from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, JSONValue, Purpose, TaskId
-from codexteam.errors import CodexteamError, ConfigError, ModelAccessError, SandboxLost
+from codexteam.errors import CodexteamError, ConfigError, ModelOutageError, SandboxLost
 from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
 from codexteam.ports.model import Model
 from codexteam.ports.sandbox import Sandbox, SandboxFacts, SandboxSpec, Snapshot
@@ -208,11 +208,11 @@ class SandboxAgentRunner:
         It counts as away when nobody got an answer while this agent waited for its last one in vain.
 
         Raises:
-            ModelAccessError: it is away.
+            ModelOutageError: it is away.
         """
         match outcome:
             case ModelGaveUp(kind=GaveUp.UNAVAILABLE, message=message) if self._heard.get(key) == self._answers:
-                raise ModelAccessError(
+                raise ModelOutageError(
                     f"the model service gives no answer: {message}",
                     hint="make sure it can be reached; then `codexteam resume` continues from here",
                 )
