@@ -39,7 +39,7 @@ from codexteam.agent.instructions import RunInstructions, skill_facts
 from codexteam.agent.loop import run_agent
 from codexteam.agent.mail import Mailbox, message_item
 from codexteam.agent.outage import Outage
-from codexteam.agent.outcome import AgentOutcome, AgentStats, GaveUp, ModelGaveUp, Submitted, Unsaved
+from codexteam.agent.outcome import AgentOutcome, AgentStats, GaveUp, ModelGaveUp, OutOfBudget, Submitted, Unsaved
 from codexteam.agent.prefix import Prompt, environment_fact, facts_of
 from codexteam.agent.reservations import Reservations
 from codexteam.agent.server_tools import ServerNotices, ServerTools
@@ -169,12 +169,15 @@ class SandboxAgentRunner:
                         if lost >= _MAX_LOST_SANDBOXES:
                             return AgentFailure(f"its sandbox went away {lost} times: {error}")
                         continue  # from its last stored turn, in a new sandbox
-                    if key.task_id and (unread := mailbox.waiting()):
-                        self.context.report("person.unread", {"to": key.task_id, "messages": list(unread)})
+                    if outcome is not None:
+                        self._refuse_outage(key, outcome)
+                    unread = mailbox.waiting() if key.task_id else ()
+                    if unread and not isinstance(outcome, OutOfBudget):  # that goes on later, and reads them then
+                        told: JSONObject = {"to": key.task_id, "attempt": key.attempt, "messages": list(unread)}
+                        self.context.report("person.unread", told)
                     if outcome is None:
                         self._report_stopped(key, role, await self.context.store.turns(key))
                         return AgentFailure("a person stopped its agent")
-                    self._refuse_outage(key, outcome)
                     self._report_end(key, role, outcome)
                     return report_of(outcome, assignment.answer_type, self.context.redactor)
             finally:
