@@ -93,7 +93,7 @@ async def test_a_refusal_stands_and_the_next_agent_of_its_role_has_another_model
     assert told == []
 
 
-async def test_a_request_that_is_not_taken_goes_to_the_next_and_bars_no_other_role(
+async def test_a_request_that_is_not_taken_bars_a_model_for_one_role(
     make: Callable[..., tuple[Fallbacks, list[str]]],
 ) -> None:
     fallbacks, _ = make("second")
