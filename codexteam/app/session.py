@@ -336,6 +336,7 @@ class RunSession:
             files=repo,
             trusted=settings.trusted is True,
             on_denied=report_hosts_once(self.report),
+            on_change=lambda text: self.report("notice", {"text": text}),
         )
         stack.push_async_callback(chosen.engine.close)
         # before any agent starts, so that being interrupted here leaves nothing either
