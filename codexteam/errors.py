@@ -10,6 +10,7 @@
     │  ├─ SandboxLost                 the sandbox went away under its agent
     │  │  └─ HostLost                 and so did the host that it was on
     │  ├─ ModelAccessError            401, 403, unknown model, quota gone
+    │  │  ├─ ModelOutageError         nobody gets an answer, whatever the model
     │  │  └─ UsageLimitError       4  what an account's plan includes is used up for a while
     │  ├─ RepoError                   not a repository, no commits, git too old
     │  ├─ StoreError                  the state file cannot be read or written
@@ -88,6 +89,10 @@ class ModelAccessError(SurroundingsError):
         """`may_be_billed`: it was said in a stream that had opened, and the service may want money for that."""
         super().__init__(message, hint=hint)
         self.may_be_billed = may_be_billed
+
+
+class ModelOutageError(ModelAccessError):
+    """No agent of the run gets an answer any more: no model is to blame, and no attempt."""
 
 
 class UsageLimitError(ModelAccessError):

@@ -131,6 +131,7 @@ async def _image(
     environment: Mapping[str, str],
     files: HeadFiles,
 ) -> DoctorCheck:
+    from codexteam.adapters.sandbox.docker.image_pull import IMAGE_HINT
     from codexteam.adapters.sandbox.docker.image_selection import choose
     from codexteam.adapters.sandbox.docker.images import look_for_image
     from codexteam.environment.repository_view import RepositoryView
@@ -144,10 +145,7 @@ async def _image(
         return DoctorCheck(name, Status.FAIL, str(error), error.hint)
     found = await look_for_image(client, choice, view)
     if not found.usable:
-        advice = (
-            "check name and network, `docker pull` it yourself, or set [codexteam.sandbox] image to one that is there"
-        )
-        return DoctorCheck(name, Status.FAIL, found.found, advice)
+        return DoctorCheck(name, Status.FAIL, found.found, IMAGE_HINT)
     return DoctorCheck(name, Status.OK, found.found, "; ".join(choice.notices))
 
 

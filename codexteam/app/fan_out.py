@@ -132,9 +132,9 @@ class _FanOut:
             run.progress.take(event)
             run.progress.run_id = run.progress.run_id or str(record.get("run", ""))
             if event.kind == "run.broken_off":
-                run.problem = str(record.get("reason", ""))
+                run.problem = _problem(record.get("reason"), record.get("hint"))
         elif record.get("type") == "error":
-            run.problem = run.problem or "; ".join(filter(None, (str(record["message"]), str(record.get("hint", "")))))
+            run.problem = run.problem or _problem(record["message"], record.get("hint"))
         elif record.get("type") == "pr.completed":
             run.pull = str(record.get("url", ""))
         self._display.line(run, record, event)
@@ -143,6 +143,10 @@ class _FanOut:
         text = line.decode("utf-8", "replace")
         if text.startswith("warning: "):
             self._display.warned(run, text.removeprefix("warning: "))
+
+
+def _problem(message: object, hint: object) -> str:
+    return "; ".join(str(part) for part in (message, hint) if part)
 
 
 def _used(progress: Progress) -> dict[str, float | None]:

@@ -48,15 +48,22 @@ class JournalFollowers:
 
 
 async def tell_broken_off(
-    error: Exception, reason: str, *, at_seconds: float, run: RunRecord, store: Store, programs: Sequence[Reporter]
+    error: Exception,
+    words: tuple[str, str],
+    *,
+    at_seconds: float,
+    run: RunRecord,
+    store: Store,
+    programs: Sequence[Reporter],
 ) -> None:
-    """Write down that a session broke off; `reason` is the error in words, secrets taken out.
+    """Write down that a session broke off; `words` are the error's, and what to do about it, secrets taken out.
 
     Programs hear of it even if the store, which the error may be about, does not take it. People are told at the
     command's end.
     """
     code = error.exit_code if isinstance(error, CodexteamError) else 1
-    fact = RunEvent("run.broken_off", at_seconds, {"reason": reason, "exit_code": code})
+    reason, hint = words
+    fact = RunEvent("run.broken_off", at_seconds, {"reason": reason, "hint": hint, "exit_code": code})
     told: list[RunEvent] = []
     unwatch = store.watch(run.run_id, told.extend)
     try:

@@ -66,6 +66,7 @@ def find_named(named: Mapping[str, Path], environment: Mapping[str, str]) -> tup
     for name, path in named.items():
         if not path.is_dir():
             problems.append(f"{name}: {clean_line(str(path))}: there is no such directory")
+            hint = hint or "give --repo NAME=PATH the path of a repository's work tree"
             continue
         try:
             found.append(NamedRepository(name, locate(path.resolve(), environment)))

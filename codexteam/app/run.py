@@ -416,9 +416,9 @@ async def _recorded_session(
                 followers.raise_failure()
             except Exception as error:
                 at_seconds = clock.wall_seconds()
-                reason = _in_words(session, error)
+                words = _in_words(session, error), _redacted(session, getattr(error, "hint", ""))
                 await tell_broken_off(
-                    error, reason, at_seconds=at_seconds, run=session.run, store=store, programs=programs
+                    error, words, at_seconds=at_seconds, run=session.run, store=store, programs=programs
                 )
                 display.broke_off(session.project, run_id)
                 raise

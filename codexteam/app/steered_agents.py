@@ -51,9 +51,9 @@ def follow_steering(
             task_id = TaskId(to)
             # there may be several attempts at it
             works = [each for each in state.in_flight.values() if isinstance(each, Work) and each.task_id == task_id]
-            reached = [agents.reachable.say(f"{task_id}.{work.attempt}", text) for work in works]
-            if works and not any(reached):
-                report("person.unread", {"to": to, "messages": [text]})
+            for work in works:
+                if not agents.reachable.say(f"{task_id}.{work.attempt}", text):
+                    report("person.unread", {"to": to, "attempt": work.attempt, "messages": [text]})
         case TaskBudgetSet(task_id=task_id, budget=budget):
             agents.gate.limit_task(task_id, budget)
         case RunBudgetSet():

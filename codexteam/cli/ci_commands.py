@@ -42,7 +42,7 @@ def init(
     ] = "OPENAI_API_KEY",
     force: Annotated[bool, typer.Option("--force", help="Replace files that differ; a backup is kept.")] = False,
 ) -> int:
-    """Write workflows that plan on pull requests, run when asked, and publish.
+    """Write workflows that plan on pull requests, run and publish.
 
     The jobs that ask a model cannot write to the repository; the jobs that write have no model key.
     """
@@ -79,7 +79,7 @@ def request(
         typer.Option("--if-asked", help="Where nobody who may asks for anything: succeed, and leave no outputs."),
     ] = False,
 ) -> int:
-    """In a workflow: read what its event asks for, and refuse who may not.
+    """In a workflow: read what its event asks for; refuse who may not.
 
     Writes the goal into a file, and head, base, number and goal-file to the job's outputs.
     """
@@ -104,7 +104,7 @@ def comment(
     *,
     pull: Annotated[int, typer.Option("--pr", metavar="N", min=1, help="The pull request.")],
 ) -> int:
-    """In a workflow: write a plan and its forecast as a comment, or update it."""
+    """In a workflow: comment with a plan and its forecast."""
     from codexteam.app.ci.plan_comment import put_plan_comment
     from codexteam.config.request import read_environment
     from codexteam.views.ci.job_files import SUMMARY
@@ -140,7 +140,10 @@ def publish(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """In a workflow: push the branch that another job left, and open its pull request; of several repositories, in each."""
+    """In a workflow: push another job's branch; open its pull request.
+
+    Of several repositories, in each.
+    """
     from codexteam.app.ci.gitlab import on_gitlab, push_handover
     from codexteam.app.ci.handover import publish_handover, publish_parts, read_handover
     from codexteam.app.pull_request import PullWanted

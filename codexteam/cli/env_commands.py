@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def show(ctx: typer.Context, *, as_json: Json = False, state_dir: StateDir = None) -> int:
-    """Show the environment of the commit that is checked out: sources, steps, key, age, gate commands; build nothing."""
+    """Show the environment of the commit that is checked out.
+
+    Its sources, steps, key, age and gate commands; nothing is built.
+    """
     if ctx.invoked_subcommand is not None:
         return 0
     from codexteam.app.environments import look_at_environment
@@ -46,7 +49,7 @@ def build(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Build it, unless it is there, and see whether the gate commands run in it."""
+    """Build it where it is missing; see if the gate commands run."""
     from codexteam.app.environments import build_environment
     from codexteam.views.environments import print_status, progress
 
@@ -56,7 +59,7 @@ def build(
 
 
 def shell(ctx: typer.Context, *, state_dir: StateDir = None) -> int:
-    """Open a shell in a sandbox like the agents'; changes in it are discarded."""
+    """Open a shell in a sandbox like the agents'; nothing is kept."""
     from codexteam.app.environments import open_shell
     from codexteam.views.environments import progress, say_what_a_shell_is
 
@@ -72,7 +75,10 @@ def run(
     *,
     state_dir: StateDir = None,
 ) -> int:
-    """Run one command in a sandbox as agents have it, and end with its exit code: env run -- pytest -q."""
+    """Run a command in a sandbox like the agents'.
+
+    It ends with the command's exit code: codexteam env run -- pytest -q.
+    """
     from codexteam.app.environments import run_command
     from codexteam.views.environments import exit_code_of, progress
 
@@ -82,7 +88,7 @@ def run(
 
 
 def list_(ctx: typer.Context, *, as_json: Json = False, state_dir: StateDir = None) -> int:
-    """List the environments that are kept for this repository, last used first."""
+    """List the environments kept for this repository, last used first."""
     from codexteam.app.environments import list_kept
     from codexteam.views.environments import print_kept
 
@@ -101,7 +107,7 @@ def prune(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Remove environments: those long unused and those over the limit on size, or those that are named."""
+    """Remove environments: unused, over the size limit, or named ones."""
     from codexteam.app.environments import remove_kept
     from codexteam.views.environments import print_removed
 

@@ -102,7 +102,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no line for each trial.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Evaluate a suite: every task by every arm, graded by hidden tests, under one budget."""
+    """Have every arm do every task of a suite, graded by hidden tests.
+
+    All trials share one budget.
+    """
     from codexteam.app.evaluation.command import check_arms, chosen_suite, evaluate
     from codexteam.errors import UsageError
     from codexteam.views.evaluation import EvalView, show_suite
@@ -147,7 +150,7 @@ def mine(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no line for each commit.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Make tasks of this repository's history: its tests fail before a commit and pass with it.
+    """Make tasks of commits here that make failing tests pass.
 
     Runs commits' tests in sandboxes, and asks no model. Evaluate them with codexteam eval DIR, or with Harbor.
     """
@@ -167,7 +170,7 @@ def report(
     *,
     as_json: Json = False,
 ) -> int:
-    """Print what an evaluation has come to so far, and write its page anew."""
+    """Print an evaluation's results so far; write its page anew."""
     from codexteam.app.evaluation.command import stored_report
 
     place = working_directory(global_options(ctx)) / folder.expanduser()

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from codexteam.views.run_view import RunView
     from codexteam.views.streams import OutputStreams
 
-_HELP = "Open or update a run's pull request; do what is asked there."
+_HELP = "Open or update a run's pull request; do what is asked there. codexteam pr RUN is codexteam pr open RUN."
 _OPEN = "open"
+_FOR_HELP = (["-h"], ["--help"])
 
 
 class PullCommands(typer.core.TyperGroup):
@@ -32,7 +33,7 @@ class PullCommands(typer.core.TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take words that name no command as those of the usual one."""
         named = args and self.get_command(ctx, args[0]) is not None
-        return super().parse_args(ctx, args if named else [_OPEN, *args])
+        return super().parse_args(ctx, args if named or args[:1] in _FOR_HELP else [_OPEN, *args])
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +64,7 @@ def open_(
     as_json: Json = False,
     state_dir: StateDir = None,
 ) -> int:
-    """Push a run's branch; open or update its pull request: what codexteam pr does without another word.
+    """Push a run's branch; open or update its pull request.
 
     The branch is pushed with your own git, never by force. The token is GH_TOKEN or GITHUB_TOKEN, else that of gh.
     codexteam pr sync works on what reviews and checks ask for.

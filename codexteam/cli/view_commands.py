@@ -1,5 +1,6 @@
 """`runs`, `watch`, `status`, `show`, `logs`, `diff`, `artifacts` and `events`: read only, also while a run is at work."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,10 +54,23 @@ RunOption = Annotated[
         "--run", metavar="RUN", help="Run id or unique prefix (default: the newest).", autocompletion=complete_run
     ),
 ]
-TaskName = Annotated[
+TaskOrRun = Annotated[
     str | None,
-    typer.Argument(metavar="TASK", help="Task id, such as T3.", show_default=False, autocompletion=complete_task),
+    typer.Argument(
+        metavar="TASK|RUN",
+        help="Task id, such as T3, or a run's id.",
+        show_default=False,
+        autocompletion=complete_task,
+    ),
 ]
+_LOOKS_LIKE_RUN = re.compile(r"\d{8}(-[0-9a-f-]*)?")
+
+
+def _task_and_run(named: str | None, run: str | None) -> tuple[str | None, str | None]:
+    """Tell a task from a run in what was named, which no task's id can be taken for."""
+    if named is None or run is not None or not _LOOKS_LIKE_RUN.fullmatch(named):
+        return named, run
+    return None, named
 
 
 def register(app: typer.Typer) -> None:
@@ -147,7 +161,7 @@ def show(
 def logs(
     ctx: typer.Context,
     *,
-    task: TaskName = None,
+    task: TaskOrRun = None,
     run: RunOption = None,
     follow: Follow = False,
     as_json: Json = False,
@@ -160,7 +174,7 @@ def logs(
     from codexteam.app import inspect
     from codexteam.views.history import print_logs
 
-    history = inspect.history(project_of(ctx, state_dir), task, run)
+    history = inspect.history(project_of(ctx, state_dir), *_task_and_run(task, run))
     return printed(output(ctx, as_json=as_json), lambda out: print_logs(out, history, follow=follow))
 
 
@@ -186,7 +200,7 @@ def events(
 def diff(
     ctx: typer.Context,
     *,
-    task: TaskName = None,
+    task: TaskOrRun = None,
     run: RunOption = None,
     stat: Annotated[bool, typer.Option("--stat", help="Show a diffstat.")] = False,
     name_only: Annotated[bool, typer.Option("--name-only", help="Show only the names of changed files.")] = False,
@@ -206,6 +220,7 @@ def diff(
     if stat and name_only:
         raise UsageError("--stat and --name-only are two forms of the same", hint="give one of them")
     project, found = project_of(ctx, state_dir), output(ctx, as_json=as_json)
+    task, run = _task_and_run(task, run)
     if patch_out is not None:
         patch = write_patch(project, task, run, patch_out)
         return printed(found, lambda out: changes.print_written(out, patch))

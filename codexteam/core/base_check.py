@@ -220,7 +220,8 @@ def why_cannot_run(state: RunState) -> str:
     checks = blocking(state)
     listed = "; ".join(f"`{check.command}` {_how(check)}" for check in checks)
     begun = any(known.attempt for known in state.tasks.values())
-    return f"{'' if begun else 'nothing was implemented: '}on the base commit {listed}"
+    undone = "nothing was judged" if state.rules.review else "nothing was implemented"
+    return f"{'' if begun else f'{undone}: '}on the base commit {listed}"
 
 
 def _how(check: BaseCheck) -> str:

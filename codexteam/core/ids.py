@@ -131,8 +131,12 @@ class CallKey:
             "turn": str(self.turn),
         }
 
-    def idempotency_key(self) -> str:
-        """Return the same key for every try of the same turn, and another for every other turn."""
+    def idempotency_key(self, model: str) -> str:
+        """Return the same key for every try of the same turn, and another for every other turn or model.
+
+        A turn that one model does not serve may be asked of another, often at the same service: under the same key that
+        would be taken for the first request once more, with another body.
+        """
         fields = self.metadata()
         # an agent may compact more than once for different purposes of its own: both purposes are in the key
-        return "codexteam-" + "-".join([*fields.values(), self.agent.purpose.value]).replace(" ", "_")
+        return "codexteam-" + "-".join([*fields.values(), self.agent.purpose.value, model]).replace(" ", "_")

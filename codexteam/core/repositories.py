@@ -22,7 +22,8 @@ def repositories_in(globs: Iterable[str], repositories: Sequence[str]) -> tuple[
 
 _WORD = re.compile(r"[^\s;&|()<>'\"=`]+")
 _BEGINS = re.compile(r"\(?\s*cd\s+([^\s;&|]+)\s*(?:&&|;|\n)")
-_LEAVES = re.compile(r"\bcd\s+(\S+)")
+#: How a line goes on in another folder: by the shell, or by the options with which make, npm, uv, cargo and others do so.
+_LEAVES = re.compile(r"(?:\bcd\s+|\s-C[\s=]*|\s--(?:directory|prefix|cwd|project|manifest-path|rootdir)[\s=]+)(\S+)")
 #: Where a workspace's folders are, and what leads from one repository to another.
 _ROOTS = re.compile(r"(?:/work/|/repos/|(?:\.{1,2}/)+)")
 

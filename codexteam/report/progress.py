@@ -530,7 +530,7 @@ _WORDS = {
     "person.answered": "{item} is answered",
     "person.withdrawn": "{item} does not wait for an answer any more",
     "person.said": "you say to {to}: {text}",
-    "person.unread": "{to}: its agent has ended without reading {messages}; another attempt would begin with it",
+    "person.unread": "{to}: attempt {attempt} has ended without reading {messages}; another would begin with it",
     "task.retried": "{task} is tried again, as you asked",
     "task.prioritized": "{task} has priority {priority} now",
     "feedback.taken": "{place} asks for changes ({findings})",

@@ -39,7 +39,7 @@ from codexteam.agent.instructions import RunInstructions, skill_facts
 from codexteam.agent.loop import run_agent
 from codexteam.agent.mail import Mailbox, message_item
 from codexteam.agent.outage import Outage
-from codexteam.agent.outcome import AgentOutcome, AgentStats, GaveUp, ModelGaveUp, Submitted, Unsaved
+from codexteam.agent.outcome import AgentOutcome, AgentStats, GaveUp, ModelGaveUp, OutOfBudget, Submitted, Unsaved
 from codexteam.agent.prefix import Prompt, environment_fact, facts_of
 from codexteam.agent.reservations import Reservations
 from codexteam.agent.server_tools import ServerNotices, ServerTools
@@ -56,7 +56,7 @@ from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, JSONValue, Purpose, TaskId
-from codexteam.errors import CodexteamError, ConfigError, HostLost, ModelAccessError, SandboxLost
+from codexteam.errors import CodexteamError, ConfigError, HostLost, ModelOutageError, SandboxLost
 from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
 from codexteam.ports.model import Model
 from codexteam.ports.sandbox import Sandbox, SandboxFacts, SandboxSpec, Snapshot
@@ -193,12 +193,15 @@ class SandboxAgentRunner:
                         if losses.hosts >= _MAX_LOST_HOSTS:
                             raise  # no attempt is to blame; the run can be resumed
                         continue  # from its last stored turn, in a new sandbox
-                    if key.task_id and (unread := mailbox.waiting()):
-                        self.context.report("person.unread", {"to": key.task_id, "messages": list(unread)})
+                    if outcome is not None:
+                        self._refuse_outage(key, outcome)
+                    unread = mailbox.waiting() if key.task_id else ()
+                    if unread and not isinstance(outcome, OutOfBudget):  # that goes on later, and reads them then
+                        told: JSONObject = {"to": key.task_id, "attempt": key.attempt, "messages": list(unread)}
+                        self.context.report("person.unread", told)
                     if outcome is None:
                         self._report_stopped(key, role, await self.context.store.turns(key))
                         return AgentFailure("a person stopped its agent")
-                    self._refuse_outage(key, outcome)
                     self._report_end(key, role, outcome)
                     return report_of(outcome, assignment.answer_type, self.context.redactor)
             finally:
@@ -232,11 +235,11 @@ class SandboxAgentRunner:
         It counts as away when nobody got an answer while this agent waited for its last one in vain.
 
         Raises:
-            ModelAccessError: it is away.
+            ModelOutageError: it is away.
         """
         match outcome:
             case ModelGaveUp(kind=GaveUp.UNAVAILABLE, message=message) if self._heard.get(key) == self._answers:
-                raise ModelAccessError(
+                raise ModelOutageError(
                     f"the model service gives no answer: {message}",
                     hint="make sure it can be reached; then `codexteam resume` continues from here",
                 )

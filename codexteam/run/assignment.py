@@ -1,6 +1,7 @@
 """What an agent is put to work on, and what comes back. The seam between those who need an agent and the agent loop."""
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from codexteam.agent.outcome import (
@@ -82,6 +83,17 @@ class AgentAnswer(Generic[AnswerT]):
     """What of its workspace is not in its work; foreign text."""
 
 
+class Unserved(Enum):
+    """How a model did not serve an agent."""
+
+    REFUSED = auto()
+    """It refused, which is an answer."""
+    REJECTED = auto()
+    """Its service did not take what was asked, or what it sent was no answer: another agent's request may fare better."""
+    DOWN = auto()
+    """It gave no answer, whoever asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentFailure:
     """The agent ended without a usable answer."""
@@ -97,10 +109,8 @@ class AgentFailure:
     remarks: tuple[Remark, ...] = ()
     lasting: bool = False
     """Whether a next attempt, which is asked the same, would end the same way."""
-    unserved: bool = False
-    """Whether its model is to blame, and another one may do it."""
-    refused: bool = False
-    """Whether that is since its model refused, which is an answer."""
+    unserved: Unserved | None = None
+    """Set if its model is to blame, and another one may do it."""
 
 
 Report: TypeAlias = AgentAnswer[AnswerT] | AgentFailure
@@ -121,7 +131,12 @@ class AgentRunner(Protocol):
         ...
 
 
-_NOT_SERVED = frozenset({GaveUp.UNAVAILABLE, GaveUp.REJECTED, GaveUp.PROTOCOL, GaveUp.FILTERED})
+_UNSERVED = {
+    GaveUp.UNAVAILABLE: Unserved.DOWN,
+    GaveUp.REJECTED: Unserved.REJECTED,
+    GaveUp.PROTOCOL: Unserved.REJECTED,
+    GaveUp.FILTERED: Unserved.REJECTED,
+}
 
 
 def report_of(outcome: AgentOutcome, answer_type: type[AnswerT], redactor: Redactor) -> Report[AnswerT]:
@@ -142,9 +157,9 @@ def report_of(outcome: AgentOutcome, answer_type: type[AnswerT], redactor: Redac
         case ModelRefused() | OutOfTurns() | OutOfTime() | Stuck() | ModelGaveUp() | Unsaved():
             lasting = isinstance(outcome, ModelGaveUp) and outcome.lasting
             reason = redactor.redact(reason_of(outcome))
-            unserved = isinstance(outcome, ModelRefused) or (
-                isinstance(outcome, ModelGaveUp) and outcome.kind in _NOT_SERVED
-            )
+            unserved = _UNSERVED.get(outcome.kind) if isinstance(outcome, ModelGaveUp) else None
+            if isinstance(outcome, ModelRefused):
+                unserved = Unserved.REFUSED
             return AgentFailure(
                 reason,
                 "",
@@ -152,7 +167,6 @@ def report_of(outcome: AgentOutcome, answer_type: type[AnswerT], redactor: Redac
                 remarks=effort.remarks,
                 lasting=lasting,
                 unserved=unserved,
-                refused=isinstance(outcome, ModelRefused),
             )
 
 

@@ -25,11 +25,11 @@ from codexteam.core.plan_md_task import render_task
 from codexteam.core.repositories import repositories_in
 from codexteam.core.state import RunState, TaskState
 from codexteam.core.text import clean
-from codexteam.errors import ModelAccessError, UsageLimitError
+from codexteam.errors import ModelAccessError, ModelOutageError, UsageLimitError
 from codexteam.ports.repo import Accepted, IntakePolicy, IntakeRefused, Merged, Violation
 from codexteam.ports.sandbox import Remark, Snapshot
 from codexteam.run import prompts
-from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment
+from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Unserved
 from codexteam.run.code_search import map_for
 from codexteam.run.context import RunContext, refused, standing_of, work_name
 from codexteam.run.documentation_checks import take_documentation
@@ -104,7 +104,7 @@ async def work(context: RunContext, effect: Work, state: RunState) -> Event:
                 report.reason,
                 report.evidence,
                 final=final,
-                unserved=report.unserved,
+                unserved=report.unserved is not None,
             )
             return _with_remarks(failed, report.remarks)
         case AgentAnswer(answer=answer):
@@ -122,10 +122,11 @@ async def _report(
     except UsageLimitError:
         raise
     except ModelAccessError as error:
-        others = known.open_contest is not None and assignment.model
+        # in an outage the other contenders get no answer either: the session ends, and none of them is out of the contest
+        others = known.open_contest is not None and assignment.model and not isinstance(error, ModelOutageError)
         if not others and known.unserved >= len(context.settings.team.escalation.fallback):
             raise
-        return AgentFailure(f"its model does not serve it: {error}", unserved=True)
+        return AgentFailure(f"its model does not serve it: {error}", unserved=Unserved.DOWN)
 
 
 async def _report_remarks(context: RunContext, effect: Work, remarks: Sequence[Remark]) -> None:

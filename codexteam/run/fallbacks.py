@@ -2,8 +2,8 @@
 
 Which model a task's next attempt uses is a decision of the run (`core.escalation`). Here an agent of the same name goes on
 under the next model of `[codexteam.escalation] fallback`, from its last stored turn. A refusal is an answer, and stored: it
-stands, and the next agent of that role begins with the next model. What did not serve one agent of a session is not asked
-again for another.
+stands, and the next agent of that role begins with the next model, and so it does where a model's service did not take a
+request. A model that is missing or down for one agent of a session is not asked again for another.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from codexteam.config.model_tiers import model_of
 from codexteam.core.ids import Purpose
 from codexteam.core.text import clean_line
 from codexteam.errors import ModelAccessError, UsageLimitError
-from codexteam.run.assignment import AgentFailure, AnswerT, Assignment, Report
+from codexteam.run.assignment import AgentFailure, AnswerT, Assignment, Report, Unserved
 from codexteam.run.context import RunContext
 
 #: Who says that another model is used.
@@ -32,7 +32,7 @@ class Fallbacks:
     _unserving: set[str] = field(default_factory=set)
     """Models that are missing or down."""
     _refusing: set[tuple[str, str]] = field(default_factory=set)
-    """Role and model, of models that refused."""
+    """Role and model, of models that refused, or whose service did not take what was asked."""
 
     async def serve(
         self, assignment: Assignment[AnswerT], work: Callable[[Assignment[AnswerT]], Awaitable[Report[AnswerT]]]
@@ -56,13 +56,15 @@ class Fallbacks:
             except ModelAccessError as error:
                 why = str(error)
             else:
-                if not isinstance(report, AgentFailure) or not report.unserved:
-                    return report
-                if report.refused:
-                    self._refusing.add((role, model))
+                if not isinstance(report, AgentFailure) or report.unserved is None:
                     return report
                 why = report.reason
-            self._unserving.add(model)
+                if report.unserved is not Unserved.DOWN:
+                    self._refusing.add((role, model))
+                if report.unserved is Unserved.REFUSED:
+                    return report
+            if (role, model) not in self._refusing:
+                self._unserving.add(model)
             self._tell(role, model, why, following)
         return await work(_under(assignment, usable[-1], own=own))
 

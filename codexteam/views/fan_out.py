@@ -115,12 +115,19 @@ def _print_table(console: Console, runs: Sequence[FannedRun]) -> None:
         if run.pull:
             console.print(foreign(f"pull    {run.name.ljust(width)}  {run.pull}"), soft_wrap=True)
     for run in runs:
-        if run.exit_code is None or not run.progress.result:
-            continue
-        for typed in next_commands(run.progress)[-1:]:
+        for typed in _next(run):
             program, _, rest = typed.partition(" ")
             command = f"{program} -C {shlex.quote(str(run.place))} {rest}"
             console.print(Text("next    ").append(clean_line(command), style="bold"), soft_wrap=True)
+
+
+def _next(run: FannedRun) -> Sequence[str]:
+    """Return what to type next in a run's repository, if there is anything."""
+    if run.exit_code is None:
+        return ()
+    if run.progress.result:
+        return next_commands(run.progress)[-1:]
+    return (f"codexteam resume {run.progress.run_id}",) if run.progress.run_id else ()
 
 
 def _as_json(run: FannedRun) -> JSONObject:

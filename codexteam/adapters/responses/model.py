@@ -108,7 +108,7 @@ class ResponsesModel:
         limits = RetryLimits.of(provider)
         retries = Retries(limits, self._jitter)
         # header values are ASCII; names of roles need not be
-        key = quote(request.key.idempotency_key(), safe="-_.~:")
+        key = quote(request.key.idempotency_key(request.settings.model), safe="-_.~:")
         while True:
             gate_seconds = 0.0
             body = fitting.fitted(asked)

@@ -265,6 +265,7 @@ def test_logs_are_plain_lines_and_a_tasks_include_its_agents(project: Project, c
     assert "exec_command" not in everything
     assert "T2" not in one
     assert "implementer T1.1: exec_command ls\\n\\x1b]52;c;x\\x07\n" in one
+    assert cli("logs", NEW).out == everything, "a run's id is told from a task's"
     last = json.loads(cli("logs", "--json").out.splitlines()[-1])
     assert last["type"] == "logs.completed"
     assert last["count"] == len(everything.splitlines())

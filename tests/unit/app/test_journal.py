@@ -53,17 +53,17 @@ async def test_programs_hear_of_an_error_also_when_the_store_takes_no_more(full:
 
     store.watch(RUN.run_id, show)
 
-    await tell_broken_off(error, "no room", at_seconds=7.0, run=RUN, store=store, programs=[programs])
+    await tell_broken_off(error, ("no room", "make some"), at_seconds=7.0, run=RUN, store=store, programs=[programs])
 
     told = [(event.kind, event.at_seconds, event.fields) for event in programs.events]
-    assert told == [("run.broken_off", 7.0, {"reason": "no room", "exit_code": 6})]
+    assert told == [("run.broken_off", 7.0, {"reason": "no room", "hint": "make some", "exit_code": 6})]
     assert [fact.kind for fact in await store.facts(RUN.run_id)] == ([] if full else ["run.broken_off"])
     assert is_reported(error)
 
 
 async def test_an_error_that_programs_could_not_be_told_of_is_not_noted_as_told() -> None:
     error = ValueError("a bug")
-    await tell_broken_off(error, "a bug", at_seconds=7.0, run=RUN, store=FullStore(), programs=[Lines(full=True)])
+    await tell_broken_off(error, ("a bug", ""), at_seconds=7.0, run=RUN, store=FullStore(), programs=[Lines(full=True)])
     assert not is_reported(error)
 
 

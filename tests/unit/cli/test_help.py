@@ -36,13 +36,15 @@ def test_every_command_and_option_says_what_it_does(path: tuple[str, ...]) -> No
     assert [option.name for option in options if not option.help and not option.hidden] == []
 
 
-@pytest.mark.parametrize("path", [(), ("config",)], ids=" ".join)
+@pytest.mark.parametrize("path", [(), *(path for path in ALL if hasattr(ALL[path], "commands"))], ids=" ".join)
 def test_no_summary_is_cut(
     path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*path, "--help"]) == 0
-    summaries = capsys.readouterr().out.split("Commands:")[1]
+    out = capsys.readouterr().out
+    assert out.startswith(f"Usage: {' '.join(('codexteam', *path))} [OPTIONS] ")
+    summaries = out.split("Commands:")[1]
     assert [line for line in summaries.splitlines() if line.endswith("...")] == []
 
 

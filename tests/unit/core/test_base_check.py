@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from codexteam.core.base_check import CANNOT_RUN_ITEM, RED_BASE_ITEM, named_paths, runs_later
+from codexteam.core.base_check import CANNOT_RUN_ITEM, RED_BASE_ITEM, named_paths, runs_later, why_cannot_run
 from codexteam.core.command_ending import Cause, Ending, read_ending
 from codexteam.core.effects import CheckBase, MakePlan, Prepare, Result, Work
 from codexteam.core.events import Answered, BaseCheck, BaseChecked, Continued, Event, GateFinished, Rules, RunStarted
@@ -169,6 +169,8 @@ def test_all_commands_that_cannot_run_are_named_where_the_run_ends() -> None:
     assert world.finished.reason == (
         "nothing was implemented: on the base commit `check T1` cannot run (not found); `check T2` cannot run (not found)"
     )
+    review = replace(world.state, rules=replace(world.state.rules, review=True))
+    assert why_cannot_run(review).startswith("nothing was judged: on the base commit `check T1`")
 
 
 def test_that_nothing_was_implemented_is_said_where_it_is_true() -> None:

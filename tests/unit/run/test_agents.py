@@ -208,5 +208,5 @@ async def test_what_an_agent_did_not_read_before_it_ended_is_told(tmp_path: Path
         await asyncio.sleep(0)
     await work
 
-    assert ("person.unread", {"to": "T1", "messages": ["leave the name"]}) in told
+    assert ("person.unread", {"to": "T1", "attempt": 1, "messages": ["leave the name"]}) in told
     assert not agents.reachable.say("T1.1", "too late")

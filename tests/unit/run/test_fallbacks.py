@@ -11,7 +11,7 @@ from codexteam.core.answers import ScoutReport
 from codexteam.core.budget_amounts import Usage
 from codexteam.core.ids import AgentKey, CommitId, JSONObject, JSONValue, Purpose, RunId
 from codexteam.errors import ModelAccessError, UsageLimitError
-from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Report
+from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Report, Unserved
 from codexteam.run.fallbacks import FALLBACK_SETTING, Fallbacks
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.run_context import fake_context
@@ -19,8 +19,9 @@ from tests.fakes.run_context import fake_context
 RUN = RunId("20261121-0231-7f3a")
 ANSWER = AgentAnswer(ScoutReport("ok", (), (), ()), None, Usage(), 1)
 GONE = ModelAccessError("no such model")
-DOWN = AgentFailure("the model gave no answer: 503", unserved=True)
-REFUSED = AgentFailure("the model refused: no", unserved=True, refused=True)
+DOWN = AgentFailure("the model gave no answer: 503", unserved=Unserved.DOWN)
+REJECTED = AgentFailure("the model gave no answer: 400", unserved=Unserved.REJECTED)
+REFUSED = AgentFailure("the model refused: no", unserved=Unserved.REFUSED)
 End = Exception | AgentFailure | None
 
 
@@ -90,6 +91,19 @@ async def test_a_refusal_stands_and_the_next_agent_of_its_role_has_another_model
     assert await fallbacks.serve(assignment(Purpose.REVIEW, "reviewer"), agents.work) is REFUSED
     assert agents.asked == ["", "second", ""]
     assert told == []
+
+
+async def test_a_request_that_is_not_taken_bars_a_model_for_one_role(
+    make: Callable[..., tuple[Fallbacks, list[str]]],
+) -> None:
+    fallbacks, _ = make("second")
+    agents = Agents({"": REJECTED})
+
+    assert await fallbacks.serve(assignment(), agents.work) is ANSWER
+    assert await fallbacks.serve(assignment(), agents.work) is ANSWER
+    assert agents.asked == ["", "second", "second"]
+    assert await fallbacks.serve(assignment(Purpose.REVIEW, "reviewer"), agents.work) is ANSWER
+    assert agents.asked[3:] == ["", "second"]
 
 
 async def test_where_nobody_serves_it_ends_as_without_a_list(make: Callable[..., tuple[Fallbacks, list[str]]]) -> None:

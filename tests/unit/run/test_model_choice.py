@@ -1,6 +1,6 @@
 """What an attempt's agent is put to work with, and what becomes of one whose model does not serve it; among fakes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -11,13 +11,14 @@ from codexteam.adapters.machine.run_files import DiskRunFiles
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
 from codexteam.core.answers import RoleAnswer
+from codexteam.core.contest import Contender, Contest
 from codexteam.core.effects import AttemptKind, Work
 from codexteam.core.events import AttemptFailed
 from codexteam.core.ids import JSONValue, RunId, TaskId
 from codexteam.core.plan_graph import Task, TaskRisk, graph_of
 from codexteam.core.state import Rules, RunState, TaskState
-from codexteam.errors import ModelAccessError, UsageLimitError
-from codexteam.run.assignment import AgentFailure, AnswerT, Assignment, Report
+from codexteam.errors import ModelAccessError, ModelOutageError, UsageLimitError
+from codexteam.run.assignment import AgentFailure, AnswerT, Assignment, Report, Unserved
 from codexteam.run.attempts import work
 from codexteam.run.context import RunContext
 from tests.fakes.fake_clock import FakeClock
@@ -48,9 +49,13 @@ async def attempt(tmp_path: Path) -> Callable[..., tuple[RunContext, _Agents]]:
     repo = FakeRepo(tmp_path / "repo", {"a.py": b"a = 1\n"})
     await repo.fetch_base(_RUN, repo.head)
 
-    def make(end: Exception | AgentFailure, **escalation: JSONValue) -> tuple[RunContext, _Agents]:
+    def make(
+        end: Exception | AgentFailure, *, models: Sequence[str] = (), **escalation: JSONValue
+    ) -> tuple[RunContext, _Agents]:
         environment = {"CODEX_HOME": str(tmp_path), "HOME": str(tmp_path)}
         flags = {f"codexteam.escalation.{name}": value for name, value in escalation.items()}
+        if models:
+            flags |= {"codexteam.best_of.models": [*models]}
         settings = load_settings(LoadRequest(tmp_path, environment, flags=flags, system_folder=tmp_path / "none"))
         files = DiskRunFiles(tmp_path, _RUN, plan_root=tmp_path, redact=str)
         report = lambda _kind, _fields: None  # noqa: E731
@@ -101,8 +106,18 @@ async def test_without_a_fallback_and_at_a_plan_s_limit_the_session_ends(attempt
             await _worked(context, TaskState(_TASK))
 
 
+async def test_an_outage_ends_the_session_and_no_contender(attempt: Attempt) -> None:
+    context, _ = attempt(ModelAccessError("no such model"), models=["other"])
+    contest = Contest(1, context.base, (Contender(2, 1),))
+    known = TaskState(_TASK, attempt=1, contest=contest)
+    assert (await _worked(context, known)).unserved
+    context, _ = attempt(ModelOutageError("nobody gets an answer"), models=["other"])
+    with pytest.raises(ModelOutageError):
+        await _worked(context, known)
+
+
 async def test_a_refusal_is_told_apart_from_failed_work(attempt: Attempt) -> None:
-    context, _ = attempt(AgentFailure("the model refused: no", unserved=True), fallback=["second"])
+    context, _ = attempt(AgentFailure("the model refused: no", unserved=Unserved.REFUSED), fallback=["second"])
     assert (await _worked(context, TaskState(_TASK))).unserved
     context, _ = attempt(AgentFailure("it used all its turns"), fallback=["second"])
     assert not (await _worked(context, TaskState(_TASK))).unserved

@@ -24,11 +24,21 @@ def test_the_table_says_of_each_repository_how_its_run_ended() -> None:
     web = finished(FannedRun("web", Path("/work/web")), "not_green", 3, "2 findings \x1b[31mare open")
     late = FannedRun("late", Path("/work/late"), problem="not begun: the command was interrupted")
 
-    view.ended([finished(api, "green", 0), web, late], 130)
+    off = FannedRun("off", Path("/work/off"), exit_code=6, problem="no credentials; export KEY=...")
+    off.progress.run_id = "20261121-0231-7f3a"
+
+    view.ended([finished(api, "green", 0), web, late, off], 130)
 
     shown = out.getvalue()
-    assert [line.split()[:2] for line in shown.splitlines()[1:4]] == [["api", "green"], ["web", "not"], ["late", "not"]]
+    assert [line.split()[:2] for line in shown.splitlines()[1:5]] == [
+        ["api", "green"],
+        ["web", "not"],
+        ["late", "not"],
+        ["off", "broke"],
+    ]
     assert "codexteam/r1" in shown
     assert "why     web   2 findings \\x1b[31mare open" in shown
     assert "why     late  not begun: the command was interrupted" in shown
     assert "codexteam -C '/work/my api' apply" in shown
+    assert "why     off   no credentials; export KEY=..." in shown
+    assert "codexteam -C /work/off resume 20261121-0231-7f3a\n" in shown

@@ -10,6 +10,11 @@ from codexteam.core.text import clean_line
 from codexteam.errors import SandboxUnavailable
 
 Progress = Callable[[str], None] | None
+#: What to do where an image can be had from nowhere.
+IMAGE_HINT = (
+    "check name and network, `docker pull` it yourself, set [codexteam.sandbox] image to one that is there, or its "
+    'kind to "bubblewrap", which needs no image'
+)
 
 
 async def known_image(client: EngineClient, reference: str) -> Mapping[str, object] | None:
@@ -66,7 +71,7 @@ async def pull_image(client: EngineClient, reference: str, reason: str, on_progr
         raise SandboxUnavailable(
             f"the image {clean_line(reference)} ({reason}) is not on {client.settings.name} and cannot be pulled: "
             f"{clean_line(said_by(error))}",
-            hint="check name and network, `docker pull` it yourself, or set [codexteam.sandbox] image to one that is there",
+            hint=IMAGE_HINT,
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Which image a repository's sandboxes get, and why: a decision over file contents, without an engine."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -82,7 +83,7 @@ def choose(
             )
         return Built(settings.dockerfile, "", "[codexteam.sandbox] dockerfile", notices=notices)
     if by_language is None:
-        return Pulled(PLAIN, "no file of a known language at the root; [codexteam.sandbox] image sets another", notices)
+        return Pulled(PLAIN, "no file of a known language; [codexteam.sandbox] image sets another", notices)
     return Pulled(by_language.reference, by_language.reason, (*notices, *by_language.notices))
 
 
@@ -103,6 +104,8 @@ def _why_not(found: Devcontainer) -> str:
 
 def _by_language(view: RepositoryView) -> Pulled | None:
     present = [(name, language) for name, language in _LANGUAGES if _is_there(view, name)]
+    if all(name == "Makefile" for name, _ in present) and (found := _by_sources(view)) is not None:
+        return found  # make runs anything, and is in each of the images
     if not present:
         return None
     first, language = present[0]
@@ -111,6 +114,22 @@ def _by_language(view: RepositoryView) -> Pulled | None:
     also = f"; {', '.join(others)} also there, set [codexteam.sandbox] image for an image with both" if others else ""
     said = f"{first}, {wanted.source}" if wanted.source and wanted.source != first else first
     return Pulled(language.image.format(wanted.version), f"{said}{also}", (wanted.notice,) if wanted.notice else ())
+
+
+def _by_sources(view: RepositoryView) -> Pulled | None:
+    """Choose by the language of most files, where no file says how anything is built."""
+    suffixes = Counter(path.rpartition(".")[2] for path in view.paths)
+    counts: Counter[str] = Counter()
+    for suffix in _SOURCES:
+        counts[_SOURCES[suffix].image] += suffixes[suffix]
+    if not counts.total():
+        return None
+    image, count = counts.most_common(1)[0]
+    language = next(each for each in _SOURCES.values() if each.image == image)
+    first = min(path for path in view.paths if _SOURCES.get(path.rpartition(".")[2]) is language)
+    wanted = language.toolchain(view)
+    said = f"{first} and {count - 1} more of its language" if count > 1 else first
+    return Pulled(image.format(wanted.version), said, (wanted.notice,) if wanted.notice else ())
 
 
 def _is_there(view: RepositoryView, name: str) -> bool:
@@ -133,6 +152,8 @@ _GRADLE = _Language("gradle:8-jdk{}", toolchains.java)
 _DOTNET = _Language("mcr.microsoft.com/dotnet/sdk:{}", toolchains.dotnet)
 _PERL = _Language("perl:{}-bookworm", toolchains.perl)
 _COMPILED = _Language(COMPILERS, lambda _view: toolchains.Wanted(""))
+_RUST = _Language("rust:{}-bookworm", toolchains.rust)
+_RUBY = _Language("ruby:{}-bookworm", toolchains.ruby)
 #: In order: what comes first is chosen.
 _LANGUAGES: tuple[tuple[str, _Language], ...] = (
     ("pyproject.toml", _PYTHON),
@@ -143,11 +164,11 @@ _LANGUAGES: tuple[tuple[str, _Language], ...] = (
     ("package.json", _NODE),
     ("go.work", _GO),
     ("go.mod", _GO),
-    ("Cargo.toml", _Language("rust:{}-bookworm", toolchains.rust)),
+    ("Cargo.toml", _RUST),
     ("pom.xml", _MAVEN),
     ("build.gradle", _GRADLE),
     ("build.gradle.kts", _GRADLE),
-    ("Gemfile", _Language("ruby:{}-bookworm", toolchains.ruby)),
+    ("Gemfile", _RUBY),
     ("global.json", _DOTNET),
     ("*.sln", _DOTNET),
     ("*.csproj", _DOTNET),
@@ -155,3 +176,18 @@ _LANGUAGES: tuple[tuple[str, _Language], ...] = (
     *((name, _PERL) for name in ("cpanfile", "Makefile.PL", "Build.PL", "dist.ini")),
     *((name, _COMPILED) for name in ("CMakeLists.txt", "meson.build", "configure", "configure.ac", "Makefile")),
 )
+#: By what source files end with.
+_SOURCES: Mapping[str, _Language] = {
+    "py": _PYTHON,
+    "js": _NODE,
+    "mjs": _NODE,
+    "ts": _NODE,
+    "go": _GO,
+    "rs": _RUST,
+    "rb": _RUBY,
+    "pl": _PERL,
+    "pm": _PERL,
+    "c": _COMPILED,
+    "cc": _COMPILED,
+    "cpp": _COMPILED,
+}

@@ -87,7 +87,7 @@ async def test_headers_and_query_are_the_providers(bench: Bench, monkeypatch: py
     assert headers["x-plain"] == "plain"
     assert headers["x-env"] == KEY
     assert headers["accept"] == "text/event-stream"
-    assert headers["idempotency-key"] == call_key().idempotency_key()
+    assert headers["idempotency-key"] == call_key().idempotency_key(model_request().settings.model)
     assert "x-unset" not in headers
     assert "not-for-this-provider" not in "".join(headers.values())
 
@@ -180,14 +180,15 @@ async def test_connections_are_kept(bench: Bench) -> None:
     assert bench.api.connections == 1
 
 
-def test_every_purpose_and_turn_has_an_idempotency_key_of_its_own(bench: Bench) -> None:
+def test_every_purpose_turn_and_model_has_an_idempotency_key_of_its_own(bench: Bench) -> None:
     keys = {
-        call_key(purpose=purpose, turn=turn, attempt=attempt).idempotency_key()
+        call_key(purpose=purpose, turn=turn, attempt=attempt).idempotency_key(model)
+        for model in ("one", "other")
         for purpose in Purpose
         for turn in (1, 2)
         for attempt in (1, 2)
     }
-    assert len(keys) == len(Purpose) * 4
+    assert len(keys) == len(Purpose) * 8
 
 
 async def test_the_wire_is_json_that_any_server_reads(bench: Bench) -> None:

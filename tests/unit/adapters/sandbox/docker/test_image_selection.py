@@ -26,6 +26,11 @@ def chosen(
     ("files", "image"),
     [
         ({}, "buildpack-deps:bookworm-scm"),
+        ({"calc.py": ""}, "python:3.12-bookworm"),
+        ({"calc.py": "", "Makefile": "", "docs/a.md": ""}, "python:3.12-bookworm"),
+        ({"src/a.ts": "", "src/b.js": "", "tool.py": ""}, "node:22-bookworm"),
+        ({"main.c": "", "Makefile": ""}, "buildpack-deps:bookworm"),
+        ({"Makefile": ""}, "buildpack-deps:bookworm"),
         ({"pyproject.toml": ""}, "python:3.12-bookworm"),
         ({"setup.py": "", ".python-version": "3.11.4\n"}, "python:3.11-bookworm"),
         ({"requirements.txt": "", ".python-version": "pypy\n"}, "python:3.12-bookworm"),
