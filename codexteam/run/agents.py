@@ -476,6 +476,7 @@ class SandboxAgentRunner:
             "plan_windows": self.gate.windows.words() if (on_plan := key.role in self.gate.windows.roles) else "",
             "plan_credits": self.gate.plan_credits.words() if on_plan else "",
             "project_docs": list(self.instructions.docs_sources),
+            "started_by": self.context.started_by,
         }
         self.context.report("agent.received", {**agent_fields(key, role), "receipt": written})
 

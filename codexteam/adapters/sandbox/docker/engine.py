@@ -76,6 +76,7 @@ class DockerEngine:
         self._pool: Pool[Node] = Pool(self._nodes, drained=drained.names, report=on_change)
         for node in self._nodes:
             node.layers, node.on_denied, node.on_silence = layers, on_denied, self._pool.mark_down
+            node.is_named = bool(settings.engines)
         seen = {name: environment[name] for name in settings.environment if name in environment}
         self._images = Images(settings, files, trusted=trusted, owner=owner, environment=seen)
         self._owner = owner

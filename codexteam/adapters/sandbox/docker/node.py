@@ -78,11 +78,18 @@ class Node:
         self.slots = Slots(client, owner)
         self.on_denied: Callable[[JSONObject], None] | None = None
         """Gets every connection that the proxy refused."""
+        self.is_named = False
+        """Whether the user's configuration names it."""
         self.on_silence: Callable[[Node, str], None] | None = None
         """Is told that the engine does not answer, and what it said last."""
         self.layers: bool | None = None
         """Whether the engine lays workspaces over a base; None until one was started."""
         self.unlimited: tuple[str, ...] = ()
+
+    @property
+    def name_shown(self) -> str:
+        """Return its name in receipts; empty where nobody configured one."""
+        return self.settings.name if self.is_named else ""
 
     @property
     def settings(self) -> EngineSettings:
@@ -396,6 +403,7 @@ class _ContainerStart:
             self.spec.network,
             unlimited=unlimited,
             runtime=runtime_of(self.container) if self.container is not None else "",
+            host=self.node.name_shown,
         )
         return ChannelSandbox(
             facts=facts,
