@@ -8,6 +8,7 @@
     ├─ SurroundingsError           6  what is around the program: engine, git, credentials, disk
     │  ├─ SandboxUnavailable          no engine answers, no image
     │  ├─ SandboxLost                 the sandbox went away under its agent
+    │  │  └─ HostLost                 and so did the host that it was on
     │  ├─ ModelAccessError            401, 403, unknown model, quota gone
     │  │  ├─ ModelOutageError         nobody gets an answer, whatever the model
     │  │  └─ UsageLimitError       4  what an account's plan includes is used up for a while
@@ -75,6 +76,10 @@ class ProgramsUnavailable(SandboxUnavailable):
 
 class SandboxLost(SurroundingsError):  # noqa: N818
     """The sandbox went away under its agent; its last snapshot is what is left."""
+
+
+class HostLost(SandboxLost):
+    """The host under a sandbox does not answer: nothing that the agent did is to blame."""
 
 
 class ModelAccessError(SurroundingsError):

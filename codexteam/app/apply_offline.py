@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codexteam.adapters.machine.clock import SystemClock
+from codexteam.adapters.machine.person import person
 from codexteam.adapters.machine.run_files import PLAN_NAME, read_plan_file, replace_file
 from codexteam.app.command_lines import lines_of, run_redactor
 from codexteam.app.journal import write_events_file
@@ -36,7 +37,7 @@ async def apply_event(
 ) -> RunState:
     """Take an event into a stored run and its history; what follows from it is done at `resume`.
 
-    The caller holds the lock. `values` are stored in the same transaction.
+    The caller holds the lock. `values` are stored in the same transaction. It is told under the name of this process's user.
 
     Raises:
         InvalidTransitionError: the run does not allow it now.
@@ -48,7 +49,7 @@ async def apply_event(
     event = redact_texts(event, run_redactor(project, lines).redact)
     after, effects = step(before, event)
     now = SystemClock().wall_seconds()
-    decided = StoredStep(event, before, after, effects)
+    decided = StoredStep(event, before, after, effects, by=person())
     await store.append(record.run_id, [(now, *encode_event(event))], [decided.facts(now)], values)
     await write_events_file(project, store, record)
     return after

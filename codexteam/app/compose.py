@@ -63,18 +63,22 @@ async def choose_engine(
     files: "RepositoryFiles | None" = None,
     trusted: bool = False,
     on_denied: Callable[[JSONObject], None] | None = None,
+    on_change: Callable[[str], None] = lambda _: None,
 ) -> Chosen:
     """Return an engine that really started something. Owned by the caller, who closes it.
 
     `files` are the repository's at the base commit, for the choice of an image; a `trusted` repository's own
-    devcontainer may be used. `on_denied` gets every connection that a sandbox was refused.
+    devcontainer may be used. `on_denied` gets every connection that a sandbox was refused; `on_change` is told in words
+    when a host goes down or comes back.
 
     Raises:
         SandboxUnavailable: none works; the bare host is never used in its place.
     """
     problems: list[str] = []
     for kind in settings.kinds:
-        engine = _make(kind, settings, state_dir, environment, files, trusted=trusted, on_denied=on_denied)
+        engine = _make(
+            kind, settings, state_dir, environment, files, trusted=trusted, on_denied=on_denied, on_change=on_change
+        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.close)
             report = await engine.check()
@@ -130,6 +134,7 @@ def _make(
     *,
     trusted: bool,
     on_denied: Callable[[JSONObject], None] | None = None,
+    on_change: Callable[[str], None] = lambda _: None,
 ) -> SandboxEngine:
     if kind == "docker":
         from codexteam.adapters.sandbox.docker.engine import DockerEngine
@@ -142,6 +147,7 @@ def _make(
             files=files,
             trusted=trusted,
             on_denied=on_denied,
+            on_change=on_change,
         )
     from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
     from codexteam.adapters.sandbox.bubblewrap.sandbox_start import owner_of

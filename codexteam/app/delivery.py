@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codexteam.adapters.machine.clock import SystemClock
+from codexteam.adapters.machine.person import person
 from codexteam.app import requests
 from codexteam.app.apply_offline import apply_event, expected_state
 from codexteam.app.command_lines import budget_line
@@ -63,7 +64,9 @@ async def deliver(project: Project, record: RunRecord, event: Answered | Steerin
     key = None
     if live_run(project) == record.run_id:
         async with opened_store(project) as store:
-            key = await requests.leave(store, record.run_id, event, at_seconds=SystemClock().wall_seconds())
+            key = await requests.leave(
+                store, record.run_id, event, at_seconds=SystemClock().wall_seconds(), by=person()
+            )
             heard = await wait_until_heard(project, store, record.run_id, key)
             if isinstance(heard, Refusal):
                 raise UsageError(heard.why)

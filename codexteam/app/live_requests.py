@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from codexteam.adapters.machine.clock import SystemClock
+from codexteam.adapters.machine.person import person
 from codexteam.app import requests
 from codexteam.app.command_lines import lines_of, run_redactor
 from codexteam.app.project import Project, live_run, reading_store
@@ -56,7 +57,7 @@ class Reply:
 async def ask_live(project: Project, run_id: RunId, asked: requests.Asked) -> Heard:
     """Leave a request with an active run, wake it, and wait briefly for its reply; one to a run that ends is taken back."""
     async with opened_store(project) as store:
-        key = await requests.leave(store, run_id, asked, at_seconds=SystemClock().wall_seconds())
+        key = await requests.leave(store, run_id, asked, at_seconds=SystemClock().wall_seconds(), by=person())
         heard = await wait_until_heard(project, store, run_id, key)
         return await _withdrawn(store, run_id, key) if heard is Fate.OVER else heard
 

@@ -10,6 +10,7 @@ from codexteam.core.codec import StoredForm, decode, encode_object, stored
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
 from codexteam.core.ids import JSONObject, RunId
 from codexteam.core.steering_events import Steering
+from codexteam.core.text import clean_line
 from codexteam.errors import CodexteamError, StoreError
 from codexteam.ports.store import Store
 from codexteam.system.fault_points import reach
@@ -72,6 +73,8 @@ class StoredRequest:
     at_seconds: float = 0.0
     session: int = 0
     """The run's newest when it was made; 0 in what older versions left."""
+    by: str = ""
+    """Who asks; empty in what older versions left."""
     result: str | None = None
     """What became of it; None while nobody has taken it."""
 
@@ -80,13 +83,13 @@ def _space(run_id: RunId) -> str:
     return f"{run_id}/requests"
 
 
-async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float) -> str:
-    """Put a request where the run's session finds it; give its key."""
+async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float, by: str = "") -> str:
+    """Put a request where the run's session finds it, with the name of who asks; give its key."""
     taken = await store.list(_space(run_id))
     session = len(await store.sessions(run_id))
     # two commands may count the same number of requests before theirs
     key = f"{len(taken) + 1:06}.{os.getpid()}"
-    await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session)))
+    await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session, by)))
     return key
 
 
@@ -121,6 +124,13 @@ async def settled(store: Store, run_id: RunId, key: str, result: str = TAKEN) ->
     # as it was left, also where it cannot be read
     value = await store.get(_space(run_id), key) or {}
     return _space(run_id), key, {**value, "result": result}
+
+
+def asked_by(taken: StoredValue) -> str:
+    """Return who made a request, from what is stored of it."""
+    _, _, value = taken
+    by = value.get("by")
+    return clean_line(by) if isinstance(by, str) else ""
 
 
 async def result_of(store: Store, run_id: RunId, key: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codexteam.adapters.machine.person import person
 from codexteam.app import requests
 from codexteam.app.beginning import copied_notices
 from codexteam.app.code_map import make_code_map, open_index
@@ -236,6 +237,7 @@ class RunSession:
             {
                 "run": run_id,
                 "goal": session.run.goal,
+                "by": person(),
                 "budget": budget_words(session.settings.team.budget),
                 "limits": run_limit_amounts(session.settings.team.budget),
                 "stalled_seconds": session.settings.team.limits.stalled_minutes * 60,
@@ -336,6 +338,7 @@ class RunSession:
             files=repo,
             trusted=settings.trusted is True,
             on_denied=report_hosts_once(self.report),
+            on_change=lambda text: self.report("notice", {"text": text}),
         )
         stack.push_async_callback(chosen.engine.close)
         # before any agent starts, so that being interrupted here leaves nothing either
@@ -356,6 +359,7 @@ class RunSession:
             self._redactor,
             scanner=make_scanner(settings.team.gates, files.folder / "scan"),
             hooks=make_hooks(settings, project, session.run),
+            started_by=person(),
             repositories=session.repositories,
         )
         if settings.team.sandbox.build_environment:
@@ -414,19 +418,23 @@ class RunSession:
         driver = self._driver
         if driver is None:
             return
+        by = requests.asked_by(taken)
         if isinstance(asked, requests.AgentRequest):
             if self._agents is None:
                 raise UsageError("no agent is at work yet", hint="codexteam status lists them")
             ask_agent(asked, self._agents)
+            if isinstance(asked, requests.StopAgent):
+                self.report("notice", {"text": f"{by or 'a person'} stops {asked.agent}"})
             return
         if isinstance(asked, requests.StopNow):
             driver.halt(StopRequested("codexteam stop --now", 143))
-            self.report("notice", {"text": "stop --now: cutting agents off; their work is saved", "cuts_off": True})
+            said = f"stop --now{f' by {by}' if by else ''}: cutting agents off; their work is saved"
+            self.report("notice", {"text": said, "cuts_off": True})
             return
         values = [taken]
         if isinstance(asked, RunBudgetSet):
             values.append(await budget_line(self._store, self._session.run, asked))
-        await driver.send(asked, values)
+        await driver.send(asked, values, by=by)
         if isinstance(asked, StopRequested) and not self._stop_waiting(asked):
             self._let_finish(asked)
         if isinstance(asked, Steering) and self._agents is not None:

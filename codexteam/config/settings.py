@@ -265,6 +265,10 @@ class EngineSettings:
     tls_verify: bool = False
     cert_path: Path | None = None
     slots: Annotated[int, Between(1, 10_000)] = 8
+    weight: Annotated[float | None, Between(0.01, 10_000)] = None
+    """Its share of the agents, among engines with free slots; None is its number of slots."""
+    draining: bool = False
+    """Whether no new agent is to start there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,33 @@ REPORTED_KINDS = (
 )
 
 
+#: What a person's request itself is told as; what follows from it is nobody's.
+_OF_PEOPLE = frozenset(
+    {
+        "plan.edited",
+        "person.answered",
+        "person.said",
+        "task.added",
+        "task.dropped",
+        "task.retried",
+        "task.prioritized",
+        "finding.waived",
+        "feedback.taken",
+        "budget.changed",
+        "run.paused",
+        "run.continued",
+        "run.stopping",
+    }
+)
+
+
+def signed(told: Sequence[Fact], by: str) -> tuple[Fact, ...]:
+    """Return what is told of a person's request, with their name; without one, as it is."""
+    if not by:
+        return tuple(told)
+    return tuple((kind, {**fields, "by": by} if kind in _OF_PEOPLE else fields) for kind, fields in told)
+
+
 def story(event: Event, before: RunState, after: RunState, effects: Sequence[Effect]) -> tuple[Fact, ...]:
     """Return what happened in one step, cause first."""
     return (

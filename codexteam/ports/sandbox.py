@@ -184,6 +184,8 @@ class SandboxFacts:
     """What this kind cannot limit on this machine: `memory`, `processes`, `disk`, `cpu`, ..."""
     runtime: str = ""
     """What runs its container, as the engine says; empty where there is no container."""
+    host: str = ""
+    """The host of the pool that it is on; empty where none is configured."""
 
 
 class Sandbox(Protocol):

@@ -429,8 +429,11 @@ def describe(event: RunEvent) -> str:
         values["where"] = f"in {', '.join(names)}" if names else f"at {values.get('commit', '')}"
     elif event.kind == "run.finished":
         return ending_words((text_field(fields, "result") or "ended").replace("_", " "), _shown(fields.get("reason")))
+    by = values.get("by", "")
+    values |= {"who": f"{by} says" if by else "you say", "asker": by or "you"}
+    signature = f", by {by}" if by and event.kind not in _NAMES_WHO else ""
     try:
-        return wording.format_map(values).rstrip(": ")
+        return wording.format_map(values).rstrip(": ") + signature
     except KeyError:
         return event.kind
 
@@ -529,9 +532,9 @@ _WORDS = {
     "branch.failed": "branch not written: {reason}",
     "person.answered": "{item} is answered",
     "person.withdrawn": "{item} does not wait for an answer any more",
-    "person.said": "you say to {to}: {text}",
+    "person.said": "{who} to {to}: {text}",
     "person.unread": "{to}: attempt {attempt} has ended without reading {messages}; another would begin with it",
-    "task.retried": "{task} is tried again, as you asked",
+    "task.retried": "{task} is tried again, as {asker} asked",
     "task.prioritized": "{task} has priority {priority} now",
     "feedback.taken": "{place} asks for changes ({findings})",
     "budget.changed": "{scope} may use {budget} now",
@@ -545,6 +548,10 @@ _WORDS = {
     "network.denied": "{host}:{port} cannot be reached from sandboxes: {reason}",
     **{known.tells: known.words for known in EFFECTS.values() if known.words},
 }
+
+
+#: Of these the words themselves say who, or nothing has to.
+_NAMES_WHO = frozenset({"run.opened", "person.said", "task.retried"})
 
 
 def _shown(value: JSONValue) -> str:

@@ -139,7 +139,7 @@ def task_story(
         if event.kind == "person.answered" and f".{task_id}." in text_field(event.fields, "item"):
             number = number_field({"n": _trailing_number(text_field(event.fields, "item"))}, "n")
             attempts.setdefault(number, AttemptStory(number)).notes.append(
-                f"you said: {text_field(event.fields, 'text')}"
+                f"{text_field(event.fields, 'by') or 'you'} said: {text_field(event.fields, 'text')}"
             )
         if event.fields.get("task") != task_id:
             continue

@@ -56,7 +56,7 @@ from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, JSONValue, Purpose, TaskId
-from codexteam.errors import CodexteamError, ConfigError, ModelOutageError, SandboxLost
+from codexteam.errors import CodexteamError, ConfigError, HostLost, ModelOutageError, SandboxLost
 from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
 from codexteam.ports.model import Model
 from codexteam.ports.sandbox import Sandbox, SandboxFacts, SandboxSpec, Snapshot
@@ -72,8 +72,29 @@ from codexteam.run.reachable_agents import ReachableAgents, mailbox_name
 from codexteam.system.cancellation import stopped, to_its_end
 from codexteam.system.fault_points import reach
 
-#: A sandbox that goes away this often under one agent goes away for a reason.
+#: A sandbox that goes away this often in one turn goes away for a reason.
 _MAX_LOST_SANDBOXES = 3
+#: Hosts that die so often in one turn of one agent, each after it had answered.
+_MAX_LOST_HOSTS = 10
+
+
+@dataclass(slots=True)
+class _Losses:
+    """What one agent lost since the last turn of it that is stored."""
+
+    turn: int = 0
+    sandboxes: int = 0
+    hosts: int = 0
+    """Not counted among the sandboxes: that a host died is nobody's attempt."""
+
+    def count(self, error: SandboxLost, *, turn: int) -> None:
+        """Count a loss, after so many stored turns."""
+        if turn != self.turn:
+            self.turn, self.sandboxes, self.hosts = turn, 0, 0
+        if isinstance(error, HostLost):
+            self.hosts += 1
+        else:
+            self.sandboxes += 1
 
 
 @dataclass(slots=True)
@@ -148,7 +169,7 @@ class SandboxAgentRunner:
             shape_fact(schema) if schema else None,
         )
         prompt = Prompt(instructions(key.purpose, role.instructions), facts, assignment.prompt)
-        lost = 0
+        losses = _Losses()
         with self.reachable.reached(key) as (mailbox, hold):
             for text in await self._unread(assignment):
                 mailbox.say(text)
@@ -162,12 +183,15 @@ class SandboxAgentRunner:
                         work = self._run(assignment, role, prompt, skills, mailbox, hold=hold)
                         outcome = await self.reachable.stoppable(key, work)
                     except SandboxLost as error:
-                        lost += 1
+                        where = "host" if isinstance(error, HostLost) else "sandbox"
                         self.context.report(
-                            "agent.waiting", {**agent_fields(key, role), "reason": f"its sandbox went away: {error}"}
+                            "agent.waiting", {**agent_fields(key, role), "reason": f"its {where} went away: {error}"}
                         )
-                        if lost >= _MAX_LOST_SANDBOXES:
-                            return AgentFailure(f"its sandbox went away {lost} times: {error}")
+                        losses.count(error, turn=len(await self.context.store.turns(key)))
+                        if losses.sandboxes >= _MAX_LOST_SANDBOXES:
+                            return AgentFailure(f"its sandbox went away {losses.sandboxes} times: {error}")
+                        if losses.hosts >= _MAX_LOST_HOSTS:
+                            raise  # no attempt is to blame; the run can be resumed
                         continue  # from its last stored turn, in a new sandbox
                     if outcome is not None:
                         self._refuse_outage(key, outcome)
@@ -452,6 +476,7 @@ class SandboxAgentRunner:
             "plan_windows": self.gate.windows.words() if (on_plan := key.role in self.gate.windows.roles) else "",
             "plan_credits": self.gate.plan_credits.words() if on_plan else "",
             "project_docs": list(self.instructions.docs_sources),
+            "started_by": self.context.started_by,
         }
         self.context.report("agent.received", {**agent_fields(key, role), "receipt": written})
 

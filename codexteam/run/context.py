@@ -75,6 +75,8 @@ class RunContext:
     """What is where in the code; None where it is switched off."""
     notes: NoteBoard = field(init=False, repr=False)
     """What agents tell each other."""
+    started_by: str = ""
+    """The account under which the session was started."""
     base_sandboxes: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
     """Numbers the sandboxes in which commands run on the base commit: several may at the same time."""
     base_outcomes: dict[str, CommandOutcome] = field(default_factory=dict, repr=False)

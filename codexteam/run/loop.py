@@ -14,7 +14,7 @@ from typing import Protocol
 
 from codexteam.core.effects import AskPerson, Awaited, Effect, Finish, Result, WritePlan
 from codexteam.core.events import Event, StopRequested
-from codexteam.core.facts import story
+from codexteam.core.facts import signed, story
 from codexteam.core.ids import JSONObject, RunId
 from codexteam.core.redaction import redact_texts
 from codexteam.core.state import Rules, RunState
@@ -39,10 +39,12 @@ class StoredStep:
     after: RunState
     effects: tuple[Effect, ...]
     values: Sequence[tuple[str, str, JSONObject]] = ()
+    by: str = ""
+    """The person who asked for it."""
 
     def facts(self, at_seconds: float) -> list[RunEvent]:
         """Return what is told of it."""
-        told = story(self.event, self.before, self.after, self.effects)
+        told = signed(story(self.event, self.before, self.after, self.effects), self.by)
         return [RunEvent(kind, at_seconds, fields) for kind, fields in told]
 
 
@@ -69,6 +71,7 @@ class _Outside:
     """The key of the effect that it answers."""
     values: Sequence[tuple[str, str, JSONObject]] = ()
     """What is stored with it and in no other case: space, key, value."""
+    by: str = ""
 
 
 class Driver:
@@ -126,11 +129,13 @@ class Driver:
         """Return the newest state; every event in it is stored."""
         return self._state
 
-    def send(self, event: Event, values: Sequence[tuple[str, str, JSONObject]] = ()) -> "asyncio.Future[None]":
+    def send(
+        self, event: Event, values: Sequence[tuple[str, str, JSONObject]] = (), *, by: str = ""
+    ) -> "asyncio.Future[None]":
         """Bring an event from outside; the future says when it is stored, or raises why it was refused.
 
         It is cancelled if the session ends before the event is processed. `values` (space, key, value) are stored in the
-        transaction of the event.
+        transaction of the event. `by` is who asks.
         """
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._over:
@@ -138,7 +143,7 @@ class Driver:
             return taken
         self._sent.add(taken)
         taken.add_done_callback(self._sent.discard)
-        self._inbox.put_nowait(_Outside(event, taken, values=values))
+        self._inbox.put_nowait(_Outside(event, taken, values=values, by=by))
         return taken
 
     def post(self, event: Event) -> None:
@@ -228,7 +233,7 @@ class Driver:
                 outside.taken.set_exception(error)  # a person's event that came too late, or does not hold
                 continue
             effects += more
-            stored.append(StoredStep(event, before, state, more, outside.values))
+            stored.append(StoredStep(event, before, state, more, outside.values, outside.by))
         return state, effects, stored
 
     def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:

@@ -15,7 +15,16 @@ _STARTED_WIDTH = 16
 
 #: What a receipt has only once an agent was started.
 _OF_AGENT = frozenset(
-    {"agent", "base_text_sha256", "started_sandbox", "environment", "plan_windows", "plan_credits", "project_docs"}
+    {
+        "agent",
+        "base_text_sha256",
+        "started_sandbox",
+        "environment",
+        "plan_windows",
+        "plan_credits",
+        "project_docs",
+        "started_by",
+    }
 )
 
 _Row = tuple[str, str, str]

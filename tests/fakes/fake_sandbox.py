@@ -100,6 +100,8 @@ class FakeSandbox:
         self.sessions: list[FakeSession] = []
         self.closed = False
         self.lost = False
+        self.loss: type[SandboxLost] = SandboxLost
+        """What is raised of one that is lost."""
         self.remarks: tuple[Remark, ...] = ()
         """What the next snapshots say they left out."""
 
@@ -191,7 +193,7 @@ class FakeSandbox:
 
     def _demand_alive(self) -> None:
         if self.closed or self.lost:
-            raise SandboxLost(f"the sandbox of {self.spec.agent} is gone")
+            raise self.loss(f"the sandbox of {self.spec.agent} is gone")
 
     def _resolve(self, path: str, *, follow: bool = True) -> str:
         for _ in range(40):

@@ -10,7 +10,7 @@ from codexteam.adapters.sandbox.server.output import Output
 from codexteam.config.settings import SandboxMode
 from codexteam.core.ids import JSONObject
 from codexteam.core.text import clean
-from codexteam.errors import SandboxLost
+from codexteam.errors import HostLost, SandboxLost
 from codexteam.ports.sandbox import (
     Command,
     CommandResult,
@@ -162,9 +162,8 @@ class ChannelSandbox:
                 try:
                     self._channel = await self._respawn()
                 except (SandboxLost, ChannelClosedError) as error:
-                    self._lost = SandboxLost(
-                        f"the sandbox {self._facts.name} is gone: {clean(why)}; {clean(str(error))}"
-                    )
+                    kind = HostLost if isinstance(error, HostLost) else SandboxLost
+                    self._lost = kind(f"the sandbox {self._facts.name} is gone: {clean(why)}; {clean(str(error))}")
                     raise self._lost from error
                 self._tell_restart = True
             return self._channel

@@ -18,7 +18,7 @@ from codexteam.environment.key import environment_key
 from codexteam.environment.plan import SetupPlan, Source, SourceKind
 from codexteam.environment.pruning import KeptEnvironment, expired
 from codexteam.environment.repository_view import RepositoryView
-from codexteam.errors import SandboxLost
+from codexteam.errors import HostLost, SandboxLost
 from codexteam.ports.clock import Clock
 from codexteam.ports.environments import Environment, Environments
 from codexteam.ports.repo import Repo
@@ -38,6 +38,7 @@ _LINK = "120000"
 _SUBMODULE = "160000"
 #: Links that lead to links.
 _MOST_LINKS = 8
+_MOST_LOST_HOSTS = 3
 
 
 @dataclass(slots=True)
@@ -199,11 +200,22 @@ class EnvironmentBuilder:
             kept = await environments.find(key)
             if kept is not None and rebuild:
                 return SetupFailed("it is in use, so it cannot be built again now", log="")
-            return self._found(kept) if kept is not None else await self._set_up(commit, plan, key)
+            return self._found(kept) if kept is not None else await self._set_up_somewhere(commit, plan, key)
 
     def _found(self, kept: Environment) -> Environment:
         self.report("environment.ready", {**environment_fields(kept), "kept": True})
         return kept
+
+    async def _set_up_somewhere(self, commit: CommitId, plan: SetupPlan, key: str) -> Environment | SetupFailed:
+        """Set it up; once more where the host that it was done on dies."""
+        for _ in range(_MOST_LOST_HOSTS):
+            try:
+                return await self._set_up(commit, plan, key)
+            except HostLost as error:
+                self.report(
+                    "notice", {"text": f"{error}; the environment is set up again, on another host if there is one"}
+                )
+        return await self._set_up(commit, plan, key)
 
     async def _set_up(self, commit: CommitId, plan: SetupPlan, key: str) -> Environment | SetupFailed:
         base = await self._base(commit)
@@ -230,6 +242,8 @@ class EnvironmentBuilder:
             steps = SetupSteps(sandbox, plan, self.clock, self.settings.setup_seconds, log, self.report)
             try:
                 done = await steps.run()
+            except HostLost:
+                raise
             except SandboxLost as error:
                 done = SetupFailed(f"the set-up's sandbox went away: {clean_line(str(error))}", log=log.path)
             if isinstance(done, SetupFailed):

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from codexteam.config.settings import NetworkPolicy, SandboxMode
 from codexteam.core.ids import AgentKey, CommitId, JSONObject, Purpose
+from codexteam.errors import HostLost
 from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
 from codexteam.run.command_environments import Placed, SetupFailed
 from codexteam.run.command_outcome import CommandOutcome, outcome_of
@@ -17,6 +18,8 @@ from codexteam.system.fault_points import reach
 OUTPUT_BYTES = 64 * 1024
 #: A command that runs longer is shown while it does.
 LONG_SECONDS = 10.0
+#: Commands that run into dead hosts so often stop the run, which can be resumed.
+_MOST_LOST_HOSTS = 5
 
 
 async def run_commands(
@@ -97,7 +100,7 @@ async def check_commit(
 
     Raises:
         SandboxUnavailable: no sandbox can be started.
-        SandboxLost: it went away, twice; nothing is known of the commands.
+        SandboxLost: it went away, twice; nothing is known of the commands. On a host that dies they run again elsewhere.
     """
     if not commands:
         return []
@@ -132,20 +135,31 @@ async def check_commit(
         repositories=bool(context.repositories),
         environment_key=environment_key,
     )
-    reach("check.start.before")
-    sandbox = await context.engine.start(spec)
-    reach("check.start.after")
-    try:
-        reach("check.commands.before")
-        limit_seconds = timeout_seconds or team.gates.timeout_seconds
-        outcomes = await run_commands(
-            sandbox,
-            commands,
-            timeout_seconds=limit_seconds,
-            watch=lambda line: _told_while_long(context, line, name, limit_seconds),
-            output_limit_bytes=output_limit_bytes,
-        )
-        reach("check.commands.after")
-        return outcomes
-    finally:
-        await sandbox.close()
+    limit_seconds = timeout_seconds or team.gates.timeout_seconds
+
+    async def run_once() -> list[CommandOutcome]:
+        reach("check.start.before")
+        sandbox = await context.engine.start(spec)
+        reach("check.start.after")
+        try:
+            reach("check.commands.before")
+            outcomes = await run_commands(
+                sandbox,
+                commands,
+                timeout_seconds=limit_seconds,
+                watch=lambda line: _told_while_long(context, line, name, limit_seconds),
+                output_limit_bytes=output_limit_bytes,
+            )
+            reach("check.commands.after")
+            return outcomes
+        finally:
+            await sandbox.close()
+
+    for _ in range(_MOST_LOST_HOSTS):
+        try:
+            return await run_once()
+        except HostLost as error:
+            context.report(
+                "notice", {"text": f"{name}: {error}; its commands run again, on another host if there is one"}
+            )
+    return await run_once()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from codexteam.adapters.machine.lock import RepositoryLock
+from codexteam.adapters.machine.person import person
 from codexteam.core.state import FindingStatus, Rules, RunPhase, TaskPhase
 from tests.integration.views.conftest import (
     Cli,
@@ -100,7 +101,8 @@ def test_an_answer_reaches_a_waiting_run_and_its_history(project: Project, cli: 
     assert not state.holds
     assert "The user's answer: the blue one" in state.tasks["T1"].evidence  # type: ignore[index]  # a task's id
     events = [json.loads(event) for event in cli("events").out.splitlines()]
-    assert {"kind": "person.answered", "item": "question.T1.1", "text": "the blue one"}.items() <= events[-1].items()
+    told = {"kind": "person.answered", "item": "question.T1.1", "text": "the blue one", "by": person()}
+    assert told.items() <= events[-1].items()
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert cli("inbox").err == "nothing waits for you\n"
     assert cli("runs").out.splitlines()[1].split()[1] == "interrupted", "it waits for nobody but resume"

@@ -58,3 +58,11 @@ async def test_requests_for_an_earlier_session_are_not_taken() -> None:
     await store.put(f"{RUN}/requests", "000001.1", {"at": 1.0, "sitting": 1, "kind": "pause"})
     await store.put(f"{RUN}/requests", "000002.1", {"at": 1.0, "sitting": 2, "kind": "continue", "result": "taken"})
     assert await requests.pending(store, RUN, session=2) == []
+
+
+async def test_a_request_keeps_who_asked_and_an_older_one_names_nobody() -> None:
+    store = MemoryStore()
+    key = await requests.leave(store, RUN, PauseRequested(), at_seconds=1.0, by="ann")
+    assert requests.asked_by(await requests.settled(store, RUN, key)) == "ann"
+    await store.put(f"{RUN}/requests", "000009.1", {"at": 1.0, "kind": "pause"})
+    assert requests.asked_by(await requests.settled(store, RUN, "000009.1")) == ""

@@ -366,3 +366,19 @@ def test_waiting_for_an_answer_between_sessions_is_no_time_at_work() -> None:
     progress.take(RunEvent("notice", 5_003.0, {"text": "x"}))
 
     assert progress.at_work_seconds == 13.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "expected"),
+    [
+        ("person.answered", {"item": "plan", "by": "ann"}, "plan is answered, by ann"),
+        ("person.answered", {"item": "plan"}, "plan is answered"),
+        ("person.said", {"to": "T1", "text": "faster", "by": "ann"}, "ann says to T1: faster"),
+        ("person.said", {"to": "T1", "text": "faster"}, "you say to T1: faster"),
+        ("task.retried", {"task": "T1", "by": "ann"}, "T1 is tried again, as ann asked"),
+        ("budget.changed", {"scope": "the run", "budget": "$9", "by": "ann"}, "the run may use $9 now, by ann"),
+        ("run.opened", {"run": "r", "goal": "g", "by": "ann"}, "run r: g"),
+    ],
+)
+def test_what_a_person_asked_for_has_their_name(kind: str, fields: JSONObject, expected: str) -> None:
+    assert describe(RunEvent(kind, 1.0, fields)) == expected

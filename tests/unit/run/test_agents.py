@@ -18,13 +18,13 @@ from codexteam.config.settings import Settings
 from codexteam.core.answers import ScoutReport
 from codexteam.core.budget import BudgetLimits, Ledger
 from codexteam.core.ids import AgentKey, JSONObject, Purpose
-from codexteam.errors import SandboxUnavailable
+from codexteam.errors import HostLost, SandboxUnavailable
 from codexteam.ports.model import CallFailed, CallFailureKind, ModelRequest
 from codexteam.ports.sandbox import Sandbox, SandboxSpec
 from codexteam.run.agents import SandboxAgentRunner
 from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Report
 from tests.fakes.fake_repo import FakeRepo
-from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox
+from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended
 from tests.fakes.memory_files import MemoryFiles
 from tests.fakes.run_context import fake_context
 from tests.fakes.scripted_model import Play, ScriptedModel
@@ -138,6 +138,39 @@ async def test_an_agent_stopped_while_leaving_a_lost_sandbox_enters_no_new_one(
     end = await stopped_anywhere(tmp_path, lambda: SlowEngine(loses=True))
     assert isinstance(end, AgentFailure)
     assert "went away 3 times" in end.reason
+
+
+class DyingHosts(FakeEngine):
+    """One whose first sandboxes are on hosts that die."""
+
+    def __init__(self, dying: int) -> None:
+        super().__init__(otherwise=ended())
+        self.dying = dying
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        sandbox = FakeSandbox(self, spec)
+        sandbox.lost, sandbox.loss = len(self.started) < self.dying, HostLost
+        self.started.append(sandbox)
+        return sandbox
+
+
+async def test_hosts_that_die_fail_no_attempt_and_nothing_is_asked_again(tmp_path: Path) -> None:
+    engine, asked = DyingHosts(5), []
+
+    def play(request: ModelRequest) -> Play:
+        asked.append(request.key.turn)
+        return looks_around(request)
+
+    agents, assignment = await agents_of(tmp_path, engine, play)
+    assert isinstance(await agents.run(assignment), AgentAnswer)
+    assert len(engine.started) == 6
+    assert asked == [1, 2]
+
+
+async def test_hosts_that_never_stop_dying_end_the_run_and_no_attempt(tmp_path: Path) -> None:
+    agents, assignment = await agents_of(tmp_path, DyingHosts(100))
+    with pytest.raises(HostLost):
+        await agents.run(assignment)
 
 
 async def test_a_sandbox_that_does_not_start_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from codexteam.core.effects import AskPerson, Awaited, Result, Work, WritePlan
-from codexteam.core.events import AcceptanceFailed, Answered, Continued, Event, RunStarted, StopRequested
+from codexteam.core.events import (
+    AcceptanceFailed,
+    Answered,
+    Continued,
+    Event,
+    PauseRequested,
+    RunStarted,
+    StopRequested,
+)
 from codexteam.core.facts import story
 from codexteam.core.ids import GateName, JSONObject, RunId, TaskId
 from codexteam.core.state import Rules, RunState
@@ -354,6 +362,24 @@ async def test_a_persons_event_that_does_not_fit_is_refused_to_them_alone() -> N
     driver.halt(StopRequested("end"))
     await session
     assert "Answered" not in {event.kind for event in await store.events(RUN)}
+
+
+async def test_what_a_person_asks_for_is_told_under_their_name() -> None:
+    store = MemoryStore()
+    handler = ScriptedHandler(World(PLAN, RULES), hang_on=frozenset({"work.T1.1"}))
+    state = await load_state(store, RUN, goal="goal", rules=RULES)
+    driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
+    session = asyncio.create_task(driver.drive(RunStarted()))
+    while "work.T1.1" not in handler.performed:
+        await asyncio.sleep(0)
+
+    await driver.send(PauseRequested(), by="ann")
+
+    driver.halt(StopRequested("end"))
+    await session
+    assert [(fact.kind, fact.fields["by"]) for fact in await store.facts(RUN) if "by" in fact.fields] == [
+        ("run.paused", "ann")
+    ]
 
 
 class SlowNotes(ScriptedHandler):

@@ -19,7 +19,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.tls import TLSConfig
 from docker.utils.config import find_config_file
 
-from codexteam.adapters.sandbox.docker.remote import Doorway, TlsFiles
+from codexteam.adapters.sandbox.docker.remote import Doorway, TlsFiles, keep_alive
 from codexteam.config.settings import EngineSettings
 from codexteam.core.text import clean
 from codexteam.errors import SandboxUnavailable
@@ -94,6 +94,7 @@ async def adopt(found: object) -> tuple[FramedReader, asyncio.StreamWriter]:
     taken = socket.socket(fileno=os.dup(plain.fileno()))
     let_go(found)
     taken.setblocking(False)  # noqa: FBT003
+    keep_alive(taken)
     reader, writer = await asyncio.open_connection(sock=taken, limit=1 << 20)
     return FramedReader(reader), writer
 
@@ -237,12 +238,12 @@ def _tls_files(folder: Path | None, *, verify: bool) -> TlsFiles | None:
 
 
 @contextlib.contextmanager
-def clearing_up(what: str) -> Iterator[None]:
+def clearing_up(what: str, result: str = "is not removed") -> Iterator[None]:
     """Log what an engine says against a removal: what came before counts more, and a sweep finds the rest by its label."""
     try:
         yield
     except (SandboxUnavailable, *ENGINE_ERRORS) as error:
-        _LOG.info("%s is not removed: %s", what, said_by(error))
+        _LOG.info("%s %s: %s", what, result, said_by(error))
 
 
 def said_by(error: BaseException) -> str:

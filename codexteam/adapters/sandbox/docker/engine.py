@@ -1,9 +1,10 @@
 """The pool of engines: the port `SandboxEngine` over Docker."""
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from codexteam.adapters.machine.drained_hosts import DrainedHosts
 from codexteam.adapters.sandbox.claims import Claims
 from codexteam.adapters.sandbox.docker.client import ENGINE_ERRORS, HINT, EngineClient, said_by
 from codexteam.adapters.sandbox.docker.containers import sweep
@@ -11,6 +12,7 @@ from codexteam.adapters.sandbox.docker.environments import DockerEnvironments
 from codexteam.adapters.sandbox.docker.image_selection import Pulled
 from codexteam.adapters.sandbox.docker.images import Images, RepositoryFiles
 from codexteam.adapters.sandbox.docker.node import Node
+from codexteam.adapters.sandbox.docker.pool import Pool, silence_of
 from codexteam.adapters.sandbox.network.policy import ProxyPolicy, bearer_tokens
 from codexteam.adapters.sandbox.network.upstream import read_upstreams
 from codexteam.config.settings import EngineSettings, NetworkPolicy, SandboxSettings
@@ -23,8 +25,6 @@ from codexteam.ports.sandbox_engine import EngineReport
 _NAME = "docker"
 #: Of the one engine that nobody configured: the run's own limit of threads counts.
 _UNBOUND = 100_000
-#: An engine on which nothing starts, and that has nothing to say for so long, counts as down.
-_LOOK_SECONDS = 30.0
 
 
 class DockerEngine:
@@ -41,6 +41,7 @@ class DockerEngine:
         trusted: bool = True,
         layers: bool | None = None,
         on_denied: Callable[[JSONObject], None] | None = None,
+        on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Make the pool; nothing is connected to yet.
 
@@ -52,6 +53,7 @@ class DockerEngine:
             files: the repository's files at the base commit, for the choice of the image.
             trusted: whether the repository's own devcontainer may be used.
             on_denied: gets every connection that a sandbox's proxy refused: `host`, `port`, `reason`, `sandbox`, `agent`.
+            on_change: is told in words when an engine of several goes down or comes back, and when all are drained.
             layers: False: copy the checkout into every workspace; None: only where the engine refuses to lay over it.
         """
         engines = settings.engines or (EngineSettings("default", slots=_UNBOUND),)
@@ -70,20 +72,18 @@ class DockerEngine:
             )
             for engine in engines
         ]
+        drained = DrainedHosts(state_dir)
+        self._pool: Pool[Node] = Pool(self._nodes, drained=drained.names, report=on_change)
         for node in self._nodes:
-            node.layers, node.on_denied = layers, on_denied
+            node.layers, node.on_denied, node.on_silence = layers, on_denied, self._pool.mark_down
+            node.is_named = bool(settings.engines)
         seen = {name: environment[name] for name in settings.environment if name in environment}
         self._images = Images(settings, files, trusted=trusted, owner=owner, environment=seen)
         self._owner = owner
-        self._free = {id(node): node.client.settings.slots for node in self._nodes}
-        self._down: set[int] = set()
-        """Those that did not answer when they were last asked; passed over while others do."""
         self._without_programs: dict[int, ProgramsUnavailable] = {}
         """Those on machines without the programs that some sandboxes show; passed over for these."""
-        self._changed = asyncio.Condition()
-        self._notifying: set[asyncio.Future[None]] = set()
         claims = Claims(state_dir / "environments")
-        self._environments = DockerEnvironments(self._up, self._images, owner=owner, claims=claims)
+        self._environments = DockerEnvironments(self._pool.up, self._images, owner=owner, claims=claims)
 
     @property
     def name(self) -> str:
@@ -99,30 +99,31 @@ class DockerEngine:
         """What it keeps of set-ups: an image for each."""
         return self._environments
 
-    def _up(self) -> Sequence[Node]:
-        """Return the engines that answered when they were last asked; all of them where none did."""
-        return [node for node in self._nodes if id(node) not in self._down] or self._nodes
-
     async def check(self) -> EngineReport:
-        """Ask every engine; one that answers is enough."""
-        problems, versions = [], []
+        """Ask every engine; one that answers and is not drained is enough."""
+        problems, versions, is_open = [], [], False
         unlimited: set[str] = set()
+        drained = self._pool.drained()
         for node in self._nodes:
             try:
                 versions.append(await node.look())
             except SandboxUnavailable as error:
-                problems.append(f"{error}; {error.hint}")
+                problem = f"{error}; {error.hint}"
             except ENGINE_ERRORS as error:
-                problems.append(f"{node.client.settings.name}: {said_by(error)}; {HINT}")
+                problem = f"{node.settings.name}: {said_by(error)}; {HINT}"
             else:
                 unlimited.update(node.unlimited)
-                self._down.discard(id(node))
+                self._pool.mark_up(node)
+                is_open = is_open or node.settings.name not in drained
                 continue
-            self._down.add(id(node))
-        await self._notify()
+            problems.append(problem)
+            self._pool.mark_down(node, problem)
+        if drained:
+            names = ", ".join(sorted(drained))
+            problems.append(f"drained: {names}; `codexteam cluster undrain NAME` lets agents start there again")
         return EngineReport(
             _NAME,
-            usable=bool(versions),
+            usable=is_open,
             version=", ".join(versions),
             problem="; ".join(problems),
             unlimited=tuple(sorted(unlimited)),
@@ -131,18 +132,20 @@ class DockerEngine:
     async def prepare(
         self, base: BaseSource, *, environment_key: str = "", on_progress: Callable[[str], None] | None = None
     ) -> None:
-        """Make image, environment and base ready on every engine that answers."""
+        """Make image, environment and base ready on every engine that answers and is not drained."""
+        drained = self._pool.drained()
+        nodes = [node for node in self._nodes if node.settings.name not in drained] or self._nodes
         results = await asyncio.gather(
-            *(self._prepare(node, base, environment_key, on_progress) for node in self._nodes), return_exceptions=True
+            *(self._prepare(node, base, environment_key, on_progress) for node in nodes), return_exceptions=True
         )
         failures = [result for result in results if isinstance(result, BaseException)]
-        for node, result in zip(self._nodes, results, strict=True):
+        for node, result in zip(nodes, results, strict=True):
             if not isinstance(result, BaseException):
-                self._down.discard(id(node))
+                self._pool.mark_up(node)
                 continue
             if not isinstance(result, SandboxUnavailable):
                 raise result
-            self._down.add(id(node))
+            self._pool.mark_down(node, str(result))
             if on_progress is not None and len(failures) < len(results):
                 on_progress(f"{node.client.settings.name} is left out: {result}")
         if len(failures) == len(results):
@@ -166,38 +169,35 @@ class DockerEngine:
         await node.bases.get(base, image, on_progress)
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
-        """Start a sandbox on the engine with the most free slots; waits while there is none.
+        """Start a sandbox on the engine that is the least full for its weight; waits while no slot is free.
 
-        An engine that turns out to be down is left out from then on, until it is next checked, and another one taken; so
-        is one whose machine lacks the programs that the sandbox is to show, for all that show some.
+        An engine that turns out to be down is passed over until it answers again, and another one taken; so is one whose
+        machine lacks the programs that the sandbox is to show, for all that show some.
 
         Raises:
             SandboxUnavailable: it cannot be started; where no engine is left, as the first one said.
         """
         failed: dict[int, SandboxUnavailable] = {}
+        down: dict[int, SandboxUnavailable] = {}
         if spec.programs is not None:
             failed |= self._without_programs
-        while (node := await self._take(failed)) is not None:
+        while (node := await self._pool.take(failed=failed, tried_down=down)) is not None:
             try:
                 return await self._start(node, spec)
             except ProgramsUnavailable as error:
                 failed[id(node)] = self._without_programs[id(node)] = error
-                await self._notify()
+                self._pool.look_again()
             except (SandboxUnavailable, *ENGINE_ERRORS) as error:
                 known = error if isinstance(error, SandboxUnavailable) else None
-                if (known and len(self._nodes) == 1) or await self._answers(node):
+                if (known and len(self._nodes) == 1) or await silence_of(node) is None:
                     raise
-                failed[id(node)] = known or _silence(node, error)
-                self._down.add(id(node))
-                await self._notify()
-        raise next(iter(failed.values()))
+                down[id(node)] = known or _silence(node, error)
+                self._pool.mark_down(node, str(down[id(node)]))
+        raise next(iter({**failed, **down}.values()))
 
     async def _start(self, node: Node, spec: SandboxSpec) -> Sandbox:
         def released() -> None:
-            self._free[id(node)] += 1
-            task = asyncio.ensure_future(self._notify())
-            self._notifying.add(task)
-            task.add_done_callback(self._notifying.discard)
+            self._pool.give_back(node)
 
         try:
             if not spec.environment_key:
@@ -208,38 +208,14 @@ class DockerEngine:
             released()
             raise
 
-    @staticmethod
-    async def _answers(node: Node) -> bool:
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await node.look()
-        except (SandboxUnavailable, TimeoutError, *ENGINE_ERRORS):
-            return False
-        return True
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _take(self, failed: Container[int] = ()) -> Node | None:
-        """Take a slot, on an engine that is down only where none is up; None where all have failed."""
-        async with self._changed:
-            while True:
-                left = [node for node in self._nodes if id(node) not in failed]
-                usable = [node for node in left if id(node) not in self._down] or left
-                if not usable:
-                    return None
-                best = max(usable, key=lambda node: self._free[id(node)])
-                if self._free[id(best)] > 0:
-                    self._free[id(best)] -= 1
-                    return best
-                await self._changed.wait()
-
     async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
         """Remove by label what a run left on every engine; of all runs, also checkouts that nothing uses."""
         removed: list[str] = []
         silent: list[SandboxUnavailable] = []
         for node in self._nodes:
+            if len(self._nodes) > 1 and not self._pool.is_up(node) and (why := await silence_of(node)) is not None:
+                silent.append(SandboxUnavailable(why, hint=HINT))  # one that drops packets would be waited for for long
+                continue
             try:
                 removed += await sweep(node.client, node.owner, run_id, keep)
                 if run_id is None:
@@ -255,6 +231,8 @@ class DockerEngine:
 
     async def close(self) -> None:
         """Let go of all engines."""
+        await self._pool.close()
+        await self._environments.close()
         await asyncio.gather(*(node.close() for node in self._nodes))
 
 

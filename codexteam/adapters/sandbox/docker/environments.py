@@ -25,6 +25,7 @@ from codexteam.core.text import clean_line
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.environments import Environment, SetupOrder
 from codexteam.ports.sandbox import BaseSource
+from codexteam.system.cancellation import stopped
 
 
 class DockerEnvironments:
@@ -47,6 +48,7 @@ class DockerEnvironments:
         self._owner = owner
         self._claims = claims
         self._carrying: dict[tuple[int, str], asyncio.Lock] = {}
+        self._copying: set[asyncio.Task[None]] = set()
 
     async def identity(self, base: BaseSource) -> str:
         """Return the id of the image that set-ups start from."""
@@ -79,6 +81,19 @@ class DockerEnvironments:
             with clearing_up(f"an older environment {key}"):
                 await remove_images(each.client, self._owner, key, but=new.image.id if new else "")
                 await each.bases.prune(environment_key=key)
+            if each is not node:  # so that it does not die with the host that made it
+                task = asyncio.create_task(self._copy(each, key))
+                self._copying.add(task)
+                task.add_done_callback(self._copying.discard)
+
+    async def _copy(self, node: Node, key: str) -> None:
+        with clearing_up(f"a copy of the environment {key} on {node.client.settings.name}", "is not made"):
+            await self.on(node, key)
+
+    async def close(self) -> None:
+        """End what is being copied; it is copied when it is needed."""
+        for task in tuple(self._copying):
+            await stopped(task)
 
     async def on(self, node: Node, key: str) -> EnvironmentImage:
         """Return an environment for sandboxes on an engine; one that only another engine has is brought there.

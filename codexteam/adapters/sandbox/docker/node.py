@@ -46,16 +46,17 @@ from codexteam.adapters.sandbox.docker.network import (
     network_of,
     unlimited_network,
 )
+from codexteam.adapters.sandbox.docker.pool import silence_of
 from codexteam.adapters.sandbox.docker.services import ServiceSet, host_names, prepare_services, wants_services
 from codexteam.adapters.sandbox.docker.tmpfs_pool import COPY, Lease, Slots, WorkspaceVolumes
 from codexteam.adapters.sandbox.environment_variables import of_environment
 from codexteam.adapters.sandbox.network.proxy import Proxy, ProxyPolicy
 from codexteam.adapters.sandbox.protocol import ChannelClosedError, GitInSandboxError, Hello
-from codexteam.config.settings import NetworkKind, NetworkPolicy, SandboxMode
+from codexteam.config.settings import EngineSettings, NetworkKind, NetworkPolicy, SandboxMode
 from codexteam.core.ids import AgentKey, JSONObject
 from codexteam.core.text import clean, clean_line
 from codexteam.environment.plan import Service
-from codexteam.errors import ProgramsUnavailable, SandboxLost, SandboxUnavailable
+from codexteam.errors import HostLost, ProgramsUnavailable, SandboxLost, SandboxUnavailable
 from codexteam.ports.environments import Environment
 from codexteam.ports.sandbox import PROGRAMS, WORKSPACE, Command, Sandbox, SandboxFacts, SandboxSpec
 from codexteam.system.cancellation import to_its_end
@@ -77,9 +78,36 @@ class Node:
         self.slots = Slots(client, owner)
         self.on_denied: Callable[[JSONObject], None] | None = None
         """Gets every connection that the proxy refused."""
+        self.is_named = False
+        """Whether the user's configuration names it."""
+        self.on_silence: Callable[[Node, str], None] | None = None
+        """Is told that the engine does not answer, and what it said last."""
         self.layers: bool | None = None
         """Whether the engine lays workspaces over a base; None until one was started."""
         self.unlimited: tuple[str, ...] = ()
+
+    @property
+    def name_shown(self) -> str:
+        """Return its name in receipts; empty where nobody configured one."""
+        return self.settings.name if self.is_named else ""
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Return what the configuration says of it."""
+        return self.client.settings
+
+    async def refuse_silence(self, sandbox: str) -> None:
+        """See that the engine under a sandbox answers.
+
+        Raises:
+            HostLost: it does not; the pool knows from now on.
+        """
+        why = await silence_of(self)
+        if why is None:
+            return
+        if self.on_silence is not None:
+            self.on_silence(self, why)
+        raise HostLost(f"host {self.settings.name}, where {sandbox} was, does not answer: {clean(why)}")
 
     async def look(self) -> str:
         """Ask the engine what it is; give its version.
@@ -317,6 +345,7 @@ class _ContainerStart:
         """Start it once more, over the same workspace."""
         client = self.node.client
         assert self.container is not None
+        await self.node.refuse_silence(self.name)
         why = await end_of(client, self.container)
         if not self.layered:
             raise SandboxLost(f"{why}; its workspace went with it")
@@ -326,6 +355,7 @@ class _ContainerStart:
             channel = await self._start()
             await self._start_services(channel)
         except (SandboxUnavailable, *_FAILURES) as error:
+            await self.node.refuse_silence(self.name)
             raise SandboxLost(f"{why}; it could not be started again: {clean(said_by(error))}") from error
         return channel
 
@@ -373,6 +403,7 @@ class _ContainerStart:
             self.spec.network,
             unlimited=unlimited,
             runtime=runtime_of(self.container) if self.container is not None else "",
+            host=self.node.name_shown,
         )
         return ChannelSandbox(
             facts=facts,

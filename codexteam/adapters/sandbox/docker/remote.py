@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import socket
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +17,13 @@ from codexteam.system.cancellation import kill, stopped
 
 _CHUNK_BYTES = 256 << 10
 _TLS_PORT = 2376
-_SSH_OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=30")
+#: A host that says nothing for so long is gone: sandboxes on it are lost, and agents continue elsewhere.
+_SILENCE_SECONDS = 30
+_ALIVE_SECONDS = 10
+_SSH_OPTIONS = (
+    *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_SILENCE_SECONDS}"),
+    *("-o", f"ServerAliveInterval={_ALIVE_SECONDS}", "-o", f"ServerAliveCountMax={_SILENCE_SECONDS // _ALIVE_SECONDS}"),
+)
 _Connect = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -39,6 +46,22 @@ class TlsFiles:
         if self.certificate is not None:
             found.load_cert_chain(self.certificate, self.key)
         return found
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Have the kernel notice that the far end of a TCP connection is gone, without waiting for anybody to send."""
+    if connection.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    wanted = {
+        "TCP_KEEPIDLE": _ALIVE_SECONDS,
+        "TCP_KEEPINTVL": _ALIVE_SECONDS,
+        "TCP_KEEPCNT": _SILENCE_SECONDS // _ALIVE_SECONDS,
+        "TCP_USER_TIMEOUT": _SILENCE_SECONDS * 1000,
+    }
+    for name, value in wanted.items():
+        if hasattr(socket, name):  # not every system has them all
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Doorway:
@@ -79,9 +102,9 @@ class Doorway:
 
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            socket = folder / "engine.sock"
+            path = folder / "engine.sock"
             # in two steps: of one that is cancelled asyncio leaves a socket that listens
-            server = await asyncio.start_unix_server(carry, socket, limit=_CHUNK_BYTES, start_serving=False)
+            server = await asyncio.start_unix_server(carry, path, limit=_CHUNK_BYTES, start_serving=False)
             stack.callback(server.close)
             await server.start_serving()
             stack.pop_all()  # the doorway's now
@@ -107,6 +130,9 @@ def _over_tls(host: str, tls: TlsFiles | None) -> _Connect:
             address.hostname, address.port or _TLS_PORT, ssl=context, limit=_CHUNK_BYTES
         )
         try:
+            plain = far_writer.get_extra_info("socket")
+            if plain is not None:
+                keep_alive(plain)
             await _both_ways((reader, writer), (far_reader, far_writer))
         finally:
             far_writer.close()

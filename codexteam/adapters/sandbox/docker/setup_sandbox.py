@@ -156,8 +156,10 @@ class DockerSetupSandbox(ChannelSandbox):
         try:
             return await self._life.keep(made)
         except ChannelClosedError as error:
+            await self._life.node.refuse_silence(self.facts.name)
             raise SandboxLost(f"the sandbox {self.facts.name} is gone: {clean(str(error))}") from error
         except (ContainerStartError, GitInSandboxError, ValueError, *ENGINE_ERRORS) as error:
+            await self._life.node.refuse_silence(self.facts.name)
             raise SandboxUnavailable(
                 f"the environment {made.key} cannot be kept on {self._life.client.settings.name}: {clean(said_by(error))}",
                 hint="see that the engine answers and has room on its disk (`docker system df`)",
@@ -377,6 +379,7 @@ class _SetupLife:
     async def again(self) -> Channel:
         """Say why it is not started again: what its commands were doing is lost."""
         assert self.container is not None
+        await self.node.refuse_silence(self.name)
         raise SandboxLost(await end_of(self.client, self.container))
 
     async def _end(self) -> None:

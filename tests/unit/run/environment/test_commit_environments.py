@@ -12,8 +12,9 @@ from codexteam.core.ids import RunId, TaskId
 from codexteam.core.plan_graph import Task
 from codexteam.core.state import Rules, RunState, TaskState
 from codexteam.environment.mirrors import read_registries
-from codexteam.errors import SandboxUnavailable, SurroundingsError
+from codexteam.errors import HostLost, SandboxUnavailable, SurroundingsError
 from codexteam.ports.environments import Environment
+from codexteam.ports.sandbox import CommandResult
 from codexteam.run.command_environments import SetupFailed
 from codexteam.run.environment.setup_order import SetupInputs
 from codexteam.run.gates.base_commit import check_base
@@ -397,3 +398,24 @@ async def test_the_plans_paths_are_set_up_before_its_commands_run(tmp_path: Path
     checked = await check_base(environments.context, CheckBase(2, world.repo.head, (TESTS,), gates=False), state)
 
     assert {check.command for check in checked.checks if check.gate} == {TESTS, f"cd services/billing && {TESTS}"}
+
+
+async def test_a_set_up_on_a_host_that_dies_is_done_again_elsewhere(tmp_path: Path) -> None:
+    dying = 2
+
+    def on_step(_script: str) -> CommandResult:
+        nonlocal dying
+        dying -= 1
+        if dying >= 0:
+            raise HostLost("host a does not answer")
+        return ended()
+
+    world = SetUpWorld(tmp_path, on_step=on_step)
+    environments = await world.begin()
+
+    chosen = await environments.base()
+
+    assert chosen.ran
+    assert "failed" not in chosen.made_from
+    assert [each.closed for each in world.set_ups] == [True] * 3
+    assert len([kind for kind, _ in world.told if kind == "notice"]) == 2

@@ -7,8 +7,9 @@ from codexteam.core.effects import CheckCandidate
 from codexteam.core.events import AcceptanceFailed, CandidateAccepted
 from codexteam.core.ids import CommitId, TaskId
 from codexteam.core.state import Rules, RunState, TaskPhase, TaskState
+from codexteam.errors import HostLost
 from codexteam.ports.repo import Identity
-from codexteam.ports.sandbox import Command, CommandResult
+from codexteam.ports.sandbox import Command, CommandResult, Sandbox, SandboxSpec
 from codexteam.run.context import RunContext
 from codexteam.run.gates.ci import baseline, judge_commands
 from codexteam.run.gates.results import outcomes_on
@@ -168,3 +169,19 @@ async def test_a_candidate_that_fails_says_what_failed(tmp_path: Path) -> None:
     assert event.number == 3
     assert "`pytest`: exit code 1" in event.evidence
     assert "1 failed" in event.evidence
+
+
+async def test_commands_on_a_host_that_dies_run_again_elsewhere(tmp_path: Path) -> None:
+    class Dying(Counting):
+        async def start(self, spec: SandboxSpec) -> Sandbox:
+            sandbox = FakeSandbox(self, spec)
+            sandbox.lost, sandbox.loss = len(self.started) < 2, HostLost
+            self.started.append(sandbox)
+            return sandbox
+
+    engine = Dying()
+    context, _ = await context_of(tmp_path, OneRefuses(), engine)
+    [outcome] = await outcomes_on(context, await other(context), ["pytest"], name="accept.T1.1")
+    assert outcome.ok
+    assert engine.ran == ["pytest"]
+    assert [sandbox.closed for sandbox in engine.started] == [True] * 3
