@@ -10,13 +10,14 @@ import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import docker
 import requests
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.tls import TLSConfig
+from docker.transport import UnixHTTPAdapter
 from docker.utils.config import find_config_file
 
 from codexteam.adapters.sandbox.docker.remote import Doorway, TlsFiles, keep_alive
@@ -29,6 +30,9 @@ from codexteam.system.cancellation import to_its_end
 _ERRORS_KEPT_BYTES = 4000
 _STANDARD_ERROR = 2
 _CHUNK_BYTES = 64 << 10
+#: docker-py's scheme of what is reached by a socket, and a path for all.
+_UNIX = "http+docker://"
+_ANY_PATH = "http+docker://localhost/"
 _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +110,20 @@ def let_go(found: object) -> None:
         if close is not None:
             with contextlib.suppress(OSError, ValueError):
                 close()
+
+
+class _Connections(UnixHTTPAdapter):
+    """Keeps one set of connections, where docker-py keeps one for every path: each may be an ssh session."""
+
+    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002 - the same for all
+        return super().get_connection(_ANY_PATH, proxies)
+
+    @classmethod
+    def share(cls, client: docker.DockerClient) -> None:
+        """Let a client that speaks to a socket have it."""
+        own = client.api.adapters.get(_UNIX)
+        if isinstance(own, UnixHTTPAdapter):
+            client.api.mount(_UNIX, cls(f"http+unix://{own.socket_path}", own.timeout, max_pool_size=own.max_pool_size))
 
 
 class EngineClient:
@@ -196,6 +214,7 @@ class EngineClient:
     @staticmethod
     def _reach(host: str | None, timeout_seconds: int = _TIMEOUT_SECONDS) -> docker.DockerClient:
         client = docker.DockerClient(base_url=host, timeout=timeout_seconds, max_pool_size=_THREADS)
+        _Connections.share(client)
         client.api.trust_env = False  # a proxy from the environment is for the web
         try:
             client.ping()
