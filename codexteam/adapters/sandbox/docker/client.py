@@ -194,7 +194,8 @@ class EngineClient:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self) -> docker.DockerClient:
-        where = "the engine that the environment names"
+        named = self.settings.context
+        where = f"context {named}" if named else "the engine that the environment names"
         try:
             host, tls = await self.call(self._address)
             where = f"the engine at {host}" if host else where
@@ -268,7 +269,7 @@ def clearing_up(what: str, result: str = "is not removed") -> Iterator[None]:
 def said_by(error: BaseException) -> str:
     """Return what an engine said, short and fit for a terminal."""
     text = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, requests.ConnectionError) or "ConnectionPool(" in text:
         # it quotes Python objects; what went wrong stands at the chain's end
         first: BaseException = error
         while first.__context__ is not None:
