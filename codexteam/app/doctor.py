@@ -121,7 +121,8 @@ async def _docker(
         return DoctorCheck(
             name, Status.FAIL, f"{found}; not {settings.asked_runtime}, which is asked for", RUNTIME_HINT
         )
-    return DoctorCheck(name, Status.OK, found)
+    drained = "; draining: no new agent starts there" if engine.draining else ""
+    return DoctorCheck(name, Status.OK, found + drained)
 
 
 async def _image(

@@ -14,6 +14,7 @@ from codexteam import __version__
 from codexteam.cli import (
     audit_commands,
     ci_commands,
+    cluster_commands,
     config_commands,
     control_commands,
     deploy_commands,
@@ -116,6 +117,7 @@ def root(
 for _module in (
     setup_commands,
     env_commands,
+    cluster_commands,
     index_commands,
     run_commands,
     review_commands,

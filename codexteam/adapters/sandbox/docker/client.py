@@ -10,13 +10,14 @@ import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import docker
 import requests
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.tls import TLSConfig
+from docker.transport import UnixHTTPAdapter
 from docker.utils.config import find_config_file
 
 from codexteam.adapters.sandbox.docker.remote import Doorway, TlsFiles, keep_alive
@@ -29,6 +30,9 @@ from codexteam.system.cancellation import to_its_end
 _ERRORS_KEPT_BYTES = 4000
 _STANDARD_ERROR = 2
 _CHUNK_BYTES = 64 << 10
+#: docker-py's scheme of what is reached by a socket, and a path for all.
+_UNIX = "http+docker://"
+_ANY_PATH = "http+docker://localhost/"
 _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,6 +112,20 @@ def let_go(found: object) -> None:
                 close()
 
 
+class _Connections(UnixHTTPAdapter):
+    """Keeps one set of connections, where docker-py keeps one for every path: each may be an ssh session."""
+
+    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002 - the same for all
+        return super().get_connection(_ANY_PATH, proxies)
+
+    @classmethod
+    def share(cls, client: docker.DockerClient) -> None:
+        """Let a client that speaks to a socket have it."""
+        own = client.api.adapters.get(_UNIX)
+        if isinstance(own, UnixHTTPAdapter):
+            client.api.mount(_UNIX, cls(f"http+unix://{own.socket_path}", own.timeout, max_pool_size=own.max_pool_size))
+
+
 class EngineClient:
     """One engine. Owned by the one who made it, who closes it."""
 
@@ -176,7 +194,8 @@ class EngineClient:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self) -> docker.DockerClient:
-        where = "the engine that the environment names"
+        named = self.settings.context
+        where = f"context {named}" if named else "the engine that the environment names"
         try:
             host, tls = await self.call(self._address)
             where = f"the engine at {host}" if host else where
@@ -196,6 +215,7 @@ class EngineClient:
     @staticmethod
     def _reach(host: str | None, timeout_seconds: int = _TIMEOUT_SECONDS) -> docker.DockerClient:
         client = docker.DockerClient(base_url=host, timeout=timeout_seconds, max_pool_size=_THREADS)
+        _Connections.share(client)
         client.api.trust_env = False  # a proxy from the environment is for the web
         try:
             client.ping()
@@ -249,7 +269,7 @@ def clearing_up(what: str, result: str = "is not removed") -> Iterator[None]:
 def said_by(error: BaseException) -> str:
     """Return what an engine said, short and fit for a terminal."""
     text = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, requests.ConnectionError) or "ConnectionPool(" in text:
         # it quotes Python objects; what went wrong stands at the chain's end
         first: BaseException = error
         while first.__context__ is not None:

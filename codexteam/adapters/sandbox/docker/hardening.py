@@ -17,7 +17,7 @@ from codexteam.core.ids import AgentKey
 OURS = "codexteam"
 RUN = "codexteam.run"
 _WHAT = "codexteam.what"
-_OWNER = "codexteam.owner"
+OWNER = "codexteam.owner"
 #: Of an image and the checkouts made with it: the key of the environment.
 KEY = "codexteam.key"
 #: Of a server: the sandbox that it is beside.
@@ -92,7 +92,7 @@ def digest(*parts: str) -> str:
 
 def labels(what: What, owner: str, *, run_id: str = "", agent: AgentKey | None = None) -> Mapping[str, str]:
     """Return the labels of a container or volume."""
-    found = {OURS: "1", _WHAT: what.value, _OWNER: owner}
+    found = {OURS: "1", _WHAT: what.value, OWNER: owner}
     if agent is not None:
         run_id = agent.run_id
         found |= {
@@ -108,7 +108,7 @@ def labels(what: What, owner: str, *, run_id: str = "", agent: AgentKey | None =
 
 def chosen(what: What, owner: str, *, key: str = "") -> list[str]:
     """Return filters by label: what is ours and for this, of one environment if its key is given."""
-    found = [f"{OURS}=1", f"{_WHAT}={what.value}", f"{_OWNER}={owner}"]
+    found = [f"{OURS}=1", f"{_WHAT}={what.value}", f"{OWNER}={owner}"]
     return [*found, f"{KEY}={key}"] if key else found
 
 

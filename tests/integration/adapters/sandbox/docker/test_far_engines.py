@@ -21,10 +21,12 @@ import pytest
 from codexteam.adapters.sandbox.docker.client import EngineClient
 from codexteam.adapters.sandbox.docker.remote import Doorway
 from codexteam.config.settings import EngineSettings
-from codexteam.errors import SandboxLost, SandboxUnavailable
+from codexteam.errors import HostLost, SandboxLost, SandboxUnavailable
 from codexteam.ports.sandbox import PROGRAMS, Command
 from tests.integration.adapters.sandbox.docker.support import Rig, rig
 from tests.support_cancelling import stop_at_each_step
+from tests.support_sshd import problem as ssh_problem
+from tests.support_sshd import ssh_server
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("settled")]
 
@@ -165,6 +167,26 @@ async def test_an_engine_over_ssh(tmp_path: Path) -> None:
     asked = (tmp_path / "asked").read_text().splitlines()[0]
     assert asked.startswith("-l somebody -p 2222 ")
     assert asked.endswith("-- far.example docker system dial-stdio")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(ssh_problem()), reason=ssh_problem())
+async def test_a_host_behind_a_real_ssh_server_is_lost_and_found_again(tmp_path: Path) -> None:
+    with ssh_server(tmp_path / "ssh") as server:
+        engines = (EngineSettings("far", host=server.host, slots=8), EngineSettings("near", slots=2))
+        async with rig(tmp_path, engines=engines, environment=server.environment) as found:
+            await use(found)
+            assert [sandbox.facts.host for sandbox in found.started] == ["far", "far"]
+            assert server.connections < 15, "many requests have few sessions"
+            server.stop()
+            with pytest.raises(HostLost, match="host far, where .* was, does not answer"):
+                await found.started[0].run(Command(("true",)))
+            elsewhere = await found.start()
+            assert elsewhere.facts.host == "near"
+            server.start()
+            async with asyncio.timeout(60):  # it is looked at again after 1, 2, 4, ... seconds
+                while (await found.start()).facts.host != "far":
+                    await found.started.pop().close()
 
 
 async def test_an_engine_named_by_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.adapters.machine.drained_hosts import DrainedHosts
 from codexteam.config.settings import EngineSettings
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import Command, Sandbox
@@ -82,6 +83,30 @@ async def test_an_engine_down_at_the_check_is_used_once_it_answers(tmp_path: Pat
 async def test_the_start_itself_finds_an_engine_down_that_nobody_checked(tmp_path: Path) -> None:
     async with rig(tmp_path, engines=(GONE, EngineSettings("near", slots=1))) as found:
         assert await works(await found.start())
+
+
+async def test_a_host_that_is_drained_meanwhile_gets_no_more_sandboxes(tmp_path: Path) -> None:
+    engines = (EngineSettings("one", slots=4, weight=4), EngineSettings("two", slots=1, weight=1))
+    async with rig(tmp_path, engines=engines) as found:
+        others = DrainedHosts(tmp_path / "state")  # another process
+        first = await found.start()
+        assert first.facts.host == "one"
+        others.drain("one")
+        second = await found.start()
+        assert second.facts.host == "two"
+        assert await works(first), "who is at work there finishes"
+        waiting = asyncio.create_task(found.start())
+        await asyncio.wait({waiting}, timeout=0.2)
+        assert not waiting.done(), "the one that is left is full"
+        others.undrain("one")
+        assert (await waiting).facts.host == "one", "nobody has to tell it"
+
+
+async def test_no_run_begins_with_all_hosts_drained(tmp_path: Path) -> None:
+    async with rig(tmp_path, engines=(EngineSettings("one", draining=True),)) as found:
+        report = await found.engine.check()
+        assert not report.usable
+        assert "drained: one; `codexteam cluster undrain NAME`" in report.problem
 
 
 async def test_with_no_engine_left_the_first_one_says_why(tmp_path: Path) -> None:
