@@ -87,7 +87,8 @@ async def test_plan_md_is_not_written_at_each_change_and_shows_the_end() -> None
     store = MemoryStore()
     await drive_session(store, Notes(World(PLAN, RULES)))
 
-    state, changes = RunState(RUN, "goal", RULES), 0
+    state = changed = RunState(RUN, "goal", RULES)
+    changes = 0
     for stored in await store.events(RUN):
         state, effects = step(state, decode_event(stored.kind, stored.payload))
         changes += sum(isinstance(effect, WritePlan) for effect in effects)
