@@ -47,10 +47,14 @@ def run_report(
         UsageError: there is no such run.
         StoreError: it cannot be read.
     """
-    return asyncio.run(_report(project, name, reviews=reviews, most_replayed=most_replayed))
+    # not a result of the coroutine: as asyncio ends, it looks up its signal handler in a way that writes the whole of what
+    # its task has returned as text
+    read: list[ReportSources] = []
+    asyncio.run(_read(project, name, read, reviews=reviews))
+    return build_report(read[0], most_replayed=most_replayed)
 
 
-async def _report(project: Project, name: str | None, *, reviews: bool, most_replayed: int | None) -> RunReport:
+async def _read(project: Project, name: str | None, into: list[ReportSources], *, reviews: bool) -> None:
     async with reading_store(project) as store:
         record = await pick_run(store, name, reviews=reviews)
         run = await overview(store, record, live_process(project))
@@ -58,20 +62,22 @@ async def _report(project: Project, name: str | None, *, reviews: bool, most_rep
             (stored.at_seconds, decode_event(stored.kind, stored.payload))
             for stored in await store.events(record.run_id)
         ]
-        sources = ReportSources(
-            run,
-            await events_of_run(store, record, live=run.live),
-            decided,
-            accepted={
-                key: decode(AcceptedWork, value, f"the accepted work {key}")
-                for key, value in await store.list(f"{record.run_id}/accepted")
-            },
-            receipts=await receipts_of(store, record.run_id),
-            diffs=await asyncio.to_thread(_diffs, project, run, decided),
-            taken_at_seconds=SystemClock().wall_seconds(),
-            folder=str(project.run_folder(record.run_id)),
+        diffs = asyncio.ensure_future(asyncio.to_thread(_diffs, project, run, decided))  # git looks while we read
+        into.append(
+            ReportSources(
+                run,
+                await events_of_run(store, record, live=run.live),
+                decided,
+                accepted={
+                    key: decode(AcceptedWork, value, f"the accepted work {key}")
+                    for key, value in await store.list(f"{record.run_id}/accepted")
+                },
+                receipts=await receipts_of(store, record.run_id),
+                diffs=await diffs,
+                taken_at_seconds=SystemClock().wall_seconds(),
+                folder=str(project.run_folder(record.run_id)),
+            )
         )
-    return build_report(sources, most_replayed=most_replayed)
 
 
 async def events_of_run(store: Store, record: RunRecord, *, live: bool) -> list[RunEvent]:

@@ -9,6 +9,7 @@ come already, is not wanted any more.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,9 @@ from codexteam.system.fault_points import reach
 
 #: Events between two checkpoints: what `resume` has to replay at most.
 CHECKPOINT_EVERY = 100
+#: From one version of plan.md to the next at least, but for the one that shows how a session ends: of many agents that hand
+#: in at once, each would have the file written several times.
+_BETWEEN_PLANS_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,11 @@ class Driver:
         """The last event applied to the state, once this session has stored one."""
         self._since_checkpoint = 0
         self._halted: StopRequested | None = None
+        self._plan_waits = False
+        """Whether a version of plan.md is to be written soon, of what the state is then."""
+        self._plan_begun_seconds = -_BETWEEN_PLANS_SECONDS
+        """When the last version was begun, as the event loop counts."""
+        self._ending = asyncio.Event()
         self._sent: set[asyncio.Future[None]] = set()
         """What who sent an event still waits for."""
         self._over = False
@@ -183,6 +192,7 @@ class Driver:
         state, effects, stored = self._decide(arrived)
         ended = any(isinstance(effect, Finish) for effect in effects)
         if ended:
+            self._ending.set()
             await self._report_before_end(state)
         now = self._clock.wall_seconds()
         if stored:
@@ -238,6 +248,8 @@ class Driver:
 
     def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:
         key = effect.key
+        if isinstance(effect, WritePlan) and self._plan_waits:
+            return
         if not isinstance(effect, AskPerson | WritePlan) and (
             key in self._answered or key not in self._state.in_flight
         ):
@@ -270,6 +282,8 @@ class Driver:
         try:
             reach(f"effect.{type(effect).__name__}.before")
             if isinstance(effect, AskPerson | WritePlan):
+                if isinstance(effect, WritePlan):
+                    await self._let_plan_settle()
                 await self._handler.note(effect, self._state)
             else:
                 event = await self._handler.perform(effect, self._state)
@@ -278,6 +292,20 @@ class Driver:
             reach(f"effect.{type(effect).__name__}.after")
         except Exception as error:  # noqa: BLE001 - handed to `drive`, which raises it
             self._fail(_in_words(error), effect)
+
+    async def _let_plan_settle(self) -> None:
+        """Wait with plan.md where the version before it has just been written, unless the session ends."""
+        loop = asyncio.get_running_loop()
+        left_seconds = self._plan_begun_seconds + _BETWEEN_PLANS_SECONDS - loop.time()
+        if left_seconds > 0 and not self._ending.is_set():
+            self._plan_waits = True
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_seconds):
+                        await self._ending.wait()
+            finally:
+                self._plan_waits = False
+        self._plan_begun_seconds = loop.time()
 
     def _fail(self, error: Exception, effect: Effect) -> None:
         if self._failure is None:

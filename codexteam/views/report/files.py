@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Its name in the run's folder.
 REPORT_NAME = "report.html"
 #: How many decisions are repeated at most to say what other widths would have meant: nobody waits for that at a run's end.
-_MOST_REPLAYED = 400
+_MOST_REPLAYED = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,27 @@ async def test_a_run_is_driven_to_green_and_every_event_is_stored() -> None:
     assert "write-plan" in handler.asked
 
 
+async def test_plan_md_is_not_written_at_each_change_and_shows_the_end() -> None:
+    shown: list[RunState] = []
+
+    class Notes(ScriptedHandler):
+        async def note(self, effect: AskPerson | WritePlan, state: RunState) -> None:
+            shown.append(state)
+
+    store = MemoryStore()
+    await drive_session(store, Notes(World(PLAN, RULES)))
+
+    state = changed = RunState(RUN, "goal", RULES)
+    changes = 0
+    for stored in await store.events(RUN):
+        state, effects = step(state, decode_event(stored.kind, stored.payload))
+        changes += sum(isinstance(effect, WritePlan) for effect in effects)
+        if any(isinstance(effect, WritePlan) for effect in effects):
+            changed = state
+    assert len(shown) < changes
+    assert (shown[-1].tasks, shown[-1].round) == (changed.tasks, changed.round)
+
+
 async def test_what_is_told_of_an_event_is_written_with_it() -> None:
     store = MemoryStore()
     await drive_session(store, ScriptedHandler(World(PLAN, RULES)))

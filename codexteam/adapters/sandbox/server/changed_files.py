@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
+from .folder_marks import folders_above
 from .git_index import join
 from .ignore_rules import GitNeeded, IgnoreRules, is_ignored
 from .sha1 import sha1
@@ -179,9 +180,4 @@ class WorkspaceChanges:
 
 def is_below(path: bytes, folders: set[bytes]) -> bool:
     """Whether a path lies in one of these folders."""
-    at = path.rfind(b"/")
-    while at > 0:
-        if path[:at] in folders:
-            return True
-        at = path.rfind(b"/", 0, at)
-    return False
+    return any(folder in folders for folder in folders_above(path))
