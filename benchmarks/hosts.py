@@ -4,11 +4,12 @@
 
 Runs the real command with a scripted model of fixed latency over Docker engines that it starts for itself and ends again
 (root and dockerd are needed): all agents on one engine; the same over all of them; and once more with one killed, with all
-that runs on it, when half of the turns have been asked. Each agent writes to a file of its own in every turn, and has one
-attempt. The trees must be the same, all tasks merged, and no agent may pay more than one turn twice.
+that runs on it, in the middle of the work. Each agent writes to a file of its own in every turn, and has one attempt. The tree
+must be what all work comes to, all tasks merged, and no agent may pay more than one turn twice.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -19,15 +20,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from codexteam.adapters.store.journal import read_events
 from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.plan_graph import Acceptance, Plan, Task
 from codexteam.core.plan_md import Header, new_document, render
-from tests.faults.own_engine import IMAGE, OwnEngine, own_engine
+from tests.faults.own_engine import IMAGE, own_engine
 from tests.scripted_api import Call, Played, Reply, function_call, message, serve_in_thread
+
+_README, _README_TEXT = "README.md", "# bench\n"
+
+
+def _git(repository: Path, *argv: str, given: str = "") -> str:
+    done = subprocess.run(("git", *argv), cwd=repository, input=given, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,21 @@ class Fleet:
     turn_seconds: float = 1.0
     width: int = 0
     """Agents at once; 0: all."""
+
+    @property
+    def middle(self) -> int:
+        """Return the turn before whose command agents wait for each other."""
+        return self.turns // 2 + 1
+
+    def tree(self, repository: Path) -> str:
+        """Return the id of the tree that all work must come to, whatever happens."""
+        written = "".join(f"{turn}\n" for turn in range(1, self.turns))
+        files = {_README: _README_TEXT, **{f"t{n}.txt": written for n in range(1, self.agents + 1)}}
+        lines = []
+        for name, text in files.items():
+            blob = _git(repository, "hash-object", "-w", "--stdin", given=text)
+            lines.append(f"100644 blob {blob}\t{name}\n")
+        return _git(repository, "mktree", given="".join(lines))
 
     def plan(self) -> Plan:
         """Give the tasks; the command that accepts one sees all that its agent wrote, in order."""
@@ -55,29 +78,33 @@ class Fleet:
         return Plan("hosts", tasks=tuple(tasks))
 
 
-@dataclass(slots=True)
 class Asked:
-    """Counts what the model was asked, and strikes when half of it was."""
+    """Counts what the model was asked. In the middle agents wait for each other, then it strikes."""
 
-    fleet: Fleet
-    strike: Callable[[], None] | None = None
-    turns: Counter[tuple[str, int]] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _struck: bool = False
+    def __init__(self, fleet: Fleet, strike: Callable[[], None] | None = None) -> None:
+        self.turns: Counter[tuple[str, int]] = Counter()
+        self.fleet = fleet
+        self._strike = strike
+        self._in_the_middle: set[str] = set()
+        self._all_there = asyncio.Event()
 
-    def play(self, call: Call) -> Played:
+    async def play(self, call: Call) -> Played:
         """Answer a call: a line into the agent's file, and in the end its report."""
-        with self._lock:
-            self.turns[(call.task_id, call.turn)] += 1
-            half = sum(self.turns.values()) >= self.fleet.agents * self.fleet.turns / 2
-            strikes, self._struck = half and not self._struck and self.strike is not None, self._struck or half
-        if strikes and self.strike is not None:
-            threading.Thread(target=self.strike, daemon=True).start()
-        if call.turn < self.fleet.turns:
-            line = f"echo {call.turn} >> {call.task_id.lower()}.txt"
-            return Reply([function_call("exec_command", {"cmd": line})], latency_seconds=self.fleet.turn_seconds)
-        report: JSONObject = {"status": "done", "summary": call.task_id, "commands": [], "question": None}
-        return Reply([message({**report, "later": [], "risks": []})], latency_seconds=self.fleet.turn_seconds)
+        self.turns[(call.task_id, call.turn)] += 1
+        fleet = self.fleet
+        if call.turn == fleet.middle:
+            self._in_the_middle.add(call.task_id)
+            if len(self._in_the_middle) >= (fleet.width or fleet.agents) and not self._all_there.is_set():
+                self._all_there.set()
+                if self._strike is not None:
+                    threading.Thread(target=self._strike, daemon=True).start()
+            await self._all_there.wait()
+        if call.turn < fleet.turns:
+            items = [function_call("exec_command", {"cmd": f"echo {call.turn} >> {call.task_id.lower()}.txt"})]
+        else:
+            report: JSONObject = {"status": "done", "summary": call.task_id, "commands": [], "question": None}
+            items = [message({**report, "later": [], "risks": []})]
+        return Reply(items, latency_seconds=fleet.turn_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +117,7 @@ class Figures:
     tasks_seconds: float
     """From the first start of a task to the last merge."""
     merged: int
-    tree: str
+    tree_as_expected: bool
     agents_on: dict[str, int]
     """Agents that began on each host."""
     losses: int
@@ -115,11 +142,9 @@ def run_over(hosts: Sequence[str], slots: int, fleet: Fleet, what: str, strike: 
         root, home, plan = Path(folder, "repository"), Path(folder, "home"), Path(folder, "plan.md")
         for each in (root, home):
             each.mkdir()
-        Path(root, "README.md").write_text("# bench\n")
-        date = "2026-01-01T00:00:00Z"
-        fixed = {**os.environ, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+        Path(root, _README).write_text(_README_TEXT)
         for argv in (("init", "-q"), ("add", "."), ("-c", "user.name=b", "-c", "user.email=b@x", "commit", "-qm", "b")):
-            subprocess.run(("git", *argv), cwd=root, check=True, env=fixed)
+            subprocess.run(("git", *argv), cwd=root, check=True)
         plan.write_text(render(new_document(fleet.plan(), Header("bench", "0" * 40, "none"))))
         Path(home, "config.toml").write_text(
             'model = "bench"\nmodel_provider = "bench"\n[model_providers.bench]\nname = "bench"\n'
@@ -158,20 +183,13 @@ def _figures(
     again: Counter[str] = Counter()
     for (task, _), count in asked.turns.items():
         again[task] += count - 1
-    tree = subprocess.run(
-        ("git", "rev-parse", f"codexteam/{files[0].parent.name}^{{tree}}"),
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return Figures(
         what,
         done.returncode,
         round(wall_seconds, 2),
         round(max(merged) - min(begun), 2) if merged else 0.0,
         len(merged),
-        tree.stdout.strip(),
+        _git(root, "rev-parse", f"codexteam/{files[0].parent.name}^{{tree}}") == asked.fleet.tree(root),
         dict(sorted(Counter(filter(None, map(_host, events))).items())),
         sum(_is_loss(event.kind, event.fields) for event in events),
         sum(again.values()),
@@ -191,20 +209,19 @@ def _is_loss(kind: str, fields: JSONObject) -> bool:
 
 
 def measure(count: int, fleet: Fleet, report: Callable[[Figures], None], *, kill_only: bool = False) -> list[Figures]:
-    """Run over one engine, over `count`, and over `count` of which one is killed; `kill_only` leaves the second out.
+    """Run over one engine, over `count`, and over `count` of which one is killed; or only the last.
 
     Each engine has room for all agents, so that the others take over what the dead one had.
     """
     found: list[Figures] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codexteam-hosts-")))
-        engines: list[OwnEngine] = [stack.enter_context(own_engine(folder / f"host{n}")) for n in range(1, count + 1)]
+        engines = [stack.enter_context(own_engine(folder / f"host{n}")) for n in range(1, count + 1)]
         hosts = [engine.host for engine in engines]
-        runs: list[tuple[str, list[str], Callable[[], None] | None]] = [("one host", hosts[:1], None)]
+        runs: list[tuple[str, list[str], Callable[[], None] | None]] = []
         if not kill_only:
-            runs.append((f"{count} hosts", hosts, None))
-        runs.append((f"{count} hosts, one killed", hosts, engines[-1].die))
-        for what, which, strike in runs:
+            runs = [("one host", hosts[:1], None), (f"{count} hosts", hosts, None)]
+        for what, which, strike in (*runs, (f"{count} hosts, one killed", hosts, engines[-1].die)):
             found.append(run_over(which, fleet.width or fleet.agents, fleet, what, strike))
             report(found[-1])
     return found
@@ -216,8 +233,8 @@ def problems(found: Sequence[Figures], fleet: Fleet) -> list[str]:
     for each in found:
         if each.exit_code or each.merged != fleet.agents:
             wrong.append(f"{each.what}: exit code {each.exit_code}, {each.merged} of {fleet.agents} merged")
-        if each.tree != found[0].tree:
-            wrong.append(f"{each.what}: the tree is another one than {found[0].what}'s")
+        if not each.tree_as_expected:
+            wrong.append(f"{each.what}: the tree is not what all work comes to")
         if each.most_asked_again_by_one_agent > 1:
             wrong.append(f"{each.what}: one agent paid {each.most_asked_again_by_one_agent} turns twice")
     if found and "killed" in found[-1].what and not found[-1].losses:
