@@ -74,25 +74,39 @@ def stem(word: str) -> str:
 
 
 @lru_cache(maxsize=1 << 17)
-def _stems_of(path: str) -> frozenset[str]:
-    """Return the words of a path; kept, since most paths are the same in the next commit and for the next task."""
-    return frozenset(stem(word) for word in words_of(path))
+def _stems_of(path: bytes) -> tuple[frozenset[str], str]:
+    """Return the words of a path, and the file name in it where a text that has it means the file.
+
+    Kept, since most paths are the same in the next commit and for the next task.
+    """
+    shown = path.decode("utf-8", "replace")
+    name = shown.rpartition("/")[2]
+    return frozenset(stem(word) for word in words_of(shown)), name if "." in name and len(name) > 4 else ""
+
+
+_FILE_WORD = re.compile(r"[^\s/\\`'\"()\[\]{}<>|,;:!?*=]+")
+
+
+def _file_words(text: str) -> set[str]:
+    """Return what may be a file's name in a text."""
+    words = _FILE_WORD.findall(text)
+    return {*words, *(word.rstrip(".") for word in words)}
 
 
 def path_scores(paths: Sequence[bytes], words: Sequence[str], text: str) -> dict[bytes, float]:
     """Return the paths that share words with a text, or are named in it; a word in few paths counts for more."""
     wanted = {stem(word) for word in words}
+    named = _file_words(text)
     holding: dict[str, list[bytes]] = defaultdict(list)
     lengths: dict[bytes, int] = {}
     scores: dict[bytes, float] = defaultdict(float)
     for path in paths:
-        shown = path.decode("utf-8", "replace")
-        found = _stems_of(shown)
-        lengths[path] = len(found)
-        for word in wanted & found:
-            holding[word].append(path)
-        name = shown.rpartition("/")[2]
-        if "." in name and len(name) > 4 and name in text:
+        found, name = _stems_of(path)
+        if not wanted.isdisjoint(found):
+            lengths[path] = len(found)
+            for word in wanted & found:
+                holding[word].append(path)
+        if name in named:
             scores[path] += _NAMED
     for holders in holding.values():
         rarity = math.log(1 + len(paths) / len(holders))

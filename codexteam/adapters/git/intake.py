@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -63,6 +64,7 @@ class WorkIntake:
         self._folder = folder
         self._scanner = scanner
         self._sizes = TreeSizes()
+        self._counting = threading.Lock()
 
     def take(self, snapshot: Snapshot, policy: IntakePolicy, *, enforce_scope: bool) -> Intake:
         """Check a snapshot and copy what its tree needs into the hub.
@@ -122,8 +124,10 @@ class WorkIntake:
 
     def _base_walk(self, work: _Work) -> TreeWalk:
         """Count the base: it is the user's own, however deep and wide."""
-        walk = walk_tree(self._hub.reader, work.base_tree, self._sizes, work.deadline, max_depth=None, max_trees=None)
-        self._sizes.remember(walk.sizes.items())
+        sizes, base = self._sizes, work.base_tree
+        with self._counting:  # of many that hand in at once, one walks through a large tree
+            walk = walk_tree(self._hub.reader, base, sizes, work.deadline, max_depth=None, max_trees=None)
+            sizes.remember(walk.sizes.items())
         return walk
 
     def _new_walk(self, work: _Work, base: TreeWalk) -> TreeWalk:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 
-from .folder_marks import folders_above
 from .git_index import join
 from .ignore_rules import GitNeeded, IgnoreRules, is_ignored
 from .sha1 import sha1
@@ -59,9 +58,8 @@ class WorkspaceChanges:
         self.marks = marks
         self.changed: dict[bytes, ChangedFile] = {}
         self.gone: set[bytes] = set()
-        #: tracked files that are there, and folders that were not looked into
+        #: tracked files that are there
         self.seen: set[bytes] = set()
-        self.untouched: set[bytes] = set()
         #: what git ignores, folders with a slash at their end
         self.ignored: list[bytes] = []
         self.converts = False
@@ -77,9 +75,13 @@ class WorkspaceChanges:
         if self.index.has_links:
             raise GitNeeded
         self.read_attributes([path for path in self.index.places if path.endswith(_ATTRIBUTES)])
+        # folders that were looked into, and those below that are certainly as they were
+        looked: set[bytes] = set()
+        untouched: set[bytes] = set()
         waiting: list[tuple[bytes, list[tuple[bytes, IgnoreRules]]]] = [(b"", [(b"", self.exclude)])]
         while waiting:
             folder, rules = waiting.pop()
+            looked.add(folder)
             with os.scandir(os.path.join(self.workspace, folder)) as found:
                 entries = list(found)
             rules = self.rules_in(folder, rules, {entry.name for entry in entries})
@@ -92,13 +94,16 @@ class WorkspaceChanges:
                 if not entry.is_dir(follow_symlinks=False):
                     self.look_at_file(path, entry, rules)
                 elif self.marks.is_untouched(path, entry.stat(follow_symlinks=False)):
-                    self.untouched.add(path)
+                    untouched.add(path)
                 elif is_ignored(rules, path, folder=True):
                     self.ignore(path + b"/")
                 else:
                     waiting.append((path, rules))
-        missing = self.index.places.keys() - self.seen
-        self.gone = {path for path in missing if not is_below(path, self.untouched)}
+        for folder in looked:
+            self.gone.update(path for path in self.index.files.get(folder, ()) if path not in self.seen)
+            for below in self.index.trees[folder][1] if folder in self.index.trees else ():
+                if below not in looked and below not in untouched:  # not there, or something else is
+                    self.gone.update(self.index.below(below))
 
     def rules_in(
         self, folder: bytes, above: list[tuple[bytes, IgnoreRules]], names: set[bytes]
@@ -176,8 +181,3 @@ class WorkspaceChanges:
         if len(data) > MOST_BYTES:
             raise GitNeeded
         return data
-
-
-def is_below(path: bytes, folders: set[bytes]) -> bool:
-    """Whether a path lies in one of these folders."""
-    return any(folder in folders for folder in folders_above(path))

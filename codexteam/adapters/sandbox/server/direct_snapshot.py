@@ -39,6 +39,26 @@ class DirectSnapshot:
         self.git = git
         self.ignored = ignored
         self.branches = branches
+        #: the index that was read last, and what told it from others
+        self.known: tuple[list[int], PlainIndex] | None = None
+        self.marks: FolderMarks | None = None
+
+    def prepare(self) -> None:
+        """Read what all snapshots need of the base, in the process that starts them: each is a child of its own.
+
+        What it cannot read, they say.
+        """
+        try:
+            state = index_state(self.git.index)
+            if self.known is None or self.known[0] != state:
+                self.known = None
+                if state == self.index_state_at_start() and state[1] <= MOST_FILES * 1000:
+                    index = read_index(read_file(self.git.index))
+                    self.known = None if index is None else (state, index)
+            if self.marks is None:
+                self.marks = self.read_marks()
+        except (OSError, ValueError, LookupError, TypeError, struct.error):
+            self.known = None
 
     def take(self, base: str, cap: int, named: list[Json]) -> Json | None:
         """Send the pack and give the answer; None where git has to be asked, and nothing was sent."""
@@ -53,7 +73,7 @@ class DirectSnapshot:
         tree = changed_tree(index, changes, objects)
         if tree == index.trees[b""][0]:
             return {"tip": None, "remarks": []}
-        known = index.ids()
+        known = set(index.ids)
         for change in changes.changed.values():
             if change.id not in known:
                 known.add(change.id)
@@ -78,10 +98,15 @@ class DirectSnapshot:
             raise GitNeeded
         if os.path.getsize(self.git.index) > MOST_FILES * 1000 or os.path.exists(self.path("nested.json")):
             raise GitNeeded
-        index = read_index(read_file(self.git.index))
+        state, index = self.known or (None, None)
+        if state != index_state(self.git.index):
+            index = read_index(read_file(self.git.index))
         if index is None or len(index.places) > MOST_FILES or index.trees[b""][0].hex() != self.git.base_tree(base):
             raise GitNeeded
         return index
+
+    def read_marks(self) -> FolderMarks:
+        return read_marks(os.path.join(self.git.own_dir, FOLDERS), self.git.workspace)
 
     def index_state_at_start(self) -> list[int]:
         known: list[int] = json.loads(read_file(self.path(INDEX_STATE)).decode())
@@ -97,7 +122,7 @@ class DirectSnapshot:
         written = os.stat(self.git.index).st_mtime_ns
         exclude = os.path.join(self.git.own_dir, "info", "exclude")
         rules = read_file(exclude) if os.path.exists(exclude) else b""
-        marks = read_marks(os.path.join(self.git.own_dir, FOLDERS), self.git.workspace)
+        marks = self.read_marks() if self.marks is None else self.marks
         if named and (self.ignored.layer.names or os.path.exists(extras)):
             marks = FolderMarks({})
         changes = WorkspaceChanges(self.git.workspace, index, index_mtime_ns=written, exclude=rules, marks=marks)
@@ -171,12 +196,7 @@ def changed_tree(index: PlainIndex, changes: WorkspaceChanges, objects: list[tup
         while b"/" in path:
             path = path[: path.rfind(b"/")]  # noqa: PLW2901
             touched.add(path)
-    inside: dict[bytes, dict[bytes, tuple[int, bytes]]] = {folder: {} for folder in touched}
-    for path in index.places:
-        folder, _, name = path.rpartition(b"/")
-        entry = index.entry(path) if folder in touched and path not in changes.gone else None
-        if entry is not None:
-            inside[folder][name] = (entry.mode, entry.id)
+    inside = {folder: kept_files(index, folder, changes.gone) for folder in touched}
     for path, change in changes.changed.items():
         folder, _, name = path.rpartition(b"/")
         inside[folder][name] = (change.mode, change.id)
@@ -195,6 +215,16 @@ def changed_tree(index: PlainIndex, changes: WorkspaceChanges, objects: list[tup
     made = tree_bytes(inside[b""])
     objects.append((_TREE, made))
     return object_id(_TREE, made)
+
+
+def kept_files(index: PlainIndex, folder: bytes, gone: set[bytes]) -> dict[bytes, tuple[int, bytes]]:
+    """Return mode and id of each of a folder's files that is still there, by its name."""
+    kept = {}
+    for path in index.files.get(folder, ()):
+        entry = index.entry(path)
+        if entry is not None and path not in gone:
+            kept[path.rpartition(b"/")[2]] = (entry.mode, entry.id)
+    return kept
 
 
 def tree_bytes(entries: dict[bytes, tuple[int, bytes]]) -> bytes:

@@ -79,15 +79,23 @@ class PlainIndex:
         self.trees = trees
         #: whether there are submodules
         self.has_links = has_links
+        #: the files of each folder, without those of folders in it
+        self.files: dict[bytes, list[bytes]] = {folder: [] for folder in trees}
+        for path in places:
+            self.files[path.rpartition(b"/")[0]].append(path)
+        #: the ids of all contents
+        start, end = _STATE_BYTES, _STATE_BYTES + _SHA1_BYTES
+        self.ids = {data[at + start : at + end] for at in places.values()}
 
     def entry(self, path: bytes) -> IndexEntry | None:
         at = self.places.get(path)
         return None if at is None else IndexEntry(self.data, at)
 
-    def ids(self) -> set[bytes]:
-        """Return the ids of all contents."""
-        start, end = _STATE_BYTES, _STATE_BYTES + _SHA1_BYTES
-        return {self.data[at + start : at + end] for at in self.places.values()}
+    def below(self, folder: bytes) -> Iterator[bytes]:
+        """Give the files of a folder, and of all folders in it."""
+        yield from self.files.get(folder, ())
+        for each in self.trees[folder][1] if folder in self.trees else ():
+            yield from self.below(each)
 
 
 def read_index(data: bytes) -> PlainIndex | None:
@@ -116,7 +124,10 @@ def read_index(data: bytes) -> PlainIndex | None:
         if name == b"TREE":
             trees = _cached_trees(data[at + 8 : at + 8 + size])
         at += 8 + size
-    return PlainIndex(data, places, trees, has_links=has_links) if b"" in trees else None
+    try:
+        return PlainIndex(data, places, trees, has_links=has_links) if b"" in trees else None
+    except KeyError:  # a folder whose tree it does not know
+        return None
 
 
 def index_state(path: str) -> list[int]:

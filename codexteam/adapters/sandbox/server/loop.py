@@ -30,7 +30,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def jobs_of(git: Git) -> dict[str, Callable[[Json], Json]]:
+def jobs_of(git: Git, snapshots: Snapshots) -> dict[str, Callable[[Json], Json]]:
     """Return the jobs that the host can ask for, by name."""
     checkout, layer = BaseCheckout(git), SetupLayer(git)
     return {
@@ -42,7 +42,7 @@ def jobs_of(git: Git) -> dict[str, Callable[[Json], Json]]:
         "restore": checkout.restore,
         "take_layer": layer.take,
         "lay_layer": layer.lay,
-        "snapshot": Snapshots(git).take,
+        "snapshot": snapshots.take,
     }
 
 
@@ -53,7 +53,9 @@ class Server:
         self.workspace = Workspace(settings["workspace"])
         self.private = settings["private"]
         self.alone = bool(settings.get("alone")) and os.readlink("/proc/self/ns/pid") != MACHINE_PID_NAMESPACE
-        self.jobs = jobs_of(Git(settings["workspace"], settings["private"], settings.get("base_git")))
+        git = Git(settings["workspace"], settings["private"], settings.get("base_git"))
+        self.snapshots = Snapshots(git)
+        self.jobs = jobs_of(git, self.snapshots)
         self.selector = selectors.DefaultSelector()
         self.host = Host(self.selector)
         output_cap = int(settings.get("output_cap_bytes", 16 << 20))
@@ -120,6 +122,8 @@ class Server:
         if what == "run":
             self.commands.start_command(number, header, body)
         elif what == "job":
+            if header["name"] == "snapshot":
+                self.snapshots.prepare()
             self.commands.start_job(number, header, self.jobs[header["name"]])
         elif what == "write":
             self.commands.write_stdin(number, header, body)

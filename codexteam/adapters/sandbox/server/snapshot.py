@@ -35,6 +35,10 @@ class Snapshots:
         self.branches = Branches(git)
         self.direct = DirectSnapshot(git, self.ignored, self.branches)
 
+    def prepare(self) -> None:
+        """Read ahead what `take` needs, in the process that it is a child of."""
+        self.direct.prepare()
+
     def take(self, args: Json) -> Json:
         """Send a pack with all that differs from the base, as one commit on top of it."""
         base, cap = args["base"], int(args["max_bytes"])
