@@ -114,27 +114,27 @@ def let_go(found: object) -> None:
                 close()
 
 
-class _Connection(UnixHTTPConnection):
+class _SocketConnection(UnixHTTPConnection):
     """Closes its socket where nobody listens; docker-py's own leaves it open."""
 
     def connect(self) -> None:
         self.sock = connected(self.unix_socket, self.timeout)
 
 
-class _Pool(UnixHTTPConnectionPool):
+class _SocketPool(UnixHTTPConnectionPool):
     def _new_conn(self) -> Any:  # urllib3 and the stubs of docker-py differ about its type
         seconds: Any = self.timeout
-        return _Connection(self.base_url, self.socket_path, seconds)
+        return _SocketConnection(self.base_url, self.socket_path, seconds)
 
 
-class _Connections(UnixHTTPAdapter):
+class _SharedConnections(UnixHTTPAdapter):
     """Keeps one set of connections, where docker-py keeps one for every path: each may be an ssh session."""
 
     def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002 - the same for all
         with self.pools.lock:
             found = self.pools.get(_ANY_PATH)
             if found is None:
-                found = _Pool(_ANY_PATH, self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                found = _SocketPool(_ANY_PATH, self.socket_path, self.timeout, maxsize=self.max_pool_size)
                 self.pools[_ANY_PATH] = found
             return found
 
@@ -255,7 +255,7 @@ class EngineClient:
         if (host or "").startswith(_SOCKET):  # what docker-py begins with leaves a socket open where nobody listens
             connected("/" + (host or "").removeprefix(_SOCKET).lstrip("/"), timeout_seconds).close()
         client = docker.DockerClient(base_url=host, timeout=timeout_seconds, max_pool_size=_THREADS)
-        _Connections.share(client)
+        _SharedConnections.share(client)
         client.api.trust_env = False  # a proxy from the environment is for the web
         try:
             client.ping()
