@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from codexteam.adapters.machine.checks import read_only_problem
 from codexteam.adapters.machine.run_files import PLAN_NAME
+from codexteam.adapters.machine.shared_state import group_id
 from codexteam.app.doctor import check_access
 from codexteam.app.project import Project
 from codexteam.app.scanning import refuse_scan_without_scanner
@@ -22,10 +23,12 @@ def check_beginning(settings: Settings, environment: Mapping[str, str], project:
     Raises:
         StoreError: the project or the state folder is read-only.
         ModelAccessError: a key is missing.
-        ConfigError: a gate that the configuration names has nothing to work with.
+        ConfigError: a gate or a group that the configuration names has nothing to work with.
     """
     refuse_scan_without_scanner(settings.team.gates)
     check_access(settings, environment)
+    if settings.team.access.group is not None:
+        group_id(settings.team.access.group)
     refuse_read_only(project)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from codexteam.app.delivery import deliver
 from codexteam.app.inspect import OVER
-from codexteam.app.live_requests import Fate, Reply, redactor_of
+from codexteam.app.live_requests import POSTED_WORDS, Fate, Reply, redactor_of
 from codexteam.app.project import Project, pick_run, reading_store, state_of
 from codexteam.core.approvals import DECLINED, FINDINGS
 from codexteam.core.events import Answered
@@ -79,6 +79,8 @@ async def _send(project: Project, record: RunRecord, event: Answered, *, resumes
             return Reply(run_id, name, f"{_what(event)}; the run continues with it", "taken")
         case Fate.LEFT:
             return Reply(run_id, name, f"{_what(event)}; the run reads it shortly", "left")
+        case Fate.POSTED:
+            return Reply(run_id, name, f"{_what(event)}; {POSTED_WORDS}", "posted")
         case Fate.OVER:
             after = delivered.after
             waits = ", ".join(after.holds)

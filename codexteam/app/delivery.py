@@ -14,6 +14,7 @@ from codexteam.app.apply_offline import apply_event, expected_state
 from codexteam.app.command_lines import budget_line
 from codexteam.app.inspect import OVER
 from codexteam.app.live_requests import Fate, Refusal, heard_of, redactor_of, wait_until_heard
+from codexteam.app.posting import leave_letter, post_request, posts
 from codexteam.app.project import (
     Project,
     cleaned_mark,
@@ -61,6 +62,8 @@ async def deliver(project: Project, record: RunRecord, event: Answered | Steerin
             )
     event = redact_texts(event, (await redactor_of(project, record)).redact)
     expected = expected_state(before, event)
+    if posts(project):
+        return await _posted(project, record, event, before, expected)
     key = None
     if live_run(project) == record.run_id:
         async with opened_store(project) as store:
@@ -80,6 +83,20 @@ async def deliver(project: Project, record: RunRecord, event: Answered | Steerin
         if key is not None and live_run(project) == record.run_id:  # its next session takes what waits
             return Delivered(Fate.LEFT, before, expected)
         raise
+
+
+async def _posted(
+    project: Project, record: RunRecord, event: Answered | Steering, before: RunState, expected: RunState
+) -> Delivered:
+    """Ask the account that owns the run."""
+    if live_run(project) != record.run_id:
+        await leave_letter(project, record.run_id, event)
+        return Delivered(Fate.POSTED, before, expected)
+    heard = await post_request(project, record.run_id, event)
+    if isinstance(heard, Refusal):
+        raise UsageError(heard.why)
+    async with reading_store(project) as store:
+        return Delivered(heard, before, await state_of(store, record) if heard is Fate.TAKEN else expected)
 
 
 async def _apply(

@@ -17,6 +17,7 @@ from codexteam.adapters.machine.checks import (
     write_problem,
 )
 from codexteam.adapters.machine.run_files import PLAN_NAME
+from codexteam.adapters.machine.shared_state import group_id
 from codexteam.adapters.responses.clients import credentials_of
 from codexteam.app.codex_engine import installed_codex
 from codexteam.app.doctor_check import DoctorCheck, Status
@@ -214,6 +215,7 @@ def examine(request: LoadRequest) -> Examination:
         *(_budget(settings) if settings else ()),
         *(_gates(settings) if settings else ()),
         *(_scan(settings) if settings else ()),
+        *(_group(settings) if settings else ()),
         git,
         *repository,
         *_sandboxes(request, settings.team.sandbox if settings else SandboxSettings(), settings),
@@ -277,6 +279,19 @@ def _gates(settings: Settings) -> tuple[DoctorCheck, ...]:
 def _scan(settings: Settings) -> tuple[DoctorCheck, ...]:
     works, what, advice = scan_words(settings.team.gates)
     return (DoctorCheck("scan", Status.OK if works else Status.WARN, what, advice),)
+
+
+def _group(settings: Settings) -> tuple[DoctorCheck, ...]:
+    """Say who else may look at runs, where that is set."""
+    access = settings.team.access
+    if access.group is None:
+        return ()
+    try:
+        group_id(access.group)
+    except ConfigError as error:
+        return (DoctorCheck("access", Status.FAIL, str(error), error.hint),)
+    asks = f", and ask of them: {', '.join(access.may)}" if access.may else ""
+    return (DoctorCheck("access", Status.OK, f"members of the group {access.group} may read runs here{asks}"),)
 
 
 def _budget(settings: Settings) -> tuple[DoctorCheck, ...]:

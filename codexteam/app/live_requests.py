@@ -29,6 +29,8 @@ class Fate(Enum):
     """The run is active and has not looked yet."""
     OVER = "over"
     """The run ended before it looked."""
+    POSTED = "posted"
+    """Nobody works on the run, and only its owner does: their next session takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ class Refusal:
 
     why: str
 
+
+#: What becomes of what another account asks of a run that nobody works on.
+POSTED_WORDS = "it is taken when the run's owner continues it"
 
 Heard: TypeAlias = Fate | Refusal
 

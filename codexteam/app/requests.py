@@ -83,12 +83,12 @@ def _space(run_id: RunId) -> str:
     return f"{run_id}/requests"
 
 
-async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float, by: str = "") -> str:
-    """Put a request where the run's session finds it, with the name of who asks; give its key."""
+async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float, by: str = "", suffix: str = "") -> str:
+    """Put a request where the run's session finds it, with the name of who asks; give its key, which ends with `suffix`."""
     taken = await store.list(_space(run_id))
     session = len(await store.sessions(run_id))
     # two commands may count the same number of requests before theirs
-    key = f"{len(taken) + 1:06}.{os.getpid()}"
+    key = f"{len(taken) + 1:06}.{suffix or os.getpid()}"
     await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session, by)))
     return key
 
@@ -124,6 +124,11 @@ async def settled(store: Store, run_id: RunId, key: str, result: str = TAKEN) ->
     # as it was left, also where it cannot be read
     value = await store.get(_space(run_id), key) or {}
     return _space(run_id), key, {**value, "result": result}
+
+
+async def key_of(store: Store, run_id: RunId, suffix: str) -> str | None:
+    """Return the key of the request that was left with this suffix; None while there is none."""
+    return next((key for key, _ in await store.list(_space(run_id)) if key.partition(".")[2] == suffix), None)
 
 
 def asked_by(taken: StoredValue) -> str:

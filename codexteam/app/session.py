@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codexteam.adapters.machine.person import person
+from codexteam.adapters.machine.shared_state import SharedState, close_up, group_id
 from codexteam.app import requests
 from codexteam.app.beginning import copied_notices
 from codexteam.app.code_map import make_code_map, open_index
 from codexteam.app.command_lines import budget_line
 from codexteam.app.compose import build_environments, choose_engine, report_hosts_once
 from codexteam.app.fork_points import first_state_mark
+from codexteam.app.group_access import GroupRequests
 from codexteam.app.hook_reporter import make_hooks
 from codexteam.app.plan_file import GivenPlan
 from codexteam.app.project import FORKED, Project
@@ -273,6 +275,7 @@ class RunSession:
             stack.push_async_callback(stopped, asyncio.create_task(self._signs(agents).leave()))
             listener = RequestListener(self._store, run_id, session.number, take=self._take, report=self.report)
             stack.push_async_callback(listener.close)
+            await self._share(stack, listener)
             with self._signals.driving(self._on_signal, listener.look):
                 listener.look()  # what was asked while everything was being opened
                 if not begun and session.plan is not None:
@@ -288,6 +291,21 @@ class RunSession:
             await self._store.set_run_state(run_id, finish.result.value)
             reach("effect.Finish.after")
             return Ended(finish, driver.state, context.files.folder)
+
+    async def _share(self, stack: AsyncExitStack, listener: RequestListener) -> None:
+        """Let the group that the configuration names look and ask, until the session ends; nobody where it names none."""
+        access, project = self._session.settings.team.access, self._session.project
+        if access.group is None:
+            close_up(project.state_dir)
+            return
+        run_id = self._session.run.run_id
+        group, folder = group_id(access.group), project.run_folder(run_id)
+        shared = SharedState(project.state_dir, folder, group, takes_requests=bool(access.may))
+        members = GroupRequests(
+            shared, self._store, run_id, self._clock, may=access.may, look=listener.look, report=self.report
+        )
+        await members.look_once()
+        stack.push_async_callback(stopped, asyncio.create_task(members.serve()))
 
     def _signs(self, agents: "SandboxAgentRunner") -> SignsOfLife:
         return SignsOfLife(

@@ -4,8 +4,10 @@ import asyncio
 
 from codexteam.app import requests
 from codexteam.app.delivery import deliver
+from codexteam.app.group_access import PostedEvent
 from codexteam.app.inspect import OVER, task_of
-from codexteam.app.live_requests import Fate, Refusal, Reply, ask_live, ended, interrupt
+from codexteam.app.live_requests import POSTED_WORDS, Fate, Refusal, Reply, ask_live, ended, interrupt
+from codexteam.app.posting import post_request, posts
 from codexteam.app.project import Project, live_run, pick_run, reading_store, state_of
 from codexteam.core.effects import MakePlan, Replan
 from codexteam.core.events import Continued, PauseRequested, StopRequested
@@ -41,6 +43,8 @@ async def _say(project: Project, to: str, text: str, run: str | None) -> Reply:
             return Reply(record.run_id, name, _read_when(name, delivered.after), "taken")
         case Fate.LEFT:
             return Reply(record.run_id, name, "the run reads it shortly", "left")
+        case Fate.POSTED:
+            return Reply(record.run_id, name, POSTED_WORDS, "posted")
         case Fate.OVER:
             words = f"kept; {_read_when(name, delivered.after).removeprefix('sent; ')}. Continue: codexteam resume"
             return Reply(record.run_id, name, words, "stored", resumable=True)
@@ -80,7 +84,7 @@ def pause(project: Project, run: str | None, *, off: bool, resumes: bool = False
     Raises:
         UsageError: the run is not running.
     """
-    asked: requests.Asked = Continued() if off else PauseRequested()
+    asked: PostedEvent = Continued() if off else PauseRequested()
     words = (
         "new agents start again"
         if off
@@ -95,7 +99,7 @@ def stop(project: Project, run: str | None, *, now: bool) -> Reply:
     Raises:
         UsageError: there is no such run, or it is not running.
     """
-    asked: requests.Asked = requests.StopNow() if now else StopRequested("codexteam stop", STOP_EXIT_CODE)
+    asked: PostedEvent = requests.StopNow() if now else StopRequested("codexteam stop", STOP_EXIT_CODE)
     words = "stopping. Continue: codexteam resume" if now else "running agents finish first; codexteam logs -f shows it"
     return asyncio.run(_steer(project, run, asked, words=words, resumes=False))
 
@@ -110,7 +114,7 @@ def stop_agent(project: Project, agent: str, run: str | None) -> Reply:
     return asyncio.run(_steer(project, run, requests.StopAgent(agent), words=words, resumes=False))
 
 
-async def _steer(project: Project, run: str | None, asked: requests.Asked, *, words: str, resumes: bool) -> Reply:
+async def _steer(project: Project, run: str | None, asked: PostedEvent, *, words: str, resumes: bool) -> Reply:
     async with reading_store(project) as store:
         live = live_run(project)
         # without a name the active run is meant, whether it is the newest or not
@@ -120,7 +124,7 @@ async def _steer(project: Project, run: str | None, asked: requests.Asked, *, wo
         if resumes and record.state not in OVER:
             return Reply(run_id, run_id, "", "over", resumable=True)
         raise UsageError(f"run {run_id} is not running", hint=_gone_on(record, "continue it: codexteam resume"))
-    heard = await ask_live(project, run_id, asked)
+    heard = await post_request(project, run_id, asked) if posts(project) else await ask_live(project, run_id, asked)
     stops = isinstance(asked, requests.StopNow | StopRequested)
     if heard is Fate.LEFT and stops and interrupt(project, run_id):
         heard = Fate.TAKEN
@@ -135,5 +139,5 @@ async def _steer(project: Project, run: str | None, asked: requests.Asked, *, wo
             return Reply(run_id, run_id, words, "taken")
         case Fate.LEFT:
             return Reply(run_id, run_id, "the run reads it shortly", "left")
-        case Fate.OVER:
+        case Fate.OVER | Fate.POSTED:
             return Reply(run_id, run_id, "it has just ended", "over", resumable=resumes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from codexteam.app.command_lines import lines_of, load_with_lines
 from codexteam.app.delivery import Delivered, deliver
 from codexteam.app.inspect import task_of
-from codexteam.app.live_requests import Fate, Reply
+from codexteam.app.live_requests import POSTED_WORDS, Fate, Reply
 from codexteam.app.model_checks import check_models
 from codexteam.app.plan_file import plan_names
 from codexteam.app.project import Project, live_run, pick_run, reading_store, state_of
@@ -348,5 +348,7 @@ def _reply(asked: _Asked, delivered: Delivered, what: str, words: str) -> Reply:
             return Reply(run_id, what, words, "taken")
         case Fate.LEFT:
             return Reply(run_id, what, f"{words}, as soon as the run looks", "left")
+        case Fate.POSTED:
+            return Reply(run_id, what, f"{words}: {POSTED_WORDS}", "posted")
         case Fate.OVER:
             return Reply(run_id, what, f"{words}. Continue: codexteam resume", "stored", resumable=True)

@@ -466,6 +466,16 @@ class ModelTiers:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """`[codexteam.access]`: what other accounts of this machine may do with the state of runs here."""
+
+    group: str | None = None
+    """A group whose members may read it; None: the owner alone."""
+    may: tuple[Annotated[str, OneOf(("answer", "budget", "steer"))], ...] = ()
+    """What they may ask of a run besides: answers and approvals, budgets, and everything else that steers it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TeamSettings:
     """`[codexteam]`: what is codexteam's own."""
 
@@ -486,6 +496,7 @@ class TeamSettings:
     mcp_servers: Mapping[str, McpPlacement] = field(default_factory=dict)
     """Where MCP servers run, as the user said, by name."""
     gates: GateSettings = field(default_factory=GateSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
     pull_requests: PullRequestSettings = field(default_factory=PullRequestSettings)
     deploy: DeploySettings = field(default_factory=DeploySettings)
     prices: Mapping[str, Price] = field(default_factory=dict)

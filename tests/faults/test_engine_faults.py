@@ -163,7 +163,7 @@ def _engine_faults(engine: OwnEngine) -> dict[str, Fault]:
 
 
 def _kill_containerd(engine: OwnEngine) -> None:
-    pid = int((engine.folder / "exec" / "containerd" / "containerd.pid").read_text())
+    pid = int((engine.sockets / "exec" / "containerd" / "containerd.pid").read_text())
     os.kill(pid, signal.SIGKILL)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from codexteam.adapters.machine.person import name_of
 from codexteam.core.codec import StoredForm, decode, encode, stored
 from codexteam.core.text import clean_line
 from codexteam.errors import RepositoryBusyError, StoreError, SurroundingsError
@@ -87,6 +88,11 @@ class RepositoryLock:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
+            if isinstance(error, PermissionError) and (owner := _foreign_owner(self._path.parent)):
+                raise SurroundingsError(
+                    f"{self._path.parent}: the runs here belong to {owner}, who alone starts and continues them",
+                    hint="have them do it, or work on a clone of the repository",
+                ) from error
             raise SurroundingsError(
                 f"{self._path}: the lock cannot be made: {error.strerror}",
                 hint="Make the folder writable, or give another one with --state-dir.",
@@ -135,6 +141,14 @@ class RepositoryLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _foreign_owner(folder: Path) -> str:
+    """Return who owns a folder, where that is another account."""
+    with suppress(OSError):
+        user = folder.stat().st_uid
+        return "" if user == os.getuid() else name_of(user)
+    return ""
 
 
 def _owner(descriptor: int) -> str:

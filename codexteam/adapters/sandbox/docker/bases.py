@@ -42,6 +42,7 @@ from codexteam.config.settings import SandboxLimits
 from codexteam.core.text import clean
 from codexteam.errors import SandboxUnavailable
 from codexteam.ports.sandbox import BaseSource, Command
+from codexteam.system.cancellation import to_its_end
 
 _LEAST_PYTHON = (3, 7)
 _NEEDS = "a sandbox image needs python3 (3.7 or later) and git: choose another image, or install them in a dockerfile"
@@ -127,7 +128,7 @@ class DockerBases:
                     await remove(self.client, helper)
                     await remove_base(self.client, name)
                 raise
-            await remove(self.client, helper)
+            await to_its_end(remove(self.client, helper))
 
     async def _find(self, name: str) -> Base | None:
         """Return a checkout that was finished."""

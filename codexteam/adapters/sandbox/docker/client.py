@@ -18,6 +18,7 @@ from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.utils.config import find_config_file
 
 from codexteam.adapters.sandbox.docker.remote import Doorway, TlsFiles, keep_alive
@@ -33,6 +34,7 @@ _CHUNK_BYTES = 64 << 10
 #: docker-py's scheme of what is reached by a socket, and a path for all.
 _UNIX = "http+docker://"
 _ANY_PATH = "http+docker://localhost/"
+_SOCKET = "unix://"
 _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,18 +114,54 @@ def let_go(found: object) -> None:
                 close()
 
 
-class _Connections(UnixHTTPAdapter):
+class _SocketConnection(UnixHTTPConnection):
+    """Closes its socket where nobody listens; docker-py's own leaves it open."""
+
+    def connect(self) -> None:
+        self.sock = connected(self.unix_socket, self.timeout)
+
+
+class _SocketPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:  # urllib3 and the stubs of docker-py differ about its type
+        seconds: Any = self.timeout
+        return _SocketConnection(self.base_url, self.socket_path, seconds)
+
+
+class _SharedConnections(UnixHTTPAdapter):
     """Keeps one set of connections, where docker-py keeps one for every path: each may be an ssh session."""
 
     def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002 - the same for all
-        return super().get_connection(_ANY_PATH, proxies)
+        with self.pools.lock:
+            found = self.pools.get(_ANY_PATH)
+            if found is None:
+                found = _SocketPool(_ANY_PATH, self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[_ANY_PATH] = found
+            return found
 
     @classmethod
     def share(cls, client: docker.DockerClient) -> None:
         """Let a client that speaks to a socket have it."""
         own = client.api.adapters.get(_UNIX)
         if isinstance(own, UnixHTTPAdapter):
-            client.api.mount(_UNIX, cls(f"http+unix://{own.socket_path}", own.timeout, max_pool_size=own.max_pool_size))
+            shared = cls(f"http+unix://{own.socket_path}", own.timeout, max_pool_size=own.max_pool_size)
+            client.api.mount(_UNIX, shared)
+            own.close()
+
+
+def connected(path: str, timeout_seconds: float | None) -> socket.socket:
+    """Return a connection to a local socket.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.settimeout(timeout_seconds)
+        made.connect(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 class EngineClient:
@@ -214,8 +252,10 @@ class EngineClient:
 
     @staticmethod
     def _reach(host: str | None, timeout_seconds: int = _TIMEOUT_SECONDS) -> docker.DockerClient:
+        if (host or "").startswith(_SOCKET):  # what docker-py begins with leaves a socket open where nobody listens
+            connected("/" + (host or "").removeprefix(_SOCKET).lstrip("/"), timeout_seconds).close()
         client = docker.DockerClient(base_url=host, timeout=timeout_seconds, max_pool_size=_THREADS)
-        _Connections.share(client)
+        _SharedConnections.share(client)
         client.api.trust_env = False  # a proxy from the environment is for the web
         try:
             client.ping()

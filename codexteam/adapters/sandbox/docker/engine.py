@@ -12,7 +12,7 @@ from codexteam.adapters.sandbox.docker.environments import DockerEnvironments
 from codexteam.adapters.sandbox.docker.image_selection import Pulled
 from codexteam.adapters.sandbox.docker.images import Images, RepositoryFiles
 from codexteam.adapters.sandbox.docker.node import Node
-from codexteam.adapters.sandbox.docker.pool import Pool, silence_of
+from codexteam.adapters.sandbox.docker.pool import LOOK_SECONDS, Pool, silence_of
 from codexteam.adapters.sandbox.network.policy import ProxyPolicy, bearer_tokens
 from codexteam.adapters.sandbox.network.upstream import read_upstreams
 from codexteam.config.settings import EngineSettings, NetworkPolicy, SandboxSettings
@@ -104,20 +104,15 @@ class DockerEngine:
         problems, versions, is_open = [], [], False
         unlimited: set[str] = set()
         drained = self._pool.drained()
-        for node in self._nodes:
-            try:
-                versions.append(await node.look())
-            except SandboxUnavailable as error:
-                problem = f"{error}; {error.hint}"
-            except ENGINE_ERRORS as error:
-                problem = f"{node.settings.name}: {said_by(error)}; {HINT}"
-            else:
-                unlimited.update(node.unlimited)
-                self._pool.mark_up(node)
-                is_open = is_open or node.settings.name not in drained
+        for node, answer in zip(self._nodes, await asyncio.gather(*map(self._ask, self._nodes)), strict=True):
+            if isinstance(answer, SandboxUnavailable):
+                problems.append(f"{answer}; {answer.hint}")
+                self._pool.mark_down(node, str(answer))
                 continue
-            problems.append(problem)
-            self._pool.mark_down(node, problem)
+            versions.append(answer)
+            unlimited.update(node.unlimited)
+            self._pool.mark_up(node)
+            is_open = is_open or node.settings.name not in drained
         if drained:
             names = ", ".join(sorted(drained))
             problems.append(f"drained: {names}; `codexteam cluster undrain NAME` lets agents start there again")
@@ -129,12 +124,27 @@ class DockerEngine:
             unlimited=tuple(sorted(unlimited)),
         )
 
+    async def _ask(self, node: Node) -> str | SandboxUnavailable:
+        """Return an engine's version, or why it gives none; beside others none is waited for for long."""
+        name = node.settings.name
+        try:
+            async with asyncio.timeout(LOOK_SECONDS if len(self._nodes) > 1 else None):
+                return await node.look()
+        except SandboxUnavailable as error:
+            return error
+        except TimeoutError:
+            return SandboxUnavailable(f"{name}: no answer within {LOOK_SECONDS:.0f} seconds", hint=HINT)
+        except ENGINE_ERRORS as error:
+            return SandboxUnavailable(f"{name}: {said_by(error)}", hint=HINT)
+
     async def prepare(
         self, base: BaseSource, *, environment_key: str = "", on_progress: Callable[[str], None] | None = None
     ) -> None:
-        """Make image, environment and base ready on every engine that answers and is not drained."""
-        drained = self._pool.drained()
-        nodes = [node for node in self._nodes if node.settings.name not in drained] or self._nodes
+        """Make image, environment and base ready on every engine that answers and is not drained.
+
+        One that comes back later is made ready by the first start on it.
+        """
+        nodes = self._pool.up()
         results = await asyncio.gather(
             *(self._prepare(node, base, environment_key, on_progress) for node in nodes), return_exceptions=True
         )

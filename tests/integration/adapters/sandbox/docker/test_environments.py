@@ -239,6 +239,29 @@ async def test_an_environment_is_brought_to_an_engine_that_has_it_not(tmp_path: 
             assert list(await found.engine.environments.list()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(bool(problem()), reason=problem())
+async def test_an_environment_does_not_die_with_the_host_that_made_it(
+    tmp_path: Path, client: docker.DockerClient
+) -> None:
+    ours: dict[str, str | list[str] | bool] = {"label": ["codexteam.what=environment", f"codexteam.owner={tmp_path}"]}
+    with own_engine(tmp_path / "engine") as far:
+        engines = (EngineSettings("far", host=far.host, slots=1), EngineSettings("near", slots=1))
+        async with rig(tmp_path, engines=engines) as found:
+            await build(found, f"echo x >{HOME}/x")
+            assert [made for made, _ in await found.engine.environments.list()]
+            async with asyncio.timeout(120):  # nobody waits for the copy
+                while not client.images.list(filters=ours):
+                    await asyncio.sleep(0.1)
+            far.die()
+            sandbox = await found.start(environment_key="k1")
+            assert sandbox.facts.host == "near"
+            assert (await sandbox.run(sh(f"cat {HOME}/x"))).output == b"x\n"
+        # of a pool of which one is dead nothing is removed
+        for image in client.images.list(filters=ours):
+            client.images.remove(str(image.id), force=True)
+
+
 async def test_a_large_folder_of_packages_is_mounted_and_not_copied(
     found: Rig, client: docker.DockerClient, tmp_path: Path
 ) -> None:

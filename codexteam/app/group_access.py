@@ -1,0 +1,116 @@
+"""What other accounts of the machine ask of a run: from their letter to a request that its session takes.
+
+Only the owner's process decides and writes. The name that a request is told under is that of the account that owns the letter.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from codexteam.adapters.machine.shared_state import Letter, SharedState
+from codexteam.app import requests
+from codexteam.core.codec import StoredForm, decode, stored
+from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
+from codexteam.core.ids import JSONObject, RunId
+from codexteam.core.steering_events import RunBudgetSet, Steering, TaskBudgetSet
+from codexteam.core.text import clean_line
+from codexteam.errors import StoreError
+from codexteam.ports.clock import Clock
+from codexteam.ports.store import Store
+
+_LOOK_SECONDS = 1.0
+
+PostedEvent: TypeAlias = (
+    Answered | PauseRequested | Continued | StopRequested | Steering | requests.StopNow | requests.StopAgent
+)
+
+
+@stored(StoredForm(tag="", flat=("asked",)))
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A letter's text."""
+
+    run: str
+    asked: PostedEvent
+
+
+def right_for(asked: object) -> str:
+    """Return what one must be allowed to ask this."""
+    match asked:
+        case Answered():
+            return "answer"
+        case RunBudgetSet() | TaskBudgetSet():
+            return "budget"
+        case _:
+            return "steer"
+
+
+class GroupRequests:
+    """Keeps a run's state readable for a group while it is at work, and takes what members ask."""
+
+    def __init__(
+        self,
+        shared: SharedState,
+        store: Store,
+        run_id: RunId,
+        clock: Clock,
+        *,
+        may: Collection[str],
+        look: Callable[[], None],
+        report: Callable[[str, JSONObject], None],
+    ) -> None:
+        """`may` are the rights of members; `look` has the session take what was left for it."""
+        self._shared = shared
+        self._store = store
+        self._run_id = run_id
+        self._clock = clock
+        self._may = may
+        self._look = look
+        self._report = report
+
+    async def serve(self) -> None:
+        """Look now and then, until cancelled."""
+        while True:
+            await self._clock.sleep(_LOOK_SECONDS)
+            try:
+                await self.look_once()
+            except (StoreError, OSError) as error:
+                self._report("notice", {"text": f"other accounts have no access any more: {error}"})
+                return
+
+    async def look_once(self) -> None:
+        """Let the group read what there is now, and take what its members ask.
+
+        Raises:
+            StoreError: the state folder is not ours to share.
+        """
+        await asyncio.to_thread(self._shared.open_up)
+        for letter in await asyncio.to_thread(self._shared.letters):
+            await self._take(letter)
+
+    async def _take(self, letter: Letter) -> None:
+        try:
+            posted = decode(Posted, json.loads(letter.text), "a request")
+        except (ValueError, StoreError, RecursionError) as error:
+            self._report("notice", {"text": f"what {letter.by} asks cannot be read: {clean_line(str(error))}"})
+            self._shared.remove(letter)
+            return
+        now = self._clock.wall_seconds()
+        run_id = RunId(posted.run)
+        if run_id != self._run_id:
+            self._report(
+                "notice", {"text": f"{letter.by} asks something of run {clean_line(posted.run)}, which does not run"}
+            )
+            self._shared.remove(letter)
+            return
+        key = await requests.leave(self._store, run_id, posted.asked, at_seconds=now, by=letter.by, suffix=letter.name)
+        right = right_for(posted.asked)
+        if right not in self._may:
+            allowed = ", ".join(self._may) or "nothing"
+            why = f"{letter.by} may not do that here: it takes {right!r}, and [codexteam.access] may allows {allowed}"
+            await requests.settle(self._store, run_id, key, why)
+            self._report("notice", {"text": why})
+        self._shared.remove(letter)
+        self._look()
