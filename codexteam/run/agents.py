@@ -51,7 +51,7 @@ from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
 from codexteam.agent.transcript import text_of
 from codexteam.config.receipt import receipt
 from codexteam.config.roles import with_model
-from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
+from codexteam.config.settings import ModelSettings, NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
 from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
@@ -62,6 +62,7 @@ from codexteam.ports.model import Model
 from codexteam.ports.sandbox import Sandbox, SandboxFacts, SandboxSpec, Snapshot
 from codexteam.ports.store import StoredTurn
 from codexteam.ports.tool_servers import ToolServers
+from codexteam.run.agent_places import AgentPlaces
 from codexteam.run.agent_tools import own_tools, works_on_task
 from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignment, Report, reason_of, report_of
 from codexteam.run.context import RunContext
@@ -112,11 +113,13 @@ class SandboxAgentRunner:
     """The user's Codex, for the roles whose engine it is."""
     patience: Callable[[str], str] = lambda _: ""
     """Says of a provider when a call to it is given up."""
+    crowding: Callable[[ModelSettings], str] = lambda _: ""
+    """Says why one more agent of a model would only wait for its calls."""
     outage: Outage = field(default_factory=Outage)
     reachable: ReachableAgents = field(default_factory=ReachableAgents)
     activities: Activities = field(init=False)
     _prompts: PromptKeeper = field(init=False)
-    _threads: asyncio.Semaphore = field(init=False)
+    places: AgentPlaces = field(init=False)
     _fallbacks: Fallbacks = field(init=False)
     _lookups: Lookups = field(init=False)
     _server_notices: ServerNotices = field(init=False)
@@ -133,7 +136,8 @@ class SandboxAgentRunner:
         self._prompts = PromptKeeper(self.context.store, self.context.redactor.redact)
         self._fallbacks = Fallbacks(self.context)
         self._lookups = Lookups(self.context, self._look_up)
-        self._threads = asyncio.Semaphore(self.context.settings.team.limits.max_threads)
+        engine, most = self.context.engine, self.context.settings.team.limits.max_threads
+        self.places = AgentPlaces(most, lambda: engine.places, self.crowding)
         self._server_notices = ServerNotices(lambda text: self.context.report("notice", {"text": text}))
 
     async def read_credits(self) -> None:
@@ -143,7 +147,15 @@ class SandboxAgentRunner:
 
     async def run(self, assignment: Assignment[AnswerT]) -> Report[AnswerT]:
         """Let one agent work to its end; see `AgentRunner.assign`."""
-        async with self._threads:
+        key = assignment.key
+        role = with_model(
+            self._role(key.role), model=assignment.model, effort=assignment.effort, place=assignment.chosen_by
+        )
+
+        def waits(reason: str) -> None:
+            self.context.report("agent.waiting", {**agent_fields(key, role), "reason": reason})
+
+        async with self.places.place(key, assignment.standing, role.model, waits):
             if assignment.key.task_id:
                 self.gate.ledger.limit_task(TaskId(assignment.key.task_id), assignment.budget)
             with self.gate.at_work(assignment.key, assignment.standing):
@@ -485,6 +497,8 @@ class SandboxAgentRunner:
             fields = agent_fields(key, role)
             self.outage.take(key, event, self.context.clock.monotonic_seconds())
             self.activities.take(key, event, self.context.clock.wall_seconds())
+            if isinstance(event, TurnAnswered | CallRetried):  # how crowded the service is may be another matter now
+                self.places.look_again()
             match event:
                 case TurnStarted():
                     self._heard[key] = self._answers
