@@ -25,6 +25,8 @@ from codexteam.ports.sandbox_engine import EngineReport
 _NAME = "docker"
 #: Of the one engine that nobody configured: the run's own limit of threads counts.
 _UNBOUND = 100_000
+#: How long it is waited for any host where none of several answers any more; then the run ends, and can be resumed.
+_OUTAGE_SECONDS = 90.0
 
 
 class DockerEngine:
@@ -198,7 +200,16 @@ class DockerEngine:
         down: dict[int, SandboxUnavailable] = {}
         if spec.programs is not None:
             failed |= self._without_programs
-        while (node := await self._pool.take(failed=failed, tried_down=down)) is not None:
+        while True:
+            node = await self._pool.take(failed=failed, tried_down=down)
+            if (
+                node is None
+                and down
+                and await self._pool.outlasts_outage(within_seconds=_OUTAGE_SECONDS, failed=failed)
+            ):
+                continue
+            if node is None:
+                break
             try:
                 return await self._start(node, spec)
             except ProgramsUnavailable as error:

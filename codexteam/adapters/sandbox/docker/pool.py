@@ -53,6 +53,8 @@ class Place(Generic[EngineT]):
     """Slots in use, by this process."""
     problem: str | None = None
     """What it said when it was last asked and had no answer; None while it is up."""
+    has_answered: bool = False
+    """It was up at some time."""
     watch: "asyncio.Task[None] | None" = None
     """Looks at it while it is down."""
 
@@ -155,6 +157,29 @@ class Pool(Generic[EngineT]):
             )
         self._told_drained = is_so
 
+    async def outlasts_outage(self, *, within_seconds: float, failed: Collection[int] = ()) -> bool:
+        """Wait for one of several engines to answer that did before: all at once are rather cut off than dead.
+
+        Args:
+            within_seconds: how long at most.
+            failed: ids of engines that are of no use to who asks.
+
+        Returns:
+            False where none does in that time, and at once where there is but one or none ever answered.
+        """
+        if len(self._places) < 2 or not any(place.has_answered for place in self._places):
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds), self._changed:
+                await self._changed.wait_for(lambda: self._has_one_up(failed))
+                return True
+        return False
+
+    def _has_one_up(self, failed: Collection[int]) -> bool:
+        drained = self.drained()
+        of_use = [place for place in self._places if id(place.engine) not in failed and place.name not in drained]
+        return any(place.problem is None for place in of_use)
+
     def give_back(self, engine: EngineT) -> None:
         """Give a slot back."""
         self._by_engine[id(engine)].taken -= 1
@@ -177,6 +202,7 @@ class Pool(Generic[EngineT]):
     def mark_up(self, engine: EngineT) -> None:
         """Use an engine that answers."""
         place = self._by_engine[id(engine)]
+        place.has_answered = True
         if place.problem is None:
             return
         place.problem = None

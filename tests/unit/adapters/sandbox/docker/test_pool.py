@@ -145,6 +145,56 @@ async def test_one_that_is_down_is_tried_where_none_is_up_and_only_once() -> Non
     await pool.close()
 
 
+async def test_an_outage_of_all_hosts_is_waited_out() -> None:
+    waits = Waits()
+    a, b = engine("a"), engine("b")
+    pool = Pool([a, b], sleep=waits.sleep)
+    for each in (a, b):
+        pool.mark_up(each)
+        each.answers = False
+        pool.mark_down(each, "no route to host")
+    outlasting = asyncio.ensure_future(pool.outlasts_outage(within_seconds=60))
+    await settle()
+    await waits.over()
+    assert not outlasting.done()
+    b.answers = True
+    await waits.over()
+    assert await outlasting
+    assert await pool.take(tried_down={id(a), id(b)}) is b
+    await pool.close()
+
+
+async def test_hosts_that_never_answered_and_a_single_one_are_not_waited_for() -> None:
+    for engines in ([engine("a"), engine("b")], [engine("a")]):
+        pool = Pool(engines, sleep=Waits().sleep)
+        if len(engines) == 1:
+            pool.mark_up(engines[0])
+        for each in engines:
+            pool.mark_down(each, "x")
+        assert not await pool.outlasts_outage(within_seconds=60)
+        await pool.close()
+
+
+async def test_hosts_that_are_drained_or_of_no_use_end_no_outage() -> None:
+    a, b, c = engine("a"), engine("b", draining=True), engine("c")
+    pool = Pool([a, b, c], sleep=Waits().sleep)
+    for each in (a, b, c):
+        pool.mark_up(each)
+    pool.mark_down(a, "x")
+    assert not await pool.outlasts_outage(within_seconds=0.01, failed={id(c)})
+    await pool.close()
+
+
+async def test_an_outage_that_lasts_is_given_up() -> None:
+    a, b = engine("a"), engine("b")
+    pool = Pool([a, b], sleep=Waits().sleep)
+    for each in (a, b):
+        pool.mark_up(each)
+        pool.mark_down(each, "x")
+    assert not await pool.outlasts_outage(within_seconds=0.01)
+    await pool.close()
+
+
 async def test_no_agent_starts_on_a_drained_engine() -> None:
     drained: set[str] = set()
     told: list[str] = []
