@@ -22,7 +22,7 @@ from codexteam.core.ids import AgentKey
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _WaitingAgent:
     key: AgentKey
     standing: Standing
     model: ModelSettings
@@ -42,7 +42,7 @@ class AgentPlaces:
     crowding: Callable[[ModelSettings], str] = lambda _: ""
     """Says why one more agent of a model would only wait for its calls; empty where it would not."""
     _at_work: int = 0
-    _waiting: list[_Waiting] = field(default_factory=list)
+    _waiting: list[_WaitingAgent] = field(default_factory=list)
     _last: int = 0
 
     @asynccontextmanager
@@ -51,7 +51,7 @@ class AgentPlaces:
     ) -> AsyncIterator[None]:
         """Give an agent a place while the block runs; `report` gets why it waits, and an empty text when it begins."""
         self._last += 1
-        waits = _Waiting(key, standing, model, self._last, asyncio.get_running_loop().create_future())
+        waits = _WaitingAgent(key, standing, model, self._last, asyncio.get_running_loop().create_future())
         self._waiting.append(waits)
         self.look_again()
         if not waits.admitted.done():
@@ -95,7 +95,7 @@ class AgentPlaces:
         self._at_work -= 1
         self.look_again()
 
-    def _why(self, waits: _Waiting) -> str:
+    def _why(self, waits: _WaitingAgent) -> str:
         """Say why an agent does not begin; empty where it may."""
         if not self._at_work:
             return ""
