@@ -86,3 +86,68 @@ def test_a_history_becomes_tasks_that_its_own_fixes_resolve(make: MakeWorld) -> 
     reference = next((world.folder / "tasks").glob("*/solution/solution.patch")).read_text()
     assert "tally/money.py" in reference
     assert "test_cents" not in reference
+
+
+def test_a_row_of_pro_is_graded_by_the_tests_of_a_later_commit(make: MakeWorld) -> None:
+    asked: list[str] = []
+
+    def heard(call: Call) -> Played:
+        asked.append(json.dumps(call.body))
+        return play(call)
+
+    world, _ = make(TEAM, heard)
+    place = world.folder / "clones" / "acme__number"
+    place.mkdir(parents=True)
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        command_line = ["git", "-C", str(place), *identity, *words]
+        return subprocess.run(command_line, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    test = (
+        "import unittest\n\nfrom number import number\n\n\nclass NumberTest(unittest.TestCase):\n"
+        "    def test_callable(self):\n        self.assertTrue(callable(number))\n"
+    )
+    (place / "number.py").write_text("def number():\n    pass\n")
+    (place / "number_test.py").write_text(test)
+    git("add", ".")
+    git("commit", "-qm", "A number")
+    base = git("rev-parse", "HEAD")
+    (place / "number.py").write_text("def number():\n    return 7\n")
+    (place / "number_test.py").write_text(
+        test + "\n    def test_number(self):\n        self.assertEqual(number(), 7)\n"
+    )
+    git("commit", "-qam", "Seven")
+    fixed = git("rev-parse", "HEAD")
+    row = {
+        "repo": "acme/number",
+        "instance_id": f"instance_acme__number-{fixed}",
+        "base_commit": base,
+        "patch": git("diff", base, fixed, "--", "number.py") + "\n",
+        "test_patch": "",
+        "problem_statement": "The number is missing.\n\nReturn the number 7.",
+        "requirements": "- `number()` returns it.",
+        "interface": "No new interfaces are introduced.",
+        "repo_language": "python",
+        "fail_to_pass": "['number_test.NumberTest.test_number']",
+        "pass_to_pass": "['number_test.NumberTest.test_callable']",
+        "before_repo_set_cmd": f"git reset --hard {base}\ngit clean -fd\ngit checkout {fixed} -- number_test.py",
+        "selected_test_files_to_run": "['number_test.py']",
+        "dockerhub_tag": "acme.number-none",
+    }
+    rows = world.folder / "rows.jsonl"
+    rows.write_text(json.dumps(row) + "\n")
+
+    done = world.run(
+        "eval",
+        str(rows),
+        *("--repos", str(place.parent), "--test-command", "python3 -m unittest {tests}"),
+        *("--budget", "400k", "-o", str(world.folder / "evaluation"), "--json"),
+        *("--arm", "team: -m rate-100", "--arm", "solo: -m rate-0"),
+    )
+
+    assert done.code == 0, done.err
+    report = next(line for line in done.lines if line["type"] == "eval")
+    assert _resolved(report) == {"team": 1, "solo": 0}
+    assert not [body for body in asked if "test_number" in body or fixed in body]

@@ -17,6 +17,8 @@ from codexteam.errors import UsageError
 
 #: Where the names of the tests stand beside them, for a command line has no room for thousands.
 _LISTS = ".codexteam-eval"
+#: What stands in a user's line for the names of tests; of names in one line there are so many bytes at most.
+_TESTS, _MOST_NAMED_BYTES = "{tests}", 60_000
 _FILE_IN_PATCH = re.compile(r"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
 #: As SWE-bench Pro says which commit's test files count.
 _CHECKOUT = re.compile(r"git checkout ([0-9a-f]{7,64}) -- (.+)")
@@ -97,7 +99,9 @@ def row_task(row: JSONObject, repositories: Path | None, test_command: str) -> E
     lists: dict[str, bytes] = {}
     if test_command:
         files = [*named_tests(given.get("selected_test_files_to_run")), *paths, *_files_of(test_patch)]
-        commands = (_filled(test_command, fail, files),)
+        commands = tuple(_lines_of(test_command, fail, files))
+        # a line that names files alone runs the others with them
+        keep_commands = tuple(_lines_of(test_command, keep, files)) if keep and _TESTS in test_command else ()
     elif all("::" in test or test.endswith(".py") for test in (*fail, *keep)):
         commands, lists[f"{_LISTS}/must_pass"] = (_listed("must_pass"),), "\n".join(fail).encode()
         if keep:
@@ -145,8 +149,21 @@ def _listed(name: str) -> str:
     return f"python3 -c {shlex.quote(_RUNNER)} {_LISTS}/{name}"
 
 
+def _lines_of(command: str, tests: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+    """Give the lines that run tests: as many as it takes, for the system takes none that is too long."""
+    some: list[str] = []
+    length = 0
+    for test in tests:
+        length += len(test.encode()) + 4
+        if some and length > _MOST_NAMED_BYTES:
+            yield _filled(command, some, files)
+            some, length = [], len(test.encode()) + 4
+        some.append(test)
+    yield _filled(command, some, files)
+
+
 def _filled(command: str, tests: Sequence[str], files: Sequence[str]) -> str:
-    words = {"{tests}": tests, "{files}": list(dict.fromkeys(files))}
+    words = {_TESTS: tests, "{files}": list(dict.fromkeys(files))}
     for mark, found in words.items():
         command = command.replace(mark, shlex.join(found))
     return command

@@ -74,6 +74,19 @@ def test_tests_of_another_runner_need_the_user_s_command(tmp_path: Path, clones:
 
     task = only(tmp_path, row, clones, "./runtests.py {tests} {files}")
     assert task.hidden.commands == ("./runtests.py 'test_round (tally.tests.Rounding)' tests/test_tally.py",)
+    assert task.hidden.keep_commands == ("./runtests.py tests/test_tally.py::test_sum tests/test_tally.py",)
+    by_file = only(tmp_path, row, clones, "./runtests.py {files}")
+    assert by_file.hidden.keep_commands == ()
+
+
+def test_more_tests_than_a_line_has_room_for_run_by_several(tmp_path: Path, clones: Path) -> None:
+    names = [f"tests/test_tally.py::test_{number:05}" for number in range(4_000)]
+    row = json.dumps({**ROW, "PASS_TO_PASS": names})
+
+    lines = only(tmp_path, row, clones, "./runtests.py {tests}").hidden.keep_commands
+
+    assert max(map(len, lines)) < 100_000
+    assert [word for line in lines for word in line.split()[1:]] == names
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "PAR1\x00", '{"instance_id": "x"}'])
