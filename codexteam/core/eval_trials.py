@@ -64,7 +64,7 @@ class TrialSpend:
         return {"tokens": float(self.tokens), "usd": self.usd, "credits": self.credits}
 
 
-@stored(StoredForm(tag=""))
+@stored(StoredForm(tag="", optional=("retries",)))
 @dataclass(frozen=True, slots=True)
 class RanCandidate:
     """A run of a trial that has ended."""
@@ -77,6 +77,13 @@ class RanCandidate:
     timed_out: bool = False
     reason: str = ""
     """Why it is not green."""
+    retries: int = 0
+    """How often it was continued after its surroundings had failed it."""
+
+    @property
+    def is_unlucky(self) -> bool:
+        """Return whether its surroundings failed it, so that continuing it may help."""
+        return self.exit_code in _SURROUNDINGS - {_USAGE} and not self.timed_out
 
 
 @stored(StoredForm(tag=""))
@@ -92,7 +99,7 @@ class GradedWork:
     detail: str = ""
 
 
-@stored(StoredForm(tag=""))
+@stored(StoredForm(tag="", optional=("retries",)))
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
     """What came of a trial."""
@@ -109,6 +116,8 @@ class TrialRecord:
     chosen: int = 0
     """Of several candidates, the one that was graded, counted from 1."""
     regressed: bool | None = None
+    retries: int = 0
+    """How often one of its runs was continued, or its tests were run again, after the surroundings had failed."""
 
     @property
     def key(self) -> TrialKey:
@@ -117,7 +126,7 @@ class TrialRecord:
 
 #: Exit codes of runs that failed for reasons of their surroundings.
 _SURROUNDINGS = frozenset({1, 2, 6})
-_LIMIT = 4
+_LIMIT, _USAGE = 4, 2
 
 
 def verdict_of(ran: RanCandidate, graded: GradedWork | None) -> tuple[TrialVerdict, str]:

@@ -61,6 +61,8 @@ class ArmFigures:
     regressed: int
     regression_known: int
     """Trials of which it is known whether what passed before fails."""
+    retries: int = 0
+    """How often a trial went on, or was graded again, after its surroundings had failed."""
 
     def as_json(self) -> JSONObject:
         """Return it for programs."""
@@ -79,6 +81,7 @@ class ArmFigures:
             "median_wall_seconds": self.median_seconds,
             "regressed": self.regressed,
             "regression_known": self.regression_known,
+            "retries": self.retries,
         }
 
 
@@ -182,6 +185,7 @@ def trial_json(record: TrialRecord) -> JSONObject:
         "runs": list(record.runs),
         "chosen": record.chosen,
         "regressed": record.regressed,
+        "retries": record.retries,
         "turns": spend.turns,
         "tokens": spend.tokens,
         "usd": spend.usd,
@@ -245,6 +249,7 @@ def _figures(arm: Arm, records: Sequence[TrialRecord], repeats: int, make_draw: 
         median(one.spend.wall_seconds for one in records) if records else 0.0,
         sum(known),
         len(known),
+        sum(one.retries for one in records),
     )
 
 

@@ -127,6 +127,8 @@ def _lines(report: EvalReport) -> Iterable[str]:
         ]
         if others:
             yield f"{arm.arm.name}: {', '.join(others)}"
+        if arm.retries:
+            yield f"{arm.arm.name}: continued {count_of(arm.retries, 'time')} after failures of services or sandboxes"
         if arm.verdicts.get(TrialVerdict.INFRASTRUCTURE):
             yield f"{arm.arm.name} without infrastructure failures: {rate_words(arm.without_infrastructure)}"
     for comparison in report.comparisons:

@@ -35,6 +35,9 @@ from codexteam.system.cancellation import stopped, together
 
 _T = TypeVar("_T")
 
+#: What fails for its surroundings is tried so often again, after a pause that doubles: a service that is away is back by
+#: then, or is away for longer than it is worth to wait.
+_RETRIES, _PAUSE_SECONDS = 2, 30.0
 #: Spaces of the store.
 RECORDS, _RAN, _SHARES, _CHECKED = "eval/records", "eval/ran", "eval/shares", "eval/checked"
 
@@ -47,6 +50,8 @@ class Runs(Protocol):
     def signal(self, number: int) -> None: ...
 
     async def run(self, wanted: WantedRun) -> RanCandidate: ...
+
+    async def pause(self, seconds: float) -> None: ...
 
 
 class Grades(Protocol):
@@ -200,16 +205,20 @@ class Evaluation:
         chosen = await self._chosen(task, key, ran)
         best = ran[chosen - 1]
         graded = None
-        if best.commit:
-            graded = await self._unless_stopped(
-                self.grades.grade(task, checked, self.runs.place(key, chosen), best.commit)
-            )
+        graded_again = 0
+        while best.commit and (graded is None or (not graded.could_run and graded_again < _RETRIES)):
+            graded_again += graded is not None
+            place = self.runs.place(key, chosen)
+            graded = await self._unless_stopped(self.grades.grade(task, checked, place, best.commit))
         verdict, reason = verdict_of(best, graded)
         spend = sum((one.spend for one in ran), TrialSpend())
         regressed = None if graded is None else graded.regressed
         runs = tuple(one.run_id for one in ran)
+        retries = graded_again + sum(one.retries for one in ran)
         await self._record(
-            TrialRecord(*_of(key), verdict, reason, spend, runs=runs, chosen=chosen, regressed=regressed)
+            TrialRecord(
+                *_of(key), verdict, reason, spend, runs=runs, chosen=chosen, regressed=regressed, retries=retries
+            )
         )
 
     async def _share(self, key: TrialKey) -> Mapping[str, float]:
@@ -266,6 +275,12 @@ class Evaluation:
         if self._stop.is_set():
             raise _Stopped
         ran = await self.runs.run(wanted)
+        for retry in range(1, _RETRIES + 1):
+            if self._stop.is_set() or not (ran.is_unlucky and ran.run_id):
+                break
+            # the same run goes on from where it was: it is no other attempt at the task
+            await self._unless_stopped(self.runs.pause(_PAUSE_SECONDS * 2 ** (retry - 1)))
+            ran = replace(await self.runs.run(wanted), retries=retry)
         if self._stop.is_set():  # cut off by the signal, and taken up later
             raise _Stopped
         await self.store.put(_RAN, name, encode_object(ran))

@@ -72,6 +72,10 @@ class TrialRuns:
         for process in self._processes.values():
             _send(process, number)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait before something is tried again."""
+        await self.sleep(seconds)
+
     async def run(self, wanted: "WantedRun") -> RanCandidate:
         """Begin a run, or continue one that was cut off, and return what came of it."""
         task, arm = wanted.task, wanted.arm

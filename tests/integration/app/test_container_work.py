@@ -59,6 +59,9 @@ class Worked:
     def signal(self, number: int) -> None:
         pass
 
+    async def pause(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
     async def run(self, wanted: WantedRun) -> RanCandidate:
         repository = EvalRepository(self.place(wanted.key, 1), None)
         repository.make()

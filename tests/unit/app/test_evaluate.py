@@ -37,12 +37,16 @@ class FakeRuns:
     answer: Callable[[WantedRun], RanCandidate] = ran
     made: list[WantedRun] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
+    paused: list[float] = field(default_factory=list)
 
     def place(self, key: TrialKey, candidate: int) -> Path:
         return Path("/trials") / str(key) / str(candidate)
 
     def signal(self, number: int) -> None:
         self.signals.append(number)
+
+    async def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
 
     async def run(self, wanted: WantedRun) -> RanCandidate:
         self.made.append(wanted)
@@ -130,6 +134,37 @@ async def test_the_runs_together_never_get_more_than_the_budget() -> None:
     # what nobody knows counts as used, and comes back to nobody
     assert sum(wanted.budget["usd"] for wanted in blind.made) <= 10.0
     assert sum(record.charged["usd"] for record in guessed.values()) == pytest.approx(10.0)
+
+
+async def test_a_run_whose_surroundings_fail_goes_on_twice_at_most_and_it_is_said() -> None:
+    def away_for(times: int) -> FakeRuns:
+        def answer(wanted: WantedRun) -> RanCandidate:
+            failed = len(runs.made) <= times
+            return RanCandidate("r1", 6, "", TrialSpend(), reason="503") if failed else ran(wanted)
+
+        runs = FakeRuns(answer)
+        return runs
+
+    for times, verdict, retries in (
+        (1, TrialVerdict.RESOLVED, 1),
+        (2, TrialVerdict.RESOLVED, 2),
+        (3, TrialVerdict.INFRASTRUCTURE, 2),
+    ):
+        runs = away_for(times)
+        found = await evaluated((TEAM,), runs=runs)
+        record = found["t0/team/1"]
+        assert (record.verdict, record.retries, runs.paused) == (verdict, retries, [30.0, 60.0][:retries])
+
+
+async def test_a_run_that_never_began_or_was_asked_wrong_is_not_repeated() -> None:
+    for end in (RanCandidate("", 6, "", TrialSpend()), RanCandidate("r1", 2, "", TrialSpend())):
+
+        def answer(_wanted: WantedRun, end: RanCandidate = end) -> RanCandidate:
+            return end
+
+        runs = FakeRuns(answer)
+        found = await evaluated((TEAM,), runs=runs)
+        assert (len(runs.made), found["t0/team/1"].retries) == (1, 0)
 
 
 async def test_with_nothing_left_no_run_is_begun() -> None:
