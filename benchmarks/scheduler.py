@@ -42,26 +42,19 @@ def layered_plan(count: int, width: int = 100) -> tuple[Task, ...]:
     return tuple(tasks)
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--threads", type=int, default=64)
-    parser.add_argument("--decisions", type=int, default=4_000, help="stop after this many")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def timed_decisions(tasks: int, threads: int, decisions: int) -> tuple[list[float], float]:
+    """Drive a run of a layered plan, at most so many decisions; return what each took, and taking in the plan, in ms."""
     rules = Rules(
-        max_threads=options.threads,
-        max_tasks=options.tasks,
+        max_threads=threads,
+        max_tasks=tasks,
         gates=(GateName.CI,),
-        batch_size=options.tasks,
+        batch_size=tasks,
         scout=False,
         document=False,
         release=False,
     )
     state = RunState(RunId("bench"), "goal", rules)
     took: list[float] = []
-    plan_milliseconds = 0.0
 
     def decide(event: Event) -> None:
         nonlocal state
@@ -69,13 +62,13 @@ def main() -> int:
         state, _ = step(state, event)
         took.append((time.perf_counter() - started) * 1_000)
 
-    tasks = layered_plan(options.tasks)
+    plan = layered_plan(tasks, width=max(100, tasks // 100))
     started = time.perf_counter()
-    state, _ = step(state, Planned(Plan("goal", tasks=tasks)))
+    state, _ = step(state, Planned(Plan("goal", tasks=plan)))
     plan_milliseconds = (time.perf_counter() - started) * 1_000
     decide(RunStarted())
     number = 0
-    while state.result is None and state.in_flight and len(took) < options.decisions:
+    while state.result is None and state.in_flight and len(took) < decisions:
         effect = next(iter(state.in_flight.values()))
         number += 1
         commit = CommitId(f"{number:040x}")
@@ -92,6 +85,23 @@ def main() -> int:
                 decide(GateFinished(effect.round, effect.gate, effect.commit, Verdict.SHIP))
             case _:
                 break
+    return took, plan_milliseconds
+
+
+def decision_milliseconds(tasks: int) -> float:
+    """Return what a decision takes on average in a plan of so many tasks, all of which may be at work."""
+    return statistics.fmean(timed_decisions(tasks, tasks, 1_000)[0])
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--threads", type=int, default=64)
+    parser.add_argument("--decisions", type=int, default=4_000, help="stop after this many")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    took, plan_milliseconds = timed_decisions(options.tasks, options.threads, options.decisions)
     ordered = sorted(took)
     figures = {
         "tasks": options.tasks,

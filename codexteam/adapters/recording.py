@@ -91,6 +91,11 @@ class RecordingModel:
         self._secrets = [json.dumps(secret)[1:-1] for secret in secrets if secret]
         self._open_file: IO[str] | None = None
 
+    @property
+    def recorded(self) -> Model:
+        """The model whose answers are recorded."""
+        return self._inner
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Ask; see `Model.stream`."""
         began_at = self._clock.monotonic_seconds()

@@ -164,6 +164,11 @@ class Reservations:
         """Let who waits ask again: the plan's windows have changed."""
         self._wake()
 
+    def rank(self, task_id: TaskId, rank: tuple[int, ...]) -> None:
+        """Let the agents of a task stand elsewhere, and let who waits ask again."""
+        self.queue.rank(task_id, rank)
+        self._wake()
+
     def limit_run(self, limits: BudgetLimits) -> None:
         """Take other limits of the run, and let who waits ask again."""
         self.ledger.limit_run(limits)

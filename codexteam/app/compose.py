@@ -18,7 +18,14 @@ from codexteam.app.plan_credits import CreditReadings
 from codexteam.app.plan_limits import PlanLimits
 from codexteam.app.project import Project, cache_folder
 from codexteam.config.price_list import price_list
-from codexteam.config.settings import McpPlace, McpServerSettings, ProviderSettings, SandboxSettings, Settings
+from codexteam.config.settings import (
+    McpPlace,
+    McpServerSettings,
+    ModelSettings,
+    ProviderSettings,
+    SandboxSettings,
+    Settings,
+)
 from codexteam.config.team import roles_on_codex
 from codexteam.core.budget import BudgetWarning
 from codexteam.core.ids import JSONObject
@@ -218,7 +225,16 @@ async def build_agent_runner(
         servers=servers,
         harness=harness,
         patience=lambda provider_id: patience_words(settings.providers.get(provider_id)),
+        crowding=_crowding_of(model),
     )
+
+
+def _crowding_of(model: Model) -> Callable[[ModelSettings], str]:
+    from codexteam.adapters.recording import RecordingModel
+    from codexteam.adapters.responses.model import ResponsesModel
+
+    asked = model.recorded if isinstance(model, RecordingModel) else model
+    return asked.crowding if isinstance(asked, ResponsesModel) else lambda _: ""
 
 
 async def _harness(

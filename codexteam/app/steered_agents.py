@@ -5,10 +5,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codexteam.app.requests import AgentRequest, HoldAgent, LetAgentGo, StopAgent
+from codexteam.core.budget_queue import work_rank
 from codexteam.core.effects import MakePlan, Replan, Work
 from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.state import RunState
-from codexteam.core.steering_events import PLANNER, MessageLeft, RunBudgetSet, Steering, TaskBudgetSet
+from codexteam.core.steering_events import (
+    PLANNER,
+    MessageLeft,
+    PriorityRequested,
+    RunBudgetSet,
+    Steering,
+    TaskBudgetSet,
+)
 from codexteam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +62,10 @@ def follow_steering(
             for work in works:
                 if not agents.reachable.say(f"{task_id}.{work.attempt}", text):
                     report("person.unread", {"to": to, "attempt": work.attempt, "messages": [text]})
+        case PriorityRequested(task_id=task_id):
+            rank = work_rank(state.graph.priority(task_id))
+            agents.places.rank(task_id, rank)
+            agents.gate.rank(task_id, rank)
         case TaskBudgetSet(task_id=task_id, budget=budget):
             agents.gate.limit_task(task_id, budget)
         case RunBudgetSet():

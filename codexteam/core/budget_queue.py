@@ -14,7 +14,7 @@ before any has ended, some calls of full size; always as much again as it used a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from codexteam.core.ids import AgentKey
@@ -77,6 +77,12 @@ class BudgetQueue:
     def leave(self, agent: AgentKey) -> None:
         """Let an agent out; what it did not use is everybody's again."""
         self._agents.pop(agent, None)
+
+    def rank(self, task_id: str, rank: tuple[int, ...]) -> None:
+        """Let the agents that work on a task stand elsewhere."""
+        for key, agent in self._agents.items():
+            if key.work_task == task_id:
+                agent.standing = replace(agent.standing, rank=rank)
 
     def learn(self, role: str, effort: int, took: Amounts) -> None:
         """Remember what a piece of work took that has ended well."""

@@ -44,7 +44,7 @@ What must hold
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from codexteam.core.attempt_ends import fixed_nothing, sent_back, still_open
 from codexteam.core.effects import (
@@ -284,14 +284,16 @@ def _may_end(candidate: Candidate, check: Awaited | None) -> bool:
 
 def _is_stale(transition: Transition, check: CheckCandidate) -> bool:
     """Return whether a run is on a tree that its candidate does not have any more."""
-    known = next((each for each in transition.state.train if each.task_id == check.task_id), None)
-    return known is None or (known.attempt, known.number, known.commit) != (check.attempt, check.number, check.commit)
+    return check.key in _stale(transition, (check,))
 
 
-def _stale(transition: Transition) -> list[str]:
-    """Return the keys of stale runs, in the order in which they began."""
-    runs = ((key, effect) for key, effect in transition.in_flight.items() if isinstance(effect, CheckCandidate))
-    return [key for key, effect in runs if _is_stale(transition, effect)]
+def _stale(transition: Transition, runs: Sequence[CheckCandidate] = ()) -> list[str]:
+    """Return the keys of runs on a tree that their candidate does not have any more, in the order in which they began."""
+    checks = [*(runs or (each for each in transition.in_flight.values() if isinstance(each, CheckCandidate)))]
+    trees = (
+        {each.task_id: (each.attempt, each.number, each.commit) for each in transition.state.train} if checks else {}
+    )
+    return [run.key for run in checks if trees.get(run.task_id) != (run.attempt, run.number, run.commit)]
 
 
 def forget_stale(transition: Transition) -> None:
@@ -304,7 +306,7 @@ def _check(transition: Transition) -> None:
     """Start as many runs as there are places for them, first ones first."""
     for candidate in transition.state.train:
         known = candidate.passed or candidate.rides or candidate.problem is not None
-        if candidate.commit is not None and not known and not _commands(transition, candidate):
+        if candidate.commit is not None and not known and not _has_commands(transition, candidate):
             _change(transition, candidate.task_id, passed=True)
     stale = _stale(transition)
     free = _free(transition, stale)
@@ -330,7 +332,9 @@ def _free(transition: Transition, stale: Sequence[str]) -> int:
 
 def _groups_to_start(transition: Transition, free: int) -> list[list[Candidate]]:
     """Return the groups of candidates that a run each is to answer for now."""
-    groups = list(_groups(transition))
+    if free <= 0:
+        return []
+    groups = list(islice(_groups(transition), free))
     stacking = any(isinstance(effect, StackCandidate) for effect in transition.in_flight.values())
     if stacking and len(groups) < free:
         # who is being stacked may share the last one's run, and a place is free for it a moment later
@@ -345,12 +349,10 @@ def _groups(transition: Transition) -> Iterator[list[Candidate]]:
     for candidate in transition.state.train:
         if candidate.problem is None and candidate.commit is None:
             break
-        commands = _commands(transition, candidate)
         checking = f"check.{candidate.task_id}.{candidate.attempt}.{candidate.number}" in transition.in_flight
         waits = not (candidate.problem or candidate.passed or candidate.rides or checking)
-        limits = [each.most_shared for each in (*group, candidate) if each.most_shared]
-        fits = len(group) < min(limits, default=len(group) + 1)
-        if group and not (waits and needed <= commands and fits):
+        commands = _commands(transition, candidate) if waits else frozenset()
+        if group and not (waits and needed <= commands and _fits(group, candidate)):
             yield group
             group, needed = [], frozenset()
         if waits:
@@ -358,6 +360,16 @@ def _groups(transition: Transition) -> Iterator[list[Candidate]]:
             needed |= commands
     if group:
         yield group
+
+
+def _fits(group: Sequence[Candidate], candidate: Candidate) -> bool:
+    """Return whether a candidate may share the run of a group, as far as their numbers go."""
+    limits = [each.most_shared for each in (*group, candidate) if each.most_shared]
+    return len(group) < min(limits, default=len(group) + 1)
+
+
+def _has_commands(transition: Transition, candidate: Candidate) -> bool:
+    return any(each.command for each in transition.tasks[candidate.task_id].task.acceptance)
 
 
 def _commands(transition: Transition, candidate: Candidate) -> frozenset[str]:

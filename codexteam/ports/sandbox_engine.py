@@ -29,6 +29,11 @@ class SandboxEngine(Protocol):
         """`docker`, `bubblewrap` or the fake's name."""
         ...
 
+    @property
+    def places(self) -> int | None:
+        """How many sandboxes it may hold at once, as far as is known now; None where nothing but the machine limits it."""
+        ...
+
     async def check(self) -> EngineReport:
         """Really start something, and say whether it worked."""
         ...

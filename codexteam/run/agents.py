@@ -1,7 +1,6 @@
 """Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codexteam.agent.activities import Activities
-from codexteam.agent.agent_kinds import base_text, instructions
+from codexteam.agent.agent_kinds import instructions
 from codexteam.agent.checkpointer import resume_point
 from codexteam.agent.contract import output_schema, shape_fact
 from codexteam.agent.deps import AgentDeps, AgentSpec
@@ -49,19 +48,20 @@ from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
 from codexteam.agent.transcript import text_of
-from codexteam.config.receipt import receipt
 from codexteam.config.roles import with_model
-from codexteam.config.settings import NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
+from codexteam.config.settings import ModelSettings, NetworkKind, NetworkPolicy, RoleSettings, SandboxMode
 from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
-from codexteam.core.ids import AgentKey, CallKey, JSONObject, JSONValue, Purpose, TaskId
+from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
 from codexteam.errors import CodexteamError, ConfigError, HostLost, ModelOutageError, SandboxLost
 from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
 from codexteam.ports.model import Model
-from codexteam.ports.sandbox import Sandbox, SandboxFacts, SandboxSpec, Snapshot
+from codexteam.ports.sandbox import Sandbox, SandboxSpec, Snapshot
 from codexteam.ports.store import StoredTurn
 from codexteam.ports.tool_servers import ToolServers
+from codexteam.run.agent_places import AgentPlaces
+from codexteam.run.agent_receipts import AgentReceipts
 from codexteam.run.agent_tools import own_tools, works_on_task
 from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignment, Report, reason_of, report_of
 from codexteam.run.context import RunContext
@@ -69,7 +69,7 @@ from codexteam.run.fallbacks import Fallbacks
 from codexteam.run.kept_prompts import PromptKeeper
 from codexteam.run.lookups import Lookups
 from codexteam.run.reachable_agents import ReachableAgents, mailbox_name
-from codexteam.system.cancellation import stopped, to_its_end
+from codexteam.system.cancellation import to_its_end
 from codexteam.system.fault_points import reach
 
 #: A sandbox that goes away this often in one turn goes away for a reason.
@@ -112,28 +112,31 @@ class SandboxAgentRunner:
     """The user's Codex, for the roles whose engine it is."""
     patience: Callable[[str], str] = lambda _: ""
     """Says of a provider when a call to it is given up."""
+    crowding: Callable[[ModelSettings], str] = lambda _: ""
+    """Says why one more agent of a model would only wait for its calls."""
     outage: Outage = field(default_factory=Outage)
     reachable: ReachableAgents = field(default_factory=ReachableAgents)
     activities: Activities = field(init=False)
     _prompts: PromptKeeper = field(init=False)
-    _threads: asyncio.Semaphore = field(init=False)
+    places: AgentPlaces = field(init=False)
     _fallbacks: Fallbacks = field(init=False)
     _lookups: Lookups = field(init=False)
     _server_notices: ServerNotices = field(init=False)
     _skills: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
     _answers: int = 0
     """Answers that anybody got."""
-    _environments: dict[AgentKey, str] = field(default_factory=dict)
-    """The key of what each agent's commands work in."""
+    _receipts: AgentReceipts = field(init=False)
     _heard: dict[AgentKey, int] = field(default_factory=dict)
     """How many of them there were when an agent began its last turn."""
 
     def __post_init__(self) -> None:
         self.activities = Activities(self.context.redactor.redact)
         self._prompts = PromptKeeper(self.context.store, self.context.redactor.redact)
+        self._receipts = AgentReceipts(self.context, self.gate, self.instructions)
         self._fallbacks = Fallbacks(self.context)
         self._lookups = Lookups(self.context, self._look_up)
-        self._threads = asyncio.Semaphore(self.context.settings.team.limits.max_threads)
+        engine, most = self.context.engine, self.context.settings.team.limits.max_threads
+        self.places = AgentPlaces(most, lambda: engine.places, self.crowding)
         self._server_notices = ServerNotices(lambda text: self.context.report("notice", {"text": text}))
 
     async def read_credits(self) -> None:
@@ -143,7 +146,15 @@ class SandboxAgentRunner:
 
     async def run(self, assignment: Assignment[AnswerT]) -> Report[AnswerT]:
         """Let one agent work to its end; see `AgentRunner.assign`."""
-        async with self._threads:
+        key = assignment.key
+        role = with_model(
+            self._role(key.role), model=assignment.model, effort=assignment.effort, place=assignment.chosen_by
+        )
+
+        def waits(reason: str) -> None:
+            self.context.report("agent.waiting", {**agent_fields(key, role), "reason": reason})
+
+        async with self.places.place(key, assignment.standing, role.model, waits):
             if assignment.key.task_id:
                 self.gate.ledger.limit_task(TaskId(assignment.key.task_id), assignment.budget)
             with self.gate.at_work(assignment.key, assignment.standing):
@@ -339,10 +350,8 @@ class SandboxAgentRunner:
                     hold=hold,
                     report=self._event_handler(key, role),
                 )
-                async with _beside(self._write_receipt(key, role, offered, starting)) as writing:
-                    outcome = await run_agent(spec, deps)
-                    await self._finish_receipt(key, role, offered, starting, writing)
-                    return outcome
+                async with self._receipts.kept(key, role, offered, starting):
+                    return await run_agent(spec, deps)
 
     def _harness_of(self, role: RoleSettings) -> Harness | None:
         """Return who runs a role's agents; None: we do.
@@ -395,7 +404,7 @@ class SandboxAgentRunner:
         # who only reads need not wait until everything is built
         waits = assignment.key.purpose not in {Purpose.SCOUT, Purpose.PLAN, Purpose.LOOKUP}
         key = await environments.key_for_agent(assignment.base, assignment.paths, wait=waits)
-        self._environments[assignment.key] = key
+        self._receipts.environments[assignment.key] = key
         return key
 
     def _workplace(self, role: RoleSettings, starting: "asyncio.Future[Sandbox]", folder: Path) -> ToolContext:
@@ -438,53 +447,13 @@ class SandboxAgentRunner:
         finally:
             await to_its_end(tools.close())
 
-    async def _write_receipt(
-        self, key: AgentKey, role: RoleSettings, offered: frozenset[str], starting: "asyncio.Future[Sandbox]"
-    ) -> None:
-        """Keep what the agent was really started with, once its sandbox is there."""
-        sandbox = await asyncio.shield(starting)
-        self._keep_receipt(key, role, offered, sandbox.facts)
-
-    async def _finish_receipt(
-        self,
-        key: AgentKey,
-        role: RoleSettings,
-        offered: frozenset[str],
-        starting: "asyncio.Future[Sandbox]",
-        writing: "asyncio.Task[None]",
-    ) -> None:
-        """See that the receipt of an agent that has ended is kept, also of one that was done before its sandbox was."""
-        if starting.done():
-            await asyncio.wait((writing,))
-        else:
-            writing.cancel()
-            self._keep_receipt(key, role, offered, None)
-
-    def _keep_receipt(
-        self, key: AgentKey, role: RoleSettings, offered: frozenset[str], facts: SandboxFacts | None
-    ) -> None:
-        configured = receipt(role, self.context.settings)
-        tools = configured["tools"]
-        written: JSONObject = {
-            **configured,
-            # a role's tools are not all for every agent of it: notes are of those who work on a task alone
-            "tools": [one for one in (tools if isinstance(tools, list) else ()) if _name_of(one) in offered],
-            "agent": str(key),
-            "base_text_sha256": hashlib.sha256(base_text(key.purpose).encode()).hexdigest(),
-            "started_sandbox": None if facts is None else encode(facts),
-            "environment": self._environments.get(key, ""),
-            "plan_windows": self.gate.windows.words() if (on_plan := key.role in self.gate.windows.roles) else "",
-            "plan_credits": self.gate.plan_credits.words() if on_plan else "",
-            "project_docs": list(self.instructions.docs_sources),
-            "started_by": self.context.started_by,
-        }
-        self.context.report("agent.received", {**agent_fields(key, role), "receipt": written})
-
     def _event_handler(self, key: AgentKey, role: RoleSettings) -> Callable[[AgentEvent], None]:
         def report(event: AgentEvent) -> None:
             fields = agent_fields(key, role)
             self.outage.take(key, event, self.context.clock.monotonic_seconds())
             self.activities.take(key, event, self.context.clock.wall_seconds())
+            if isinstance(event, TurnAnswered | CallRetried):  # how crowded the service is may be another matter now
+                self.places.look_again()
             match event:
                 case TurnStarted():
                     self._heard[key] = self._answers
@@ -561,16 +530,6 @@ async def _end_agent(agent: HarnessAgent) -> None:
     await to_its_end(agent.close())
 
 
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
-    """Run work that nobody waits for; it ends with the block, and its errors are logged."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield task
-    finally:
-        await stopped(task)
-
-
 def _place_of(assignment: Assignment[Any], role: RoleSettings) -> tuple[SandboxMode, NetworkPolicy]:
     if assignment.setup is not None:
         return SandboxMode.WORKSPACE_WRITE, assignment.setup.network
@@ -588,7 +547,3 @@ def hosted_tools_of(role: RoleSettings) -> tuple[JSONObject, ...]:
     """Return the tools that the model service runs itself: its web search, as `web_search` says."""
     live = {"cached": False, "indexed": True, "live": True}.get(role.model.web_search)
     return () if live is None else ({"type": "web_search", "external_web_access": live},)
-
-
-def _name_of(tool: JSONValue) -> JSONValue:
-    return tool.get("name") if isinstance(tool, dict) else None

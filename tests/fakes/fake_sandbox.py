@@ -353,6 +353,8 @@ class FakeEngine:
         """`fake`."""
         return "fake"
 
+    places: int | None = None
+
     @property
     def environments(self) -> FakeEnvironments:
         """What it keeps."""

@@ -16,7 +16,7 @@ from codexteam.adapters.responses.optional_parts import as_asked
 from codexteam.adapters.responses.request_body import as_sent, request_body
 from codexteam.adapters.responses.request_limiter import RequestLimiter
 from codexteam.adapters.responses.retries import Retries, RetryLimits
-from codexteam.config.settings import ProviderSettings
+from codexteam.config.settings import ModelSettings, ProviderSettings
 from codexteam.errors import ModelAccessError
 from codexteam.ports.clock import Clock
 from codexteam.ports.model import (
@@ -189,6 +189,11 @@ class ResponsesModel:
         if fitting is None:
             fitting = self._fittings[(provider_id, model)] = Fitting(provider_id, model, self._memory)
         return fitting
+
+    def crowding(self, settings: ModelSettings) -> str:
+        """Say why one more agent of a model would only wait for its calls; empty where it would not."""
+        gate = self._gates.get((settings.provider_id, settings.model))
+        return "" if gate is None else gate.crowding
 
     def _gate(self, provider_id: str, model: str) -> RequestLimiter:
         gate = self._gates.get((provider_id, model))

@@ -98,6 +98,14 @@ class RequestLimiter:
         """The governor as it is now."""
         return self._state
 
+    @property
+    def crowding(self) -> str:
+        """Why one call more would only wait, for others that wait; empty where it would soon go out."""
+        waiting, width = len(self._waiting), max(1, int(self._state.width))
+        if waiting < width:
+            return ""
+        return f"the model service takes {width} calls at once at the moment, and {waiting} wait"
+
     @asynccontextmanager
     async def passage(self, cache_key: str) -> AsyncIterator[Passage]:
         """Wait until a call may start, and count it until the end of the block."""

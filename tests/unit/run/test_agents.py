@@ -210,3 +210,24 @@ async def test_what_an_agent_did_not_read_before_it_ended_is_told(tmp_path: Path
 
     assert ("person.unread", {"to": "T1", "attempt": 1, "messages": ["leave the name"]}) in told
     assert not agents.reachable.say("T1.1", "too late")
+
+
+async def test_an_agent_without_a_sandbox_for_it_waits_and_says_why(tmp_path: Path) -> None:
+    told: list[tuple[str, JSONObject]] = []
+    engine = FakeEngine()
+    engine.places = 1
+    agents, assignment = await agents_of(tmp_path, engine)
+    agents.context.report = lambda kind, fields: told.append((kind, fields))
+    second = replace(assignment, key=replace(assignment.key, attempt=2))
+    works = [asyncio.ensure_future(agents.run(each)) for each in (assignment, second)]
+    while not agents.reachable.stop(str(assignment.key)):
+        await asyncio.sleep(0)
+    await works[0]
+    while not agents.reachable.stop(str(second.key)):
+        await asyncio.sleep(0)
+    await works[1]
+
+    waited = [fields["reason"] for kind, fields in told if kind == "agent.waiting" and fields["attempt"] == 2]
+    assert waited == ["waits for a sandbox: the hosts that are up have 1 slots", ""]
+    ended = [(kind, fields["attempt"]) for kind, fields in told].index(("agent.finished", 1))
+    assert told[ended + 1][1]["reason"] == "", "as soon as the first has ended"

@@ -88,6 +88,10 @@ class BubblewrapEngine:
         return _NAME
 
     @property
+    def places(self) -> int | None:
+        return None
+
+    @property
     def environments(self) -> BubblewrapEnvironments:
         """What is kept of set-ups, for all runs of the repository."""
         return self._environments

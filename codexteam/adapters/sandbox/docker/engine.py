@@ -92,6 +92,13 @@ class DockerEngine:
         return _NAME
 
     @property
+    def places(self) -> int | None:
+        """The slots of the engines that are up and not drained; None where the user configured none."""
+        if not any(node.is_named for node in self._nodes):
+            return None
+        return sum(node.settings.slots for node in self._pool.up())
+
+    @property
     def notices(self) -> Sequence[str]:
         """What the choice of the image passed over."""
         return tuple(self._images.notices)
