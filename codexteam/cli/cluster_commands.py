@@ -36,9 +36,9 @@ def show(ctx: typer.Context, *, as_json: Json = False, state_dir: StateDir = Non
 
 
 def drain(ctx: typer.Context, *, name: Host, as_json: Json = False, state_dir: StateDir = None) -> int:
-    """Start no new agents of this repository on a host; those at work finish.
+    """Start no new agents on a host; those at work there finish.
 
-    A run that is at work notices within seconds.
+    It counts for this repository; a run that is at work notices within seconds.
     """
     from codexteam.app import cluster
     from codexteam.views.cluster import print_drained
