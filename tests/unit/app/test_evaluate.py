@@ -136,7 +136,7 @@ async def test_the_runs_together_never_get_more_than_the_budget() -> None:
     assert sum(record.charged["usd"] for record in guessed.values()) == pytest.approx(10.0)
 
 
-async def test_a_run_whose_surroundings_fail_goes_on_twice_at_most_and_it_is_said() -> None:
+async def test_a_run_whose_surroundings_fail_goes_on_twice_at_most() -> None:
     def away_for(times: int) -> FakeRuns:
         def answer(wanted: WantedRun) -> RanCandidate:
             failed = len(runs.made) <= times
