@@ -100,17 +100,25 @@ class GroupRequests:
         now = self._clock.wall_seconds()
         run_id = RunId(posted.run)
         if run_id != self._run_id:
-            self._report(
-                "notice", {"text": f"{letter.by} asks something of run {clean_line(posted.run)}, which does not run"}
+            if run_id not in {record.run_id for record in await self._store.runs()}:
+                text = f"{letter.by} asks something of run {clean_line(posted.run)}, which there is not"
+                self._report("notice", {"text": text})
+                self._shared.remove(letter)
+            return  # else it waits until that one is continued
+        # a session that was killed before it removed a letter has taken it all the same
+        if await requests.key_of(self._store, run_id, letter.name) is None:
+            why = self._refusal(letter, right_for(posted.asked))
+            # one that is refused is settled from the beginning: the session may look at any moment
+            await requests.leave(
+                self._store, run_id, posted.asked, at_seconds=now, by=letter.by, suffix=letter.name, result=why
             )
-            self._shared.remove(letter)
-            return
-        key = await requests.leave(self._store, run_id, posted.asked, at_seconds=now, by=letter.by, suffix=letter.name)
-        right = right_for(posted.asked)
-        if right not in self._may:
-            allowed = ", ".join(self._may) or "nothing"
-            why = f"{letter.by} may not do that here: it takes {right!r}, and [codexteam.access] may allows {allowed}"
-            await requests.settle(self._store, run_id, key, why)
-            self._report("notice", {"text": why})
+            if why is not None:
+                self._report("notice", {"text": why})
         self._shared.remove(letter)
         self._look()
+
+    def _refusal(self, letter: Letter, right: str) -> str | None:
+        if right in self._may:
+            return None
+        allowed = ", ".join(self._may) or "nothing"
+        return f"{letter.by} may not do that here: it takes {right!r}, and [codexteam.access] may allows {allowed}"

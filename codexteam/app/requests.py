@@ -83,13 +83,25 @@ def _space(run_id: RunId) -> str:
     return f"{run_id}/requests"
 
 
-async def leave(store: Store, run_id: RunId, asked: Asked, *, at_seconds: float, by: str = "", suffix: str = "") -> str:
-    """Put a request where the run's session finds it, with the name of who asks; give its key, which ends with `suffix`."""
+async def leave(
+    store: Store,
+    run_id: RunId,
+    asked: Asked,
+    *,
+    at_seconds: float,
+    by: str = "",
+    suffix: str = "",
+    result: str | None = None,
+) -> str:
+    """Put a request where the run's session finds it, with the name of who asks; give its key, which ends with `suffix`.
+
+    With a `result` it is one that is settled already: the session never takes it.
+    """
     taken = await store.list(_space(run_id))
     session = len(await store.sessions(run_id))
     # two commands may count the same number of requests before theirs
     key = f"{len(taken) + 1:06}.{suffix or os.getpid()}"
-    await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session, by)))
+    await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session, by, result)))
     return key
 
 

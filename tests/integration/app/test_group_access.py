@@ -32,6 +32,7 @@ from codexteam.core.events import Answered, PauseRequested
 from codexteam.core.ids import JSONObject, RunId, TaskId
 from codexteam.core.steering_events import MessageLeft, RunBudgetSet, TaskBudgetSet
 from codexteam.errors import ConfigError
+from codexteam.ports.store import RunRecord
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
 
@@ -187,6 +188,48 @@ async def test_what_members_may_ask_is_left_under_their_name_and_else_refused(st
     assert list((state / "asked").iterdir()) == []
     assert looks
     assert len(told) == 4
+
+
+class _Watching(MemoryStore):
+    """Looks for what waits, each time that something is written, as a session may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[object] = []
+
+    async def put(self, space: str, key: str, value: JSONObject) -> None:
+        await super().put(space, key, value)
+        self.waited += [asked for _, asked in await requests.pending(self, RUN)]
+
+
+async def test_what_is_refused_never_waits_for_the_session(state: Path) -> None:
+    store = _Watching()
+    members = GroupRequests(
+        shared(state), store, RUN, FakeClock(), may=(), look=lambda: None, report=lambda _kind, _fields: None
+    )
+    await members.look_once()
+    post(state, json.dumps(encode_object(Posted(RUN, RunBudgetSet(usd=500.0)))))
+    await members.look_once()
+    assert store.waited == []
+
+
+async def test_a_letter_is_taken_once_and_waits_for_its_own_run(state: Path) -> None:
+    store = MemoryStore()
+    other = RunId("20261121-0231-0000")
+    for run_id in (RUN, other):
+        await store.create_run(RunRecord(run_id, "goal", "base", "running", 1.0, {}))
+    members = GroupRequests(
+        shared(state), store, RUN, FakeClock(), may=("steer",), look=lambda: None, report=lambda _kind, _fields: None
+    )
+    await members.look_once()
+    name = post(state, json.dumps(encode_object(Posted(RUN, PauseRequested()))))
+    elsewhere = post(state, json.dumps(encode_object(Posted(other, PauseRequested()))))
+    text = (state / "asked" / name).read_bytes()
+    await members.look_once()
+    (state / "asked" / name).write_bytes(text)  # as if it had been killed before it removed the letter
+    await members.look_once()
+    assert len(await requests.pending(store, RUN)) == 1
+    assert [path.name for path in (state / "asked").iterdir()] == [elsewhere]
 
 
 async def test_a_box_that_goes_away_ends_the_access_and_not_the_run(state: Path) -> None:
