@@ -5,6 +5,7 @@ the model service takes its calls: where hosts have fewer slots, or the service 
 would wait with a place that another could have. So it waits here, and whoever waits is told why. When a place is free, the
 one that stands first gets it, by what its task's priority is then. Hence:
 
+- One sandbox is left for what agents wait for: checks of their work, and look-ups.
 - No place is free while somebody could use it: each end, each answer and each change of priority lets the next in.
 - One agent always works: where none does, nothing that changes by their work is waited for.
 - Who is at work is never taken off it.
@@ -102,7 +103,8 @@ class AgentPlaces:
         if self._at_work >= self.most:
             return f"waits for one of {self.most} agents to end (max_threads)"
         room = self.sandboxes()
-        if room is not None and self._at_work >= room:
-            return f"waits for a sandbox: the hosts that are up have {room} slots"
+        # one is left for acceptance commands and look-ups, or agents that wait for these would hold all there are
+        if room is not None and self._at_work >= room - 1:
+            return f"waits for a sandbox: the hosts that are up have {room} slots, one of them for checks"
         crowd = self.crowding(waits.model)
         return f"waits: {crowd}" if crowd else ""

@@ -215,7 +215,7 @@ async def test_what_an_agent_did_not_read_before_it_ended_is_told(tmp_path: Path
 async def test_an_agent_without_a_sandbox_for_it_waits_and_says_why(tmp_path: Path) -> None:
     told: list[tuple[str, JSONObject]] = []
     engine = FakeEngine()
-    engine.places = 1
+    engine.places = 2
     agents, assignment = await agents_of(tmp_path, engine)
     agents.context.report = lambda kind, fields: told.append((kind, fields))
     second = replace(assignment, key=replace(assignment.key, attempt=2))
@@ -228,6 +228,6 @@ async def test_an_agent_without_a_sandbox_for_it_waits_and_says_why(tmp_path: Pa
     await works[1]
 
     waited = [fields["reason"] for kind, fields in told if kind == "agent.waiting" and fields["attempt"] == 2]
-    assert waited == ["waits for a sandbox: the hosts that are up have 1 slots", ""]
+    assert waited == ["waits for a sandbox: the hosts that are up have 2 slots, one of them for checks", ""]
     ended = [(kind, fields["attempt"]) for kind, fields in told].index(("agent.finished", 1))
     assert told[ended + 1][1]["reason"] == "", "as soon as the first has ended"
