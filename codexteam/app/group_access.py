@@ -5,6 +5,7 @@ Only the owner's process decides and writes. The name that a request is told und
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,7 +15,8 @@ from codexteam.app import requests
 from codexteam.core.codec import StoredForm, decode, stored
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
 from codexteam.core.ids import JSONObject, RunId
-from codexteam.core.steering_events import RunBudgetSet, Steering, TaskBudgetSet
+from codexteam.core.steering_events import AddRequested, RunBudgetSet, Steering, TaskBudgetSet
+from codexteam.core.task_budgets import BUDGET_ITEM
 from codexteam.core.text import clean_line
 from codexteam.errors import StoreError
 from codexteam.ports.clock import Clock
@@ -27,24 +29,57 @@ PostedEvent: TypeAlias = (
 )
 
 
-@stored(StoredForm(tag="", flat=("asked",)))
+@stored(StoredForm(tag="", flat=("asked",), optional=("session",)))
 @dataclass(frozen=True, slots=True)
 class Posted:
     """A letter's text."""
 
     run: str
     asked: PostedEvent
+    session: int = 0
+    """That of the run which is meant, for what is asked of one at work; 0 is whichever takes it."""
 
 
-def right_for(asked: object) -> str:
-    """Return what one must be allowed to ask this."""
+def rights_for(asked: object) -> tuple[str, ...]:
+    """Return what one must be allowed, to ask this."""
     match asked:
-        case Answered():
-            return "answer"
+        case Answered(item=item):
+            return ("answer", "budget") if item.startswith(BUDGET_ITEM) else ("answer",)
         case RunBudgetSet() | TaskBudgetSet():
-            return "budget"
+            return ("budget",)
+        case AddRequested(task=task) if task.budget is not None:
+            return ("steer", "budget")
         case _:
-            return "steer"
+            return ("steer",)
+
+
+def as_asked_here(asked: PostedEvent) -> PostedEvent:
+    """Return what is asked with nothing in it that no command asks: a letter is whatever its writer puts down.
+
+    Raises:
+        ValueError: an amount is none.
+    """
+    match asked:
+        case Continued():  # the limits of a run are its owner's
+            return Continued()
+        case StopRequested():
+            return StopRequested("codexteam stop", requests.STOP_EXIT_CODE)
+        case RunBudgetSet():
+            _check_amounts(asked.usd, asked.credits, asked.tokens)
+        case TaskBudgetSet(budget=budget):
+            _check_amounts(budget.share_percent, budget.usd, budget.credits, budget.tokens)
+        case AddRequested(task=task) if task.budget is not None:
+            own = task.budget
+            _check_amounts(own.share_percent, own.usd, own.credits, own.tokens)
+        case _:
+            pass
+    return asked
+
+
+def _check_amounts(*amounts: float | None) -> None:
+    for amount in amounts:
+        if amount is not None and not (math.isfinite(amount) and amount >= 0):
+            raise ValueError(f"{amount} is no amount of a budget")
 
 
 class GroupRequests:
@@ -93,6 +128,7 @@ class GroupRequests:
     async def _take(self, letter: Letter) -> None:
         try:
             posted = decode(Posted, json.loads(letter.text), "a request")
+            asked = as_asked_here(posted.asked)
         except (ValueError, StoreError, RecursionError) as error:
             self._report("notice", {"text": f"what {letter.by} asks cannot be read: {clean_line(str(error))}"})
             self._shared.remove(letter)
@@ -107,18 +143,28 @@ class GroupRequests:
             return  # else it waits until that one is continued
         # a session that was killed before it removed a letter has taken it all the same
         if await requests.key_of(self._store, run_id, letter.name) is None:
-            why = self._refusal(letter, right_for(posted.asked))
+            why = self._refusal(letter, rights_for(asked))
+            now_session = len(await self._store.sessions(run_id))
+            session = min(posted.session, now_session) if posted.session > 0 else now_session
             # one that is refused is settled from the beginning: the session may look at any moment
             await requests.leave(
-                self._store, run_id, posted.asked, at_seconds=now, by=letter.by, suffix=letter.name, result=why
+                self._store,
+                run_id,
+                asked,
+                at_seconds=now,
+                by=letter.by,
+                suffix=letter.name,
+                result=why,
+                session=session,
             )
             if why is not None:
                 self._report("notice", {"text": why})
         self._shared.remove(letter)
         self._look()
 
-    def _refusal(self, letter: Letter, right: str) -> str | None:
-        if right in self._may:
+    def _refusal(self, letter: Letter, rights: Collection[str]) -> str | None:
+        right = next((each for each in rights if each not in self._may), None)
+        if right is None:
             return None
         allowed = ", ".join(self._may) or "nothing"
         return f"{letter.by} may not do that here: it takes {right!r}, and [codexteam.access] may allows {allowed}"

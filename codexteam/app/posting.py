@@ -20,15 +20,20 @@ def posts(project: Project) -> bool:
     return may_only_post(project.state_dir)
 
 
-async def leave_letter(project: Project, run_id: RunId, asked: PostedEvent) -> str:
-    """Leave what is asked with the account that owns the run; give the letter's name."""
-    text = json.dumps(encode_object(Posted(run_id, asked)))
+async def leave_letter(project: Project, run_id: RunId, asked: PostedEvent, *, session: int = 0) -> str:
+    """Leave what is asked with the account that owns the run; give the letter's name.
+
+    `session` is that of the run which is meant: a stop is not for one that begins days later.
+    """
+    text = json.dumps(encode_object(Posted(run_id, asked, session)))
     return await asyncio.to_thread(post, project.state_dir, text)
 
 
 async def post_request(project: Project, run_id: RunId, asked: PostedEvent) -> Heard:
     """Ask something of a run that another account's process works on, and wait briefly for its reply."""
-    name = await leave_letter(project, run_id, asked)
+    async with reading_store(project) as store:
+        session = len(await store.sessions(run_id))
+    name = await leave_letter(project, run_id, asked, session=session)
     for _ in range(_WAITS):
         await asyncio.sleep(_WAIT_SECONDS)
         if is_posted(project.state_dir, name):

@@ -58,6 +58,8 @@ TAKEN: Final = "taken"
 #: What is asked of one agent at work.
 AgentRequest: TypeAlias = StopAgent | HoldAgent | LetAgentGo
 
+#: Of a run that was asked to stop: as if it had been sent SIGTERM.
+STOP_EXIT_CODE = 143
 #: Space, key and value in the store.
 StoredValue: TypeAlias = tuple[str, str, JSONObject]
 
@@ -92,13 +94,16 @@ async def leave(
     by: str = "",
     suffix: str = "",
     result: str | None = None,
+    session: int | None = None,
 ) -> str:
     """Put a request where the run's session finds it, with the name of who asks; give its key, which ends with `suffix`.
 
-    With a `result` it is one that is settled already: the session never takes it.
+    With a `result` it is one that is settled already: the session never takes it. `session` is the one that it is for, the
+    newest without it.
     """
     taken = await store.list(_space(run_id))
-    session = len(await store.sessions(run_id))
+    if session is None:
+        session = len(await store.sessions(run_id))
     # two commands may count the same number of requests before theirs
     key = f"{len(taken) + 1:06}.{suffix or os.getpid()}"
     await store.put(_space(run_id), key, encode_object(StoredRequest(asked, at_seconds, session, by, result)))

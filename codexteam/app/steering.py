@@ -17,8 +17,6 @@ from codexteam.core.steering_events import PLANNER, MessageLeft
 from codexteam.errors import UsageError
 from codexteam.ports.store import RunRecord
 
-STOP_EXIT_CODE = 143
-
 #: What the planner may be called: by what it does, or by its role.
 _PLANNER_NAMES = frozenset({PLANNER, "orchestrator"})
 
@@ -99,7 +97,7 @@ def stop(project: Project, run: str | None, *, now: bool) -> Reply:
     Raises:
         UsageError: there is no such run, or it is not running.
     """
-    asked: PostedEvent = requests.StopNow() if now else StopRequested("codexteam stop", STOP_EXIT_CODE)
+    asked: PostedEvent = requests.StopNow() if now else StopRequested("codexteam stop", requests.STOP_EXIT_CODE)
     words = "stopping. Continue: codexteam resume" if now else "running agents finish first; codexteam logs -f shows it"
     return asyncio.run(_steer(project, run, asked, words=words, resumes=False))
 

@@ -413,6 +413,8 @@ def describe(event: RunEvent) -> str:
     if wording is None:
         return ""
     values = {name: _shown(value) for name, value in fields.items()}
+    if event.kind == "person.unread":  # older versions did not say which attempt
+        values.setdefault("attempt", "of its agent")
     if event.kind == "plan.created":
         return _plan_words(fields)
     if event.kind == "scouts.completed":

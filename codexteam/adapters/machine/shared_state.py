@@ -7,6 +7,7 @@ kernel says of the file's owner. They cannot list the box, and neither replace n
 import contextlib
 import grp
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,8 @@ from codexteam.errors import ConfigError, StoreError
 _BOX = "asked"
 _STORE_FILES = ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm")
 _MOST_BYTES = 256 << 10
+#: What `post` calls a letter.
+_NAME = re.compile(r"[0-9a-f]{16}")
 #: What a letter is called while it is written.
 _UNFINISHED = "."
 
@@ -116,6 +119,10 @@ class SharedState:
         if self._box is None:
             return []
         entries = [entry for entry in self._box.iterdir() if not entry.name.startswith(_UNFINISHED)]
+        for entry in entries:
+            if not _NAME.fullmatch(entry.name):  # the name is stored with the request, which takes not every one
+                _discard(entry)
+        entries = [entry for entry in entries if _NAME.fullmatch(entry.name)]
         found = [letter for letter in map(_read, entries) if letter is not None]
         return [letter for _, letter in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
 

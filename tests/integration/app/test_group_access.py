@@ -25,14 +25,15 @@ from codexteam.adapters.machine.shared_state import (
     post,
 )
 from codexteam.app import requests
-from codexteam.app.group_access import GroupRequests, Posted, right_for
+from codexteam.app.group_access import GroupRequests, Posted, rights_for
 from codexteam.core.budget_text import TaskBudget
 from codexteam.core.codec import encode_object
-from codexteam.core.events import Answered, PauseRequested
+from codexteam.core.events import Answered, Continued, PauseRequested, Rules, StopRequested
 from codexteam.core.ids import JSONObject, RunId, TaskId
-from codexteam.core.steering_events import MessageLeft, RunBudgetSet, TaskBudgetSet
+from codexteam.core.plan_graph import Task
+from codexteam.core.steering_events import AddRequested, MessageLeft, RunBudgetSet, TaskBudgetSet
 from codexteam.errors import ConfigError
-from codexteam.ports.store import RunRecord
+from codexteam.ports.store import RunRecord, StoredSession
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
 
@@ -146,18 +147,52 @@ def test_a_group_that_is_not_there_is_said_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "right"),
+    ("asked", "rights"),
     [
-        (Answered("plan", "", approved=True), "answer"),
-        (RunBudgetSet(usd=5.0), "budget"),
-        (TaskBudgetSet(TaskId("T1"), TaskBudget()), "budget"),
-        (MessageLeft("T1", "x"), "steer"),
-        (PauseRequested(), "steer"),
-        (requests.StopAgent("implementer T1.1"), "steer"),
+        (Answered("plan", "", approved=True), ("answer",)),
+        (Answered("budget.T1", "5usd", approved=True), ("answer", "budget")),
+        (RunBudgetSet(usd=5.0), ("budget",)),
+        (TaskBudgetSet(TaskId("T1"), TaskBudget()), ("budget",)),
+        (AddRequested(Task(TaskId("T1"), "x")), ("steer",)),
+        (AddRequested(Task(TaskId("T1"), "x", budget=TaskBudget(usd=5.0))), ("steer", "budget")),
+        (MessageLeft("T1", "x"), ("steer",)),
+        (PauseRequested(), ("steer",)),
+        (requests.StopAgent("implementer T1.1"), ("steer",)),
     ],
 )
-def test_each_request_takes_a_right(asked: object, right: str) -> None:
-    assert right_for(asked) == right
+def test_each_request_takes_rights(asked: object, rights: tuple[str, ...]) -> None:
+    assert rights_for(asked) == rights
+
+
+async def test_a_letter_changes_no_rules_no_exit_code_and_no_later_session(state: Path) -> None:
+    store = MemoryStore()
+    members = GroupRequests(
+        shared(state),
+        store,
+        RUN,
+        FakeClock(),
+        may=("answer", "budget", "steer"),
+        look=lambda: None,
+        report=lambda _kind, _fields: None,
+    )
+    await members.look_once()
+    for number in (1, 2):
+        await store.begin_session(StoredSession(RUN, number, "1", "here", 1, "1", 1.0))
+    rules = Continued(Rules(gates=(), allow_unchecked=True))
+    for asked, session in ((rules, 2), (StopRequested("x", 0), 2), (StopRequested("late", 0), 1)):
+        post(state, json.dumps(encode_object(Posted(RUN, asked, session))))
+    for amount in ("NaN", "-5", "1e999"):
+        post(state, f'{{"run": "{RUN}", "kind": "run-budget", "usd": {amount}}}')
+    box = os.fsencode(state / "asked")
+    for name in (b"\xff", b"a b", b"0" * 17):
+        Path(os.fsdecode(box + b"/" + name)).write_text("{}")
+    await members.look_once()
+
+    found = [asked for _, asked in await requests.pending(store, RUN, session=2)]
+    assert sorted(map(repr, found)) == sorted(
+        map(repr, [Continued(), StopRequested("codexteam stop", requests.STOP_EXIT_CODE)])
+    )
+    assert list((state / "asked").iterdir()) == []
 
 
 async def test_what_members_may_ask_is_left_under_their_name_and_else_refused(state: Path) -> None:
