@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.homes import commit_all, write_provider
 from codexteam.adapters.store.journal import read_events
 from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.plan_graph import Plan, Task
@@ -53,15 +54,11 @@ def measure(tasks: int, width: int, budget: str | None, cache: str) -> JSONObjec
         root.mkdir()
         home.mkdir()
         Path(root, "AGENTS.md").write_text("Keep to the rules of this place.\n" * 600)
-        for argv in (("init", "-q"), ("add", "."), ("-c", "user.name=b", "-c", "user.email=b@x", "commit", "-qm", "b")):
-            subprocess.run(("git", *argv), cwd=root, check=True)
+        commit_all(root)
         made = tuple(Task(TaskId(f"T{n}"), f"task {n}", paths=(f"t{n}.txt",)) for n in range(1, tasks + 1))
         plan = Path(folder, "plan.md")
         plan.write_text(render(new_document(Plan("bench", tasks=made), Header("bench", "0" * 40, "none"))))
-        Path(home, "config.toml").write_text(
-            'model = "bench"\nmodel_provider = "bench"\n[model_providers.bench]\nname = "bench"\n'
-            f'base_url = "{api.base_url}"\n'
-        )
+        write_provider(home, api.base_url)
         Path(home, "codexteam.config.toml").write_text(
             f"[codexteam.limits]\nmax_threads = {width}\nmax_scouts = 0\nbatch_size = {tasks}\n"
             '[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.gates]\nenabled = []\nallow_unchecked = true\n'

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.homes import write_provider
 from tests.e2e.eval_exercises import TEAM, make_exercises, play
 from tests.scripted_api import serve_in_thread
 
@@ -26,10 +27,7 @@ def evaluate(tasks: int, rates: list[int], jobs: int) -> tuple[dict[str, Any], f
     with tempfile.TemporaryDirectory(prefix="codexteam-bench-") as folder, serve_in_thread(play) as api:
         home = Path(folder, "home")
         home.mkdir()
-        (home / "config.toml").write_text(
-            'model = "rate-0"\nmodel_provider = "bench"\n[model_providers.bench]\nname = "bench"\n'
-            f'base_url = "{api.base_url}"\n'
-        )
+        write_provider(home, api.base_url, "rate-0")
         (home / "codexteam.config.toml").write_text(TEAM)
         suite = make_exercises(Path(folder, "exercises"), tasks)
         words = [sys.executable, "-m", "codexteam", "eval", str(suite), "-o", str(Path(folder, "evaluation"))]

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.budgets import REPORT
+from benchmarks.homes import commit_all, write_provider
 from codexteam.adapters.store.journal import read_events
 from codexteam.core.ids import JSONObject, JSONValue
 from codexteam.report.progress import Progress
@@ -107,10 +108,7 @@ def measure(number: int, root: Path, home: Path, chance: random.Random) -> JSONO
     """Run once; give its forecast and what it spent."""
     play = Play(number, chance)
     with serve_in_thread(play) as api:
-        (home / "config.toml").write_text(
-            'model = "gpt-5.4"\nmodel_provider = "bench"\n[model_providers.bench]\nname = "bench"\n'
-            f'base_url = "{api.base_url}"\n'
-        )
+        write_provider(home, api.base_url, "gpt-5.4")
         (home / "codexteam.config.toml").write_text(
             '[codexteam.sandbox]\nkind = "bubblewrap"\n[codexteam.gates]\nenabled = ["reviewer"]\nallow_unchecked = true\n'
             "[codexteam.limits]\nmax_scouts = 2\n"
@@ -159,8 +157,7 @@ def main() -> int:
         root.mkdir()
         home.mkdir()
         Path(root, "README.md").write_text("Text files.\n" * 50)
-        for argv in (("init", "-q"), ("add", "."), ("-c", "user.name=b", "-c", "user.email=b@x", "commit", "-qm", "b")):
-            subprocess.run(("git", *argv), cwd=root, check=True)
+        commit_all(root)
         if not options.json:
             sys.stdout.write("| run | tasks | effort | rests on | expected | worst | spent | spent/expected |\n")
             sys.stdout.write("| ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n")

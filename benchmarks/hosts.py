@@ -23,6 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.homes import commit_all, write_provider
 from codexteam.adapters.store.journal import read_events
 from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.plan_graph import Acceptance, Plan, Task
@@ -143,13 +144,9 @@ def run_over(hosts: Sequence[str], slots: int, fleet: Fleet, what: str, strike: 
         for each in (root, home):
             each.mkdir()
         Path(root, _README).write_text(_README_TEXT)
-        for argv in (("init", "-q"), ("add", "."), ("-c", "user.name=b", "-c", "user.email=b@x", "commit", "-qm", "b")):
-            subprocess.run(("git", *argv), cwd=root, check=True)
+        commit_all(root)
         plan.write_text(render(new_document(fleet.plan(), Header("bench", "0" * 40, "none"))))
-        Path(home, "config.toml").write_text(
-            'model = "bench"\nmodel_provider = "bench"\n[model_providers.bench]\nname = "bench"\n'
-            f'base_url = "{api.base_url}"\n'
-        )
+        write_provider(home, api.base_url)
         engines = "".join(
             f'[[codexteam.sandbox.engines]]\nname = "host{n}"\nhost = "{host}"\nslots = {slots}\n'
             for n, host in enumerate(hosts, start=1)

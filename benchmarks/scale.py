@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.scale_costs import Costs, measure
+from benchmarks.scheduler import one_batch
 from codexteam.core.effects import (
     AdvanceBranch,
     AskPerson,
@@ -48,9 +49,9 @@ from codexteam.core.events import (
     RunStarted,
     Verdict,
 )
-from codexteam.core.ids import CommitId, GateName, RunId, TaskId
+from codexteam.core.ids import CommitId, RunId, TaskId
 from codexteam.core.plan_graph import Acceptance, Plan, Task
-from codexteam.core.state import Rules, RunState
+from codexteam.core.state import RunState
 from codexteam.core.step import step
 
 #: At work in one run, at most (`max_threads`).
@@ -87,7 +88,6 @@ class Queue:
     lanes: int = 1
     _free_at: list[float] = field(default_factory=list)
     busy_seconds: float = 0.0
-    waited_seconds: float = 0.0
 
     def take(self, now: float, seconds: float) -> float:
         """Return when something of that length is done that comes now."""
@@ -97,7 +97,6 @@ class Queue:
         begins = max(now, heapq.heappop(self._free_at))
         heapq.heappush(self._free_at, begins + seconds)
         self.busy_seconds += seconds
-        self.waited_seconds += begins - now
         return begins + seconds
 
 
@@ -118,17 +117,7 @@ class Simulation:
         self.waiting: deque[Callable[[float], None]] = deque()
         self.heap: list[tuple[float, int, Callable[[float], None]]] = []
         self.count = self.decisions = 0
-        self.at_work_seconds = 0.0
-        rules = Rules(
-            max_threads=tasks,
-            max_tasks=tasks,
-            gates=(GateName.CI,),
-            batch_size=tasks,
-            scout=False,
-            document=False,
-            release=False,
-        )
-        self.state = RunState(RunId("scale"), "goal", rules)
+        self.state = RunState(RunId("scale"), "goal", one_batch(tasks, tasks))
 
     def at(self, when: float, what: Callable[[float], None]) -> None:
         self.count += 1
@@ -204,9 +193,9 @@ class Simulation:
         self.room[host] -= 1
         ready = max(now, self.pulled_seconds)
         begun = self.starts[host].take(ready, self.around.sandbox_start_ms / 1_000)
-        self.at(begun, lambda when: self._ask(when, effect, host, 1, now))
+        self.at(begun, lambda when: self._ask(when, effect, host, 1))
 
-    def _ask(self, now: float, effect: Work, host: int, turn: int, since: float) -> None:
+    def _ask(self, now: float, effect: Work, host: int, turn: int) -> None:
         """Take a turn: the process makes the request, the service lets it in and answers, commands run, it is stored."""
         around = self.around
         made = self.process.take(now, self.costs.turn_ms / 1_000)
@@ -216,15 +205,14 @@ class Simulation:
         )
         stored = self.store.take(let_in + around.answer_seconds + around.command_seconds, self._store_seconds())
         if turn < around.turns:
-            self.at(stored, lambda when: self._ask(when, effect, host, turn + 1, since))
+            self.at(stored, lambda when: self._ask(when, effect, host, turn + 1))
         else:
-            self.at(stored, lambda when: self._hand_in(when, effect, host, since))
+            self.at(stored, lambda when: self._hand_in(when, effect, host))
 
     def _store_seconds(self) -> float:
         return (self.costs.store_turn_ms + 3 * self.costs.journal_line_ms) / 1_000
 
-    def _hand_in(self, now: float, effect: Work, host: int, since: float) -> None:
-        self.at_work_seconds += now - since
+    def _hand_in(self, now: float, effect: Work, host: int) -> None:
         self.room[host] += 1
         if self.waiting:
             self.at(now, self.waiting.popleft())

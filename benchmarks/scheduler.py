@@ -42,9 +42,9 @@ def layered_plan(count: int, width: int = 100) -> tuple[Task, ...]:
     return tuple(tasks)
 
 
-def timed_decisions(tasks: int, threads: int, decisions: int) -> tuple[list[float], float]:
-    """Drive a run of a layered plan, at most so many decisions; return what each took, and taking in the plan, in ms."""
-    rules = Rules(
+def one_batch(tasks: int, threads: int) -> Rules:
+    """Return the rules of a run that works on all tasks, merges them, and has one gate look at the end."""
+    return Rules(
         max_threads=threads,
         max_tasks=tasks,
         gates=(GateName.CI,),
@@ -53,7 +53,11 @@ def timed_decisions(tasks: int, threads: int, decisions: int) -> tuple[list[floa
         document=False,
         release=False,
     )
-    state = RunState(RunId("bench"), "goal", rules)
+
+
+def timed_decisions(tasks: int, threads: int, decisions: int) -> tuple[list[float], float]:
+    """Drive a run of a layered plan, at most so many decisions; return what each took, and taking in the plan, in ms."""
+    state = RunState(RunId("bench"), "goal", one_batch(tasks, threads))
     took: list[float] = []
 
     def decide(event: Event) -> None:

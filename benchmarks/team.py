@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.homes import commit_all, write_provider
 from codexteam.adapters.store.journal import read_events
 from codexteam.core.ids import JSONObject, TaskId
 from codexteam.core.plan_graph import Acceptance, Plan, Task
@@ -100,8 +101,7 @@ def run_team(setup: Setup, cache: str, *, prefix: Sequence[str] = ()) -> TeamRun
         root = Path(folder, "repository")
         root.mkdir()
         Path(root, "README.md").write_text("# bench\n")
-        for argv in (("init", "-q"), ("add", "."), ("-c", "user.name=b", "-c", "user.email=b@x", "commit", "-qm", "b")):
-            subprocess.run(("git", *argv), cwd=root, check=True)
+        commit_all(root)
         return run_team_in(root, setup, cache, prefix=prefix)
 
 
@@ -115,10 +115,7 @@ def run_team_in(root: Path, setup: Setup, cache: str, *, prefix: Sequence[str] =
         home.mkdir()
         plan = Path(folder, "plan.md")
         plan.write_text(render(new_document(Plan("bench", tasks=setup.plan()), Header("bench", "0" * 40, "none"))))
-        Path(home, "config.toml").write_text(
-            'model = "bench"\nmodel_provider = "bench"\n[model_providers.bench]\nname = "bench"\n'
-            f'base_url = "{api.base_url}"\n'
-        )
+        write_provider(home, api.base_url)
         Path(home, "codexteam.config.toml").write_text(
             f"[codexteam.limits]\nmax_threads = {setup.width or tasks}\nmax_scouts = 0\nbatch_size = {tasks}\n"
             "max_attempts = 1\n"
