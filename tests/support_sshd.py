@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.own_engine import below
+
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 #: Where a server that root starts locks its unprivileged half in.
 _PRIVILEGES = Path("/run/sshd")
@@ -66,21 +68,12 @@ class SshServer:
         """Let it die as its machine would: with every connection, at once."""
         if self.process is None:
             return
-        children = _below(self.process.pid)
+        children = below(self.process.pid)
         for pid in (self.process.pid, *children):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
         self.process = None
-
-
-def _below(pid: int) -> list[int]:
-    """Return all processes that a process has started and those that these have."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-            found += [int(child), *_below(int(child))]
-    return found
 
 
 @contextlib.contextmanager

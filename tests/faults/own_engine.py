@@ -80,7 +80,7 @@ class OwnEngine:
             # a container's shim has another parent, and names the engine's socket
             mark = f"{self.sockets}/".encode()
             shims = [pid for pid in _pids() if mark in _command_line(pid)]
-            for pid in dict.fromkeys((self.process.pid, *shims, *(child for shim in shims for child in _below(shim)))):
+            for pid in dict.fromkeys((self.process.pid, *shims, *(child for shim in shims for child in below(shim)))):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait(60)
@@ -119,11 +119,12 @@ def _command_line(pid: int) -> bytes:
     return b""
 
 
-def _below(pid: int) -> list[int]:
+def below(pid: int) -> list[int]:
+    """Return all processes that a process has started, and those that these have."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-            found += [int(child), *_below(int(child))]
+            found += [int(child), *below(int(child))]
     return found
 
 

@@ -1,7 +1,8 @@
 """The loop's promises: stored before it is acted on, repeated and never lost, the same end after any crash."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -368,36 +369,34 @@ async def test_an_effects_error_ends_the_session_and_leaves_a_resumable_run() ->
     assert result is Result.GREEN
 
 
-async def test_a_persons_event_that_does_not_fit_is_refused_to_them_alone() -> None:
-    store = MemoryStore()
+@contextlib.asynccontextmanager
+async def at_work(store: MemoryStore) -> AsyncIterator[Driver]:
+    """Have a session in which an agent is at work and does not end; it is halted at the end of the block."""
     handler = ScriptedHandler(World(PLAN, RULES), hang_on=frozenset({"work.T1.1"}))
     state = await load_state(store, RUN, goal="goal", rules=RULES)
     driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
     session = asyncio.create_task(driver.drive(RunStarted()))
     while "work.T1.1" not in handler.performed:
         await asyncio.sleep(0)
-
-    with pytest.raises(InvalidTransitionError, match="an answer to question.T9.1"):
-        await driver.send(Answered("question.T9.1", "blue"))
-
+    yield driver
     driver.halt(StopRequested("end"))
     await session
+
+
+async def test_a_persons_event_that_does_not_fit_is_refused_to_them_alone() -> None:
+    store = MemoryStore()
+    async with at_work(store) as driver:
+        with pytest.raises(InvalidTransitionError, match="an answer to question.T9.1"):
+            await driver.send(Answered("question.T9.1", "blue"))
+
     assert "Answered" not in {event.kind for event in await store.events(RUN)}
 
 
 async def test_what_a_person_asks_for_is_told_under_their_name() -> None:
     store = MemoryStore()
-    handler = ScriptedHandler(World(PLAN, RULES), hang_on=frozenset({"work.T1.1"}))
-    state = await load_state(store, RUN, goal="goal", rules=RULES)
-    driver = Driver(RUN, store=store, handler=handler, clock=FakeClock(), state=state)
-    session = asyncio.create_task(driver.drive(RunStarted()))
-    while "work.T1.1" not in handler.performed:
-        await asyncio.sleep(0)
+    async with at_work(store) as driver:
+        await driver.send(PauseRequested(), by="ann")
 
-    await driver.send(PauseRequested(), by="ann")
-
-    driver.halt(StopRequested("end"))
-    await session
     assert [(fact.kind, fact.fields["by"]) for fact in await store.facts(RUN) if "by" in fact.fields] == [
         ("run.paused", "ann")
     ]
