@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from codexteam.app.project import Project
@@ -134,11 +134,11 @@ async def _docker(
         async with asyncio.timeout(_LOOK_SECONDS):
             facts = await look_at_engine(client)
     except SandboxUnavailable as error:
-        return _with_problem(down, str(error), error.hint)
+        return replace(down, problem=str(error), hint=error.hint)
     except TimeoutError:
-        return _with_problem(down, f"no answer within {_LOOK_SECONDS:.0f} seconds", _NO_ANSWER)
+        return replace(down, problem=f"no answer within {_LOOK_SECONDS:.0f} seconds", hint=_NO_ANSWER)
     except ENGINE_ERRORS as error:
-        return _with_problem(down, said_by(error), _NO_ANSWER)
+        return replace(down, problem=said_by(error), hint=_NO_ANSWER)
     finally:
         await client.close()
     agents = tuple(
@@ -159,31 +159,10 @@ async def _docker(
 _NO_ANSWER = "see that the machine is up and reached, and its engine started; a run at work uses it again by itself"
 
 
-def _with_problem(host: HostStatus, problem: str, hint: str) -> HostStatus:
-    return HostStatus(
-        host.name,
-        host.where,
-        HostState.DOWN,
-        host.slots,
-        host.weight,
-        drained_by=host.drained_by,
-        problem=problem,
-        hint=hint,
-    )
-
-
 async def _bubblewrap() -> HostStatus:
-    import tempfile
-    from pathlib import Path
+    from codexteam.adapters.sandbox.bubblewrap.engine import try_bubblewrap
 
-    from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
-
-    with tempfile.TemporaryDirectory(prefix="codexteam-cluster-") as folder:
-        engine = BubblewrapEngine(Path(folder))
-        try:
-            report = await engine.check()
-        finally:
-            await engine.close()
+    report = await try_bubblewrap()
     state = HostState.UP if report.usable else HostState.DOWN
     return HostStatus("local", "bubblewrap on this machine", state, None, None, report.version, problem=report.problem)
 

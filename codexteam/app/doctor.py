@@ -1,7 +1,6 @@
 """`codexteam doctor`: whether a run could start here, and what to do where it could not."""
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,14 +151,9 @@ async def _image(
 
 
 async def _bubblewrap() -> DoctorCheck:
-    from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
+    from codexteam.adapters.sandbox.bubblewrap.engine import try_bubblewrap
 
-    with tempfile.TemporaryDirectory(prefix="codexteam-doctor-") as folder:
-        engine = BubblewrapEngine(Path(folder))
-        try:
-            report = await engine.check()
-        finally:
-            await engine.close()
+    report = await try_bubblewrap()
     if not report.usable:
         return DoctorCheck("bubblewrap", Status.FAIL, report.problem)
     if report.unlimited:

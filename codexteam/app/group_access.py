@@ -12,9 +12,11 @@ from typing import TypeAlias
 
 from codexteam.adapters.machine.shared_state import Letter, SharedState
 from codexteam.app import requests
+from codexteam.core.budget_text import TaskBudget
 from codexteam.core.codec import StoredForm, decode, stored
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
 from codexteam.core.ids import JSONObject, RunId
+from codexteam.core.plan_graph import Task
 from codexteam.core.steering_events import AddRequested, RunBudgetSet, Steering, TaskBudgetSet
 from codexteam.core.task_budgets import BUDGET_ITEM
 from codexteam.core.text import clean_line
@@ -47,7 +49,7 @@ def rights_for(asked: object) -> tuple[str, ...]:
             return ("answer", "budget") if item.startswith(BUDGET_ITEM) else ("answer",)
         case RunBudgetSet() | TaskBudgetSet():
             return ("budget",)
-        case AddRequested(task=task) if task.budget is not None:
+        case AddRequested(task=Task(budget=TaskBudget())):
             return ("steer", "budget")
         case _:
             return ("steer",)
@@ -66,11 +68,8 @@ def as_asked_here(asked: PostedEvent) -> PostedEvent:
             return StopRequested("codexteam stop", requests.STOP_EXIT_CODE)
         case RunBudgetSet():
             _check_amounts(asked.usd, asked.credits, asked.tokens)
-        case TaskBudgetSet(budget=budget):
+        case TaskBudgetSet(budget=budget) | AddRequested(task=Task(budget=TaskBudget() as budget)):
             _check_amounts(budget.share_percent, budget.usd, budget.credits, budget.tokens)
-        case AddRequested(task=task) if task.budget is not None:
-            own = task.budget
-            _check_amounts(own.share_percent, own.usd, own.credits, own.tokens)
         case _:
             pass
     return asked

@@ -445,7 +445,7 @@ class RunSession:
                 self.report("notice", {"text": f"{by or 'a person'} stops {asked.agent}"})
             return
         if isinstance(asked, requests.StopNow):
-            driver.halt(StopRequested("codexteam stop --now", 143))
+            driver.halt(StopRequested("codexteam stop --now", requests.STOP_EXIT_CODE))
             said = f"stop --now{f' by {by}' if by else ''}: cutting agents off; their work is saved"
             self.report("notice", {"text": said, "cuts_off": True})
             return

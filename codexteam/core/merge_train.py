@@ -66,7 +66,7 @@ from codexteam.core.events import (
     IntegrationConflicted,
     MergeRefused,
 )
-from codexteam.core.ids import TaskId
+from codexteam.core.ids import CommitId, TaskId
 from codexteam.core.plan_graph import Task
 from codexteam.core.state import Candidate, TaskPhase
 from codexteam.core.transition import Transition
@@ -284,16 +284,22 @@ def _may_end(candidate: Candidate, check: Awaited | None) -> bool:
 
 def _is_stale(transition: Transition, check: CheckCandidate) -> bool:
     """Return whether a run is on a tree that its candidate does not have any more."""
-    return check.key in _stale(transition, (check,))
+    return _trees(transition).get(check.task_id) != _tree(check)
 
 
-def _stale(transition: Transition, runs: Sequence[CheckCandidate] = ()) -> list[str]:
-    """Return the keys of runs on a tree that their candidate does not have any more, in the order in which they began."""
-    checks = [*(runs or (each for each in transition.in_flight.values() if isinstance(each, CheckCandidate)))]
-    trees = (
-        {each.task_id: (each.attempt, each.number, each.commit) for each in transition.state.train} if checks else {}
-    )
-    return [run.key for run in checks if trees.get(run.task_id) != (run.attempt, run.number, run.commit)]
+def _stale(transition: Transition) -> list[str]:
+    """Return the keys of stale runs, in the order in which they began."""
+    trees = _trees(transition)  # once: of a thousand runs each would look through a thousand candidates
+    runs = ((key, effect) for key, effect in transition.in_flight.items() if isinstance(effect, CheckCandidate))
+    return [key for key, run in runs if trees.get(run.task_id) != _tree(run)]
+
+
+def _trees(transition: Transition) -> dict[TaskId, tuple[int, int, CommitId | None]]:
+    return {candidate.task_id: _tree(candidate) for candidate in transition.state.train}
+
+
+def _tree(of: Candidate | CheckCandidate) -> tuple[int, int, CommitId | None]:
+    return of.attempt, of.number, of.commit
 
 
 def forget_stale(transition: Transition) -> None:

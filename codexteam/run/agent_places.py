@@ -12,7 +12,6 @@ one that stands first gets it, by what its task's priority is then. Hence:
 """
 
 import asyncio
-import heapq
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -56,7 +55,7 @@ class AgentPlaces:
         self._waiting.append(waits)
         self.look_again()
         if not waits.admitted.done():
-            report(self._why(waits))
+            report(self._why(waits, self.sandboxes()))
             try:
                 await waits.admitted
             except asyncio.CancelledError:
@@ -80,14 +79,12 @@ class AgentPlaces:
 
     def look_again(self) -> None:
         """Let in who can be let in."""
-        # who is being cancelled has not left yet
-        order = [
-            (waits.standing.rank, waits.number, waits) for waits in self._waiting if not waits.admitted.cancelled()
-        ]
-        heapq.heapify(order)
-        while order:
-            _, _, waits = heapq.heappop(order)
-            if not self._why(waits):
+        if not self._waiting:  # as nearly always, and this is asked after every turn
+            return
+        room = self.sandboxes()
+        for waits in sorted(self._waiting, key=lambda each: (each.standing.rank, each.number)):
+            # who is being cancelled has not left yet
+            if not waits.admitted.cancelled() and not self._why(waits, room):
                 self._waiting.remove(waits)
                 self._at_work += 1
                 waits.admitted.set_result(None)
@@ -96,13 +93,12 @@ class AgentPlaces:
         self._at_work -= 1
         self.look_again()
 
-    def _why(self, waits: _WaitingAgent) -> str:
-        """Say why an agent does not begin; empty where it may."""
+    def _why(self, waits: _WaitingAgent, room: int | None) -> str:
+        """Say why an agent does not begin, where there is room for so many sandboxes; empty where it may."""
         if not self._at_work:
             return ""
         if self._at_work >= self.most:
             return f"waits for one of {self.most} agents to end (max_threads)"
-        room = self.sandboxes()
         # one is left for acceptance commands and look-ups, or agents that wait for these would hold all there are
         if room is not None and self._at_work >= room - 1:
             return f"waits for a sandbox: the hosts that are up have {room} slots, one of them for checks"

@@ -68,6 +68,7 @@ from codexteam.run.context import RunContext
 from codexteam.run.fallbacks import Fallbacks
 from codexteam.run.kept_prompts import PromptKeeper
 from codexteam.run.lookups import Lookups
+from codexteam.run.lost_hosts import Losses
 from codexteam.run.reachable_agents import ReachableAgents, mailbox_name
 from codexteam.system.cancellation import to_its_end
 from codexteam.system.fault_points import reach
@@ -76,25 +77,6 @@ from codexteam.system.fault_points import reach
 _MAX_LOST_SANDBOXES = 3
 #: Hosts that die so often in one turn of one agent, each after it had answered.
 _MAX_LOST_HOSTS = 10
-
-
-@dataclass(slots=True)
-class _Losses:
-    """What one agent lost since the last turn of it that is stored."""
-
-    turn: int = 0
-    sandboxes: int = 0
-    hosts: int = 0
-    """Not counted among the sandboxes: that a host died is nobody's attempt."""
-
-    def count(self, error: SandboxLost, *, turn: int) -> None:
-        """Count a loss, after so many stored turns."""
-        if turn != self.turn:
-            self.turn, self.sandboxes, self.hosts = turn, 0, 0
-        if isinstance(error, HostLost):
-            self.hosts += 1
-        else:
-            self.sandboxes += 1
 
 
 @dataclass(slots=True)
@@ -180,7 +162,7 @@ class SandboxAgentRunner:
             shape_fact(schema) if schema else None,
         )
         prompt = Prompt(instructions(key.purpose, role.instructions), facts, assignment.prompt)
-        losses = _Losses()
+        losses = Losses()
         with self.reachable.reached(key) as (mailbox, hold):
             for text in await self._unread(assignment):
                 mailbox.say(text)

@@ -55,16 +55,17 @@ class Fallbacks:
                 raise
             except ModelAccessError as error:
                 why = str(error)
+                self._unserving.add(model)
             else:
                 if not isinstance(report, AgentFailure) or report.unserved is None:
                     return report
                 why = report.reason
-                if report.unserved is not Unserved.DOWN:
+                if report.unserved is Unserved.DOWN:
+                    self._unserving.add(model)
+                else:
                     self._refusing.add((role, model))
                 if report.unserved is Unserved.REFUSED:
                     return report
-            if (role, model) not in self._refusing:
-                self._unserving.add(model)
             self._tell(role, model, why, following)
         return await work(_under(assignment, usable[-1], own=own))
 

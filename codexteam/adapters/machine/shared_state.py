@@ -119,10 +119,6 @@ class SharedState:
         if self._box is None:
             return []
         entries = [entry for entry in self._box.iterdir() if not entry.name.startswith(_UNFINISHED)]
-        for entry in entries:
-            if not _NAME.fullmatch(entry.name):  # the name is stored with the request, which takes not every one
-                _discard(entry)
-        entries = [entry for entry in entries if _NAME.fullmatch(entry.name)]
         found = [letter for letter in map(_read, entries) if letter is not None]
         return [letter for _, letter in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
 
@@ -143,6 +139,9 @@ def _close(path: Path) -> None:
 
 def _read(path: Path) -> tuple[int, Letter] | None:
     """Return when a letter was written, and the letter; what is none is removed."""
+    if not _NAME.fullmatch(path.name):  # the name is stored with the request, which takes not every one
+        _discard(path)
+        return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -204,12 +204,9 @@ class Evaluation:
         ran = await self._candidates(task, checked, arm, key, share)
         chosen = await self._chosen(task, key, ran)
         best = ran[chosen - 1]
-        graded = None
-        graded_again = 0
-        while best.commit and (graded is None or (not graded.could_run and graded_again < _RETRIES)):
-            graded_again += graded is not None
-            place = self.runs.place(key, chosen)
-            graded = await self._unless_stopped(self.grades.grade(task, checked, place, best.commit))
+        graded, graded_again = None, 0
+        if best.commit:
+            graded, graded_again = await self._graded(task, checked, self.runs.place(key, chosen), best.commit)
         verdict, reason = verdict_of(best, graded)
         spend = sum((one.spend for one in ran), TrialSpend())
         regressed = None if graded is None else graded.regressed
@@ -220,6 +217,15 @@ class Evaluation:
                 *_of(key), verdict, reason, spend, runs=runs, chosen=chosen, regressed=regressed, retries=retries
             )
         )
+
+    async def _graded(self, task: EvalTask, checked: CheckedTask, place: Path, commit: str) -> tuple[GradedWork, int]:
+        """Return what the hidden tests say, and how often they were run again since they could not be run."""
+        again = 0
+        while True:
+            graded = await self._unless_stopped(self.grades.grade(task, checked, place, commit))
+            if graded.could_run or again == _RETRIES:
+                return graded, again
+            again += 1
 
     async def _share(self, key: TrialKey) -> Mapping[str, float]:
         name = str(key)

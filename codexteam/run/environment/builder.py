@@ -27,6 +27,7 @@ from codexteam.ports.sandbox_engine import SandboxEngine
 from codexteam.run.command_environments import SetupFailed
 from codexteam.run.environment.setup_order import SetupInputs, setup_order, setup_paths
 from codexteam.run.environment.setup_steps import SetupDone, SetupLog, SetupSteps
+from codexteam.run.lost_hosts import despite_lost_hosts
 from codexteam.system.cancellation import to_its_end
 from codexteam.system.fault_points import reach
 
@@ -208,14 +209,12 @@ class EnvironmentBuilder:
 
     async def _set_up_somewhere(self, commit: CommitId, plan: SetupPlan, key: str) -> Environment | SetupFailed:
         """Set it up; once more where the host that it was done on dies."""
-        for _ in range(_MOST_LOST_HOSTS):
-            try:
-                return await self._set_up(commit, plan, key)
-            except HostLost as error:
-                self.report(
-                    "notice", {"text": f"{error}; the environment is set up again, on another host if there is one"}
-                )
-        return await self._set_up(commit, plan, key)
+
+        def told(error: HostLost) -> None:
+            text = f"{error}; the environment is set up again, on another host if there is one"
+            self.report("notice", {"text": text})
+
+        return await despite_lost_hosts(lambda: self._set_up(commit, plan, key), told, most=_MOST_LOST_HOSTS)
 
     async def _set_up(self, commit: CommitId, plan: SetupPlan, key: str) -> Environment | SetupFailed:
         base = await self._base(commit)

@@ -11,6 +11,7 @@ from codexteam.ports.sandbox import Command, Sandbox, SandboxSpec
 from codexteam.run.command_environments import Placed, SetupFailed
 from codexteam.run.command_outcome import CommandOutcome, outcome_of
 from codexteam.run.context import RunContext
+from codexteam.run.lost_hosts import despite_lost_hosts
 from codexteam.system.cancellation import stopped
 from codexteam.system.fault_points import reach
 
@@ -155,11 +156,8 @@ async def check_commit(
         finally:
             await sandbox.close()
 
-    for _ in range(_MOST_LOST_HOSTS):
-        try:
-            return await run_once()
-        except HostLost as error:
-            context.report(
-                "notice", {"text": f"{name}: {error}; its commands run again, on another host if there is one"}
-            )
-    return await run_once()
+    def told(error: HostLost) -> None:
+        text = f"{name}: {error}; its commands run again, on another host if there is one"
+        context.report("notice", {"text": text})
+
+    return await despite_lost_hosts(run_once, told, most=_MOST_LOST_HOSTS)

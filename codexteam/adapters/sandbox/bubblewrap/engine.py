@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -327,6 +328,16 @@ async def _copy(channel: Channel) -> None:
     result = await channel.run(Command(argv, timeout_seconds=JOB_SECONDS), command_environment(None))
     if not result.ok:
         raise BubblewrapStartError(clean(result.output.decode("utf-8", "replace").strip()))
+
+
+async def try_bubblewrap() -> EngineReport:
+    """Say whether it works here, for who has nothing to run."""
+    with tempfile.TemporaryDirectory(prefix="codexteam-try-") as folder:
+        engine = BubblewrapEngine(Path(folder))
+        try:
+            return await engine.check()
+        finally:
+            await engine.close()
 
 
 async def _check_out(

@@ -119,17 +119,16 @@ def _by_language(view: RepositoryView) -> Pulled | None:
 def _by_sources(view: RepositoryView) -> Pulled | None:
     """Choose by the language of most files, where no file says how anything is built."""
     suffixes = Counter(path.rpartition(".")[2] for path in view.paths)
-    counts: Counter[str] = Counter()
-    for suffix in _SOURCES:
-        counts[_SOURCES[suffix].image] += suffixes[suffix]
-    if not counts.total():
+    counts: Counter[_Language] = Counter()
+    for suffix, spoken in _SOURCES.items():
+        counts[spoken] += suffixes[suffix]
+    language, count = counts.most_common(1)[0]
+    if not count:
         return None
-    image, count = counts.most_common(1)[0]
-    language = next(each for each in _SOURCES.values() if each.image == image)
     first = min(path for path in view.paths if _SOURCES.get(path.rpartition(".")[2]) is language)
     wanted = language.toolchain(view)
     said = f"{first} and {count - 1} more of its language" if count > 1 else first
-    return Pulled(image.format(wanted.version), said, (wanted.notice,) if wanted.notice else ())
+    return Pulled(language.image.format(wanted.version), said, (wanted.notice,) if wanted.notice else ())
 
 
 def _is_there(view: RepositoryView, name: str) -> bool:

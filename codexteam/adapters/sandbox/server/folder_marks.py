@@ -42,7 +42,7 @@ def mark_folders(root: bytes, files: Iterable[bytes], seconds: int) -> FolderMar
 
     None is marked where the file system keeps no times that fine.
     """
-    folders = sorted({folder for file in files for folder in folders_above(file)})
+    folders = sorted({folder for file in files for folder in _above(file)})
     times: dict[bytes, tuple[int, int]] = {}
     for number, folder in enumerate(folders):
         full = os.path.join(root, folder)
@@ -56,8 +56,7 @@ def mark_folders(root: bytes, files: Iterable[bytes], seconds: int) -> FolderMar
     return FolderMarks(times)
 
 
-def folders_above(file: bytes) -> Iterable[bytes]:
-    """Return the folders that a file lies in, the nearest first; its root is none of them."""
+def _above(file: bytes) -> Iterable[bytes]:
     at = file.rfind(b"/")
     while at > 0:
         yield file[:at]
