@@ -2,7 +2,7 @@
 
 The way of a call:
 
-1. *Reserve* the most that it can cost (`Reservations`); it waits its turn while others use the budget, or is refused.
+1. *Reserve* the most that it can cost (`CallBudget`); it waits its turn while others use the budget, or is refused.
 2. *Note* it in the store as open, at the moment in which the request goes out (`Sending`), with what it may be billed. From
    here on a crash counts it as spent.
 3. *Stream* the answer. What a stream said before it broke is forgotten; the try itself may be billed. A next try needs a
@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from codexteam.agent.desk import AgentStore, CallBudget
 from codexteam.agent.event_fields import (
     AgentEvent,
     BudgetAwaited,
@@ -32,7 +33,7 @@ from codexteam.agent.event_fields import (
     fields_of,
     turn_fields,
 )
-from codexteam.agent.reservations import Patience, Reservations
+from codexteam.agent.reservations import Patience
 from codexteam.agent.tools.toolbox import AnswerCalls
 from codexteam.config.settings import ModelSettings
 from codexteam.core.budget import Exhausted, Reservation
@@ -59,7 +60,7 @@ from codexteam.ports.model import (
     TextDelta,
 )
 from codexteam.ports.reporter import RunEvent
-from codexteam.ports.store import OpenCall, Store, StoredAnswer
+from codexteam.ports.store import OpenCall, StoredAnswer
 from codexteam.system.cancellation import to_its_end
 from codexteam.system.fault_points import reach
 
@@ -100,8 +101,8 @@ class Caller:
         cache_key: str,
         *,
         model: Model,
-        store: Store,
-        gate: Reservations,
+        store: AgentStore,
+        budget: CallBudget,
         report: Callable[[AgentEvent], None],
         now: Callable[[], float],
         paused: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -117,7 +118,7 @@ class Caller:
         self._cache_key = cache_key
         self._model = model
         self._store = store
-        self._gate = gate
+        self._budget = budget
         self._report = report
         self._now = now
         self._patience = Patience(paused, lambda reason: report(BudgetAwaited(reason)))
@@ -146,7 +147,7 @@ class Caller:
         reservation = await self._reserve(key, question)
         if isinstance(reservation, Exhausted):
             return reservation
-        call = _Call(key, question, reservation, self._now(), reported=self._gate.ledger.lost(key))
+        call = _Call(key, question, reservation, self._now(), reported=self._budget.lost(key))
         try:
             end = await self._stream(call, calls)
             return end if isinstance(end, Exhausted) else await self._close(call, end)
@@ -163,7 +164,7 @@ class Caller:
             self._tell_lost(call)
 
     async def _reserve(self, key: CallKey, question: Question) -> Reservation | Exhausted:
-        return await self._gate.reserve(
+        return await self._budget.reserve(
             key,
             self._settings.model,
             input_tokens=question.most_input_tokens,
@@ -220,7 +221,7 @@ class Caller:
         call.reservation = again
         if again.output_tokens < output_tokens:
             # the request that is made again asks for more than is left
-            self._gate.release(call.settled())
+            self._budget.release(call.settled())
             await self._note(call)
             return Exhausted("the stream broke, and too little budget is left to ask again with the same output limit")
         await self._note(call)
@@ -230,18 +231,18 @@ class Caller:
         """Settle a try without an answer: as it was billed, as all of its reservation where nobody knows, or as nothing."""
         reservation = call.settled()
         if usage is not None:
-            self._gate.settle(reservation, usage)
+            self._budget.settle(reservation, usage)
             call.billed = usage if call.billed is None else call.billed + usage
         elif may_be_billed or call.heard:
-            self._gate.lose(reservation)
+            self._budget.lose(reservation)
             self._tell_lost(call)
         else:
-            self._gate.release(reservation)
+            self._budget.release(reservation)
         call.heard = call.sent = False
 
     async def _note(self, call: "_Call") -> None:
         """Keep in the store what an unanswered call counts for: its failed tries, and the one that was sent."""
-        amount = self._gate.ledger.lost(call.key)
+        amount = self._budget.lost(call.key)
         if call.billed is not None:
             amount += self._amount(call.billed)
         if call.reservation is not None and call.sent:
@@ -255,18 +256,18 @@ class Caller:
     def _keep_billed(self, call: "_Call") -> None:
         """Count what failed tries were billed as lost, since no answer is there to be stored with it."""
         if call.billed is not None:
-            self._gate.ledger.note_lost(call.key, self._amount(call.billed))
+            self._budget.note_lost(call.key, self._amount(call.billed))
             call.billed = None
 
     def _tell_lost(self, call: "_Call") -> None:
         """Report what tries without an answer count for, if it has grown."""
-        lost = self._gate.ledger.lost(call.key)
+        lost = self._budget.lost(call.key)
         if lost != call.reported:
             call.reported = lost
             self._report(TryUnanswered(call.question.turn, call.question.purpose, lost))
 
     def _amount(self, usage: Usage) -> Amount:
-        return amount_of(usage, self._gate.prices.get(self._settings.model))
+        return amount_of(usage, self._budget.prices.get(self._settings.model))
 
     async def _close(self, call: "_Call", end: CallEnd) -> Given:
         question = call.question
@@ -297,17 +298,17 @@ class Caller:
         fact = self._turn_fact(call, in_all, counted)
         await self._store.record_answer(StoredAnswer(call.key, call.question.request_hash, stored, in_all), [fact])
         call.billed = None
-        self._gate.settle(call.settled(), usage)
+        self._budget.settle(call.settled(), usage)
         self._report(TurnAnswered(call.question.turn))
 
     def _turn_fact(self, call: "_Call", usage: Usage | None, counted: Amount | None) -> RunEvent:
         model, turn = self._settings.model, call.question.turn
-        agent, price, now = fields_of(self._agent, model), self._gate.prices.get(model), self._now()
+        agent, price, now = fields_of(self._agent, model), self._budget.prices.get(model), self._now()
         fields = turn_fields(agent, turn, usage, price, counted)
         return RunEvent("agent.turn", now, {**fields, "seconds": round(max(0.0, now - call.made_seconds), 3)})
 
     def _record(self, call: "_Call", counted: Amount) -> CallRecord:
-        lost = self._gate.ledger.lost(call.key)
+        lost = self._budget.lost(call.key)
         return CallRecord(self._settings.model, counted, lost, call.question.hand_over)
 
     def _request(self, question: Question, key: CallKey, output_tokens: int) -> ModelRequest:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexteam.agent.compaction import left_out_notice
+from codexteam.agent.desk import AgentStore
 from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool_context import ToolContext
 from codexteam.core.ids import AgentKey, JSONObject
 from codexteam.core.text import clean_line
 from codexteam.ports.reporter import RunEvent
 from codexteam.ports.sandbox import Remark, Snapshot, WorkspaceState
-from codexteam.ports.store import Store, StoredTurn
+from codexteam.ports.store import StoredTurn
 from codexteam.system.fault_points import reach
 
 
@@ -28,7 +29,7 @@ class ResumePoint:
     """The path of a snapshot that should be there and is not; then the agent's work is gone."""
 
 
-async def resume_point(store: Store, agent: AgentKey) -> ResumePoint:
+async def resume_point(store: AgentStore, agent: AgentKey) -> ResumePoint:
     """Say where an agent continues, and with what in its workspace."""
     turns = await store.turns(agent)
     if not turns:
@@ -43,7 +44,7 @@ class TurnCheckpointer:
     """Takes an agent's workspace out after each turn that wrote, and stores the turn with it."""
 
     def __init__(
-        self, agent: AgentKey, store: Store, place: ToolContext | None, sessions: Sessions, start: Snapshot | None
+        self, agent: AgentKey, store: AgentStore, place: ToolContext | None, sessions: Sessions, start: Snapshot | None
     ) -> None:
         self._agent = agent
         self._store = store

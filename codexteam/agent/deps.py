@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from codexteam.agent.desk import AgentStore, CallBudget
 from codexteam.agent.event_fields import AgentEvent
 from codexteam.agent.hold import AgentHold
 from codexteam.agent.mail import Mailbox
 from codexteam.agent.prefix import Prompt
-from codexteam.agent.reservations import Reservations
 from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.agent.tools.tool_context import ToolContext
@@ -18,7 +18,6 @@ from codexteam.ports.clock import Clock
 from codexteam.ports.harness import HarnessAgent
 from codexteam.ports.model import Model
 from codexteam.ports.sandbox import Snapshot
-from codexteam.ports.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,9 @@ class AgentDeps:
     """An agent's dependencies. Their creator closes them, except for the sessions."""
 
     model: Model
-    store: Store
+    store: AgentStore
     clock: Clock
-    gate: Reservations
+    budget: CallBudget
     tools: Sequence[Tool] = ()
     late_tools: LateTools | None = None
     """Those that come to be known while it works."""

@@ -105,7 +105,7 @@ class _AgentLoop:
             cache_key(spec.key),
             model=deps.model,
             store=deps.store,
-            gate=deps.gate,
+            budget=deps.budget,
             report=deps.report,
             now=deps.clock.wall_seconds,
             paused=self._paused,
@@ -405,7 +405,7 @@ class _AgentLoop:
         if turn not in self.stored:
             text = text_of(self.transcript.blocks[-1].items)
             next_call = CallKey(self.spec.key, turn + 1, self.spec.key.purpose)
-            decision = self.deps.gate.refusal(
+            decision = await self.deps.budget.refusal(
                 next_call,
                 self.spec.settings.model,
                 input_tokens=self.transcript.most_input_tokens(),

@@ -132,7 +132,7 @@ class Reservations:
         self._wake()  # there may be enough for the next one, too
         return decision
 
-    def refusal(self, key: CallKey, model: str, *, input_tokens: int, output_tokens: int) -> Exhausted | None:
+    async def refusal(self, key: CallKey, model: str, *, input_tokens: int, output_tokens: int) -> Exhausted | None:
         """Say why a call would be refused; None when it would be let through, now or later."""
         decision = self._decide(_Wanted(key, model, input_tokens, output_tokens, hand_over=False))
         if isinstance(decision, Reservation):
@@ -159,6 +159,14 @@ class Reservations:
         """Undo a reservation whose call will not be billed."""
         self.ledger.release(reservation)
         self._wake()
+
+    def lost(self, key: CallKey) -> Amount:
+        """Return what earlier, unanswered tries of a call count for."""
+        return self.ledger.lost(key)
+
+    def note_lost(self, key: CallKey, amount: Amount) -> None:
+        """Remember that a try of a call was settled without an answer and the call is made again."""
+        self.ledger.note_lost(key, amount)
 
     def look_again(self) -> None:
         """Let who waits ask again: the plan's windows have changed."""

@@ -14,8 +14,9 @@ from codexteam.config.receipt import receipt
 from codexteam.config.settings import RoleSettings
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, JSONObject, JSONValue
-from codexteam.ports.sandbox import Sandbox, SandboxFacts
+from codexteam.ports.sandbox import SandboxFacts
 from codexteam.run.context import RunContext
+from codexteam.run.run_desk import RunDesk
 from codexteam.system.cancellation import stopped
 
 
@@ -30,28 +31,28 @@ class AgentReceipts:
     """The key of what each agent's commands work in; filled by who starts them."""
 
     @asynccontextmanager
-    async def kept(
-        self, key: AgentKey, role: RoleSettings, offered: frozenset[str], starting: "asyncio.Future[Sandbox]"
-    ) -> AsyncIterator[None]:
+    async def kept(self, key: AgentKey, role: RoleSettings, desk: RunDesk) -> AsyncIterator[None]:
         """See that the receipt of an agent is kept that works in the block, sandbox or not."""
-        writing = asyncio.ensure_future(self._write(key, role, offered, starting))
+        writing = asyncio.ensure_future(self._write(key, role, desk))
         try:
             yield
-            if starting.done():
+            if desk.facts.done():
                 await asyncio.wait((writing,))
             else:
                 writing.cancel()
-                self._keep(key, role, offered, None)
+                self._keep(key, role, desk.offered, None)
         finally:
             await stopped(writing)
 
-    async def _write(
-        self, key: AgentKey, role: RoleSettings, offered: frozenset[str], starting: "asyncio.Future[Sandbox]"
-    ) -> None:
-        sandbox = await asyncio.shield(starting)
-        self._keep(key, role, offered, sandbox.facts)
+    async def _write(self, key: AgentKey, role: RoleSettings, desk: RunDesk) -> None:
+        facts = await asyncio.shield(desk.facts)
+        self._keep(key, role, desk.offered, facts)
 
-    def _keep(self, key: AgentKey, role: RoleSettings, offered: frozenset[str], facts: SandboxFacts | None) -> None:
+    def _keep(
+        self, key: AgentKey, role: RoleSettings, offered: frozenset[str] | None, facts: SandboxFacts | None
+    ) -> None:
+        if offered is None:
+            return  # it never began
         configured = receipt(role, self.context.settings)
         tools = configured["tools"]
         written: JSONObject = {

@@ -1,9 +1,8 @@
 """Puts agents to work: a sandbox each, their tools, their prompt, their share of the budget; and reports what they did."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from codexteam.agent.activities import Activities
 from codexteam.agent.agent_kinds import instructions
 from codexteam.agent.checkpointer import resume_point
 from codexteam.agent.contract import output_schema, shape_fact
-from codexteam.agent.deps import AgentDeps, AgentSpec
+from codexteam.agent.deps import AgentSpec
 from codexteam.agent.event_fields import (
     AgentEvent,
     BudgetAwaited,
@@ -35,7 +34,6 @@ from codexteam.agent.event_fields import (
 from codexteam.agent.harness_calls import offered_tool
 from codexteam.agent.hold import AgentHold
 from codexteam.agent.instructions import RunInstructions, skill_facts
-from codexteam.agent.loop import run_agent
 from codexteam.agent.mail import Mailbox, message_item
 from codexteam.agent.outage import Outage
 from codexteam.agent.outcome import AgentOutcome, AgentStats, GaveUp, ModelGaveUp, OutOfBudget, Submitted, Unsaved
@@ -44,7 +42,6 @@ from codexteam.agent.reservations import Reservations
 from codexteam.agent.server_tools import ServerNotices, ServerTools
 from codexteam.agent.skills import Skill
 from codexteam.agent.tools.external_tool import ExternalTool
-from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.agent.tools.tool_context import ToolContext, ToolLimits
 from codexteam.agent.transcript import text_of
@@ -54,24 +51,26 @@ from codexteam.config.team import AgentEngine, engine_of
 from codexteam.core.answers import ScoutReport
 from codexteam.core.codec import encode
 from codexteam.core.ids import AgentKey, CallKey, JSONObject, Purpose, TaskId
-from codexteam.errors import CodexteamError, ConfigError, HostLost, ModelOutageError, SandboxLost
-from codexteam.ports.harness import Harness, HarnessAgent, HarnessOrder
+from codexteam.errors import ConfigError, HostLost, ModelOutageError, SandboxLost
+from codexteam.ports.environments import SetupOrder
+from codexteam.ports.harness import Harness, HarnessOrder
 from codexteam.ports.model import Model
-from codexteam.ports.sandbox import Sandbox, SandboxSpec, Snapshot
+from codexteam.ports.sandbox import SandboxSpec, Snapshot
 from codexteam.ports.store import StoredTurn
 from codexteam.ports.tool_servers import ToolServers
 from codexteam.run.agent_places import AgentPlaces
 from codexteam.run.agent_receipts import AgentReceipts
-from codexteam.run.agent_tools import own_tools, works_on_task
+from codexteam.run.agent_tools import FREEFORM_PROVIDER, offered_names, run_tools, works_on_task
 from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignment, Report, reason_of, report_of
 from codexteam.run.context import RunContext
+from codexteam.run.engine_host import EngineHost, Surroundings
 from codexteam.run.fallbacks import Fallbacks
+from codexteam.run.host import AgentOrder
 from codexteam.run.kept_prompts import PromptKeeper
 from codexteam.run.lookups import Lookups
 from codexteam.run.lost_hosts import Losses
 from codexteam.run.reachable_agents import ReachableAgents, mailbox_name
-from codexteam.system.cancellation import to_its_end
-from codexteam.system.fault_points import reach
+from codexteam.run.run_desk import RunDesk
 
 #: A sandbox that goes away this often in one turn goes away for a reason.
 _MAX_LOST_SANDBOXES = 3
@@ -101,6 +100,7 @@ class SandboxAgentRunner:
     activities: Activities = field(init=False)
     _prompts: PromptKeeper = field(init=False)
     places: AgentPlaces = field(init=False)
+    _host: EngineHost = field(init=False)
     _fallbacks: Fallbacks = field(init=False)
     _lookups: Lookups = field(init=False)
     _server_notices: ServerNotices = field(init=False)
@@ -119,6 +119,7 @@ class SandboxAgentRunner:
         self._lookups = Lookups(self.context, self._look_up)
         engine, most = self.context.engine, self.context.settings.team.limits.max_threads
         self.places = AgentPlaces(most, lambda: engine.places, self.crowding)
+        self._host = EngineHost(engine, self.model, self.context.clock, self.context.redactor)
         self._server_notices = ServerNotices(lambda text: self.context.report("notice", {"text": text}))
 
     async def read_credits(self) -> None:
@@ -271,69 +272,63 @@ class SandboxAgentRunner:
         folder = self.context.files.attempt_folder(key.work_task or key.role, key.attempt)
         if not key.work_task:
             folder = await asyncio.to_thread(_made, folder / key.purpose.value)
-        sessions = Sessions()
-        self.activities.prints(key, sessions.printed)
+        tools = run_tools(self.context, assignment, lookups=self._lookups, skills=skills)
+        limits = self.context.settings.team.limits
+        spec = AgentSpec(
+            key,
+            role.model,
+            prompt,
+            max_turns=min(limits.max_turns, assignment.max_turns or limits.max_turns),
+            max_seconds=limits.agent_minutes * 60,
+            start=restore,
+            compact_prompt=self.context.settings.compact_prompt,
+            checks=assignment.checks,
+            max_fix_cycles=limits.max_fix_cycles if works_on_task(key) else 0,
+            hands_over=key.purpose is not Purpose.LOOKUP,  # that is for who asked
+        )
+        order = AgentOrder(
+            spec,
+            role.sandbox_mode,
+            offered_names(role, self.context.settings, tools),
+            role.model.provider_id == FREEFORM_PROVIDER,
+            self._tool_limits(),
+            hosted_tools_of(role),
+            folder,
+        )
+
+        def begins(known: Prompt) -> None:
+            self._prompts.keep(key, known)
+            self.context.report(
+                "agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn}
+            )
+
         harness = self._harness_of(role)
-        async with _sandbox(self._start(assignment, role, restore, harness)) as starting:
-            place = self._workplace(role, starting, folder)
-            async with self._server_tools(role, place) as late, AsyncExitStack() as stack:
-                if harness is not None and late is not None:
-                    await late.arrived()  # a thread's tools are fixed when it starts
-                tools = (
-                    *own_tools(
-                        self.context,
-                        assignment,
-                        role,
-                        lookups=self._lookups,
-                        place=place,
-                        sessions=sessions,
-                        skills=skills,
-                    ),
-                    *(late.take() if late is not None else ()),
-                )
-                offered = frozenset(tool.name for tool in tools)
-                agent = None
-                stored_tools: tuple[Tool, ...] = ()
-                if harness is not None:
-                    agent = harness.agent(self._harness_order(role, key, place, tools))
-                    stack.push_async_callback(_end_agent, agent)
-                    stored_tools, tools = tools, ()
-                said = late.news() if late is not None else ()
-                limits = self.context.settings.team.limits
-                spec = AgentSpec(
-                    key,
-                    role.model,
-                    replace(prompt, facts=(*prompt.facts, *said)),
-                    max_turns=min(limits.max_turns, assignment.max_turns or limits.max_turns),
-                    max_seconds=limits.agent_minutes * 60,
-                    start=restore,
-                    compact_prompt=self.context.settings.compact_prompt,
-                    checks=assignment.checks,
-                    max_fix_cycles=limits.max_fix_cycles if works_on_task(key) else 0,
-                    hands_over=key.purpose is not Purpose.LOOKUP,  # that is for who asked
-                )
-                self._prompts.keep(key, spec.prompt)
-                self.context.report(
-                    "agent.started", {**agent_fields(key, role), "effort": role.model.effort, "turn": point.turn}
-                )
-                deps = AgentDeps(
-                    agent or self.model,
-                    self.context.store,
-                    self.context.clock,
-                    self.gate,
-                    tools,
-                    None if agent else late,
-                    () if agent else hosted_tools_of(role),
-                    agent,
-                    stored_tools,
-                    place,
-                    sessions=sessions,
-                    mailbox=mailbox,
-                    hold=hold,
-                    report=self._event_handler(key, role),
-                )
-                async with self._receipts.kept(key, role, offered, starting):
-                    return await run_agent(spec, deps)
+        desk = RunDesk(
+            key,
+            self.context.store,
+            self.gate,
+            mailbox,
+            hold,
+            tools,
+            lambda: self._wanted(assignment, role, restore, harness),
+            begins,
+            self._event_handler(key, role),
+            self.activities,
+        )
+        async with self._receipts.kept(key, role, desk):
+            return await self._host.work(order, desk, self._surroundings(role, key, harness))
+
+    def _surroundings(self, role: RoleSettings, key: AgentKey, harness: Harness | None) -> Surroundings | None:
+        """Return what only a host in this process can give; None where the agent needs nothing of the kind."""
+        servers = self.servers if role.mcp_servers else None
+        if servers is None and harness is None:
+            return None
+        return Surroundings(
+            None if servers is None else lambda place: self._server_tools(servers, role, place),
+            None
+            if harness is None
+            else lambda place, tools: harness.agent(self._harness_order(role, key, place, tools)),
+        )
 
     def _harness_of(self, role: RoleSettings) -> Harness | None:
         """Return who runs a role's agents; None: we do.
@@ -355,13 +350,13 @@ class SandboxAgentRunner:
         offered = tuple(offered_tool(tool) for tool in tools if isinstance(tool, ExternalTool))
         return HarnessOrder(key, role.model, place.enter, offered, network=network, metadata=metadata)
 
-    async def _start(
+    async def _wanted(
         self, assignment: Assignment[AnswerT], role: RoleSettings, restore: Snapshot | None, harness: Harness | None
-    ) -> Sandbox:
+    ) -> SandboxSpec | SetupOrder:
         if assignment.setup is not None:
-            return await self.context.engine.environments.set_up(assignment.setup)
+            return assignment.setup
         sandbox = self.context.settings.team.sandbox
-        spec = SandboxSpec(
+        return SandboxSpec(
             agent=assignment.key,
             base=await self.context.repo.base_source(assignment.key.run_id, assignment.base),
             mode=role.sandbox_mode,
@@ -374,10 +369,6 @@ class SandboxAgentRunner:
             repositories=bool(self.context.repositories),
             environment_key=await self._environment_key(assignment),
         )
-        reach("sandbox.start.before")
-        started = await self.context.engine.start(spec)
-        reach("sandbox.start.after")
-        return started
 
     async def _environment_key(self, assignment: Assignment[AnswerT]) -> str:
         environments = self.context.environments
@@ -389,45 +380,23 @@ class SandboxAgentRunner:
         self._receipts.environments[assignment.key] = key
         return key
 
-    def _workplace(self, role: RoleSettings, starting: "asyncio.Future[Sandbox]", folder: Path) -> ToolContext:
-        limits = self.context.settings.team.sandbox.limits
-        return ToolContext(
-            starting,
-            role.sandbox_mode,
-            folder,
-            self.context.clock,
-            ToolLimits(
-                output_tokens=self.context.settings.tool_output_tokens,
-                output_bytes=limits.output_bytes,
-                command_seconds=self.context.settings.team.limits.command_seconds,
-            ),
-            redactor=self.context.redactor,
+    def _tool_limits(self) -> ToolLimits:
+        return ToolLimits(
+            output_tokens=self.context.settings.tool_output_tokens,
+            output_bytes=self.context.settings.team.sandbox.limits.output_bytes,
+            command_seconds=self.context.settings.team.limits.command_seconds,
         )
 
-    @asynccontextmanager
-    async def _server_tools(self, role: RoleSettings, place: ToolContext) -> AsyncIterator[ServerTools | None]:
-        """Start the servers of a role that run in its sandbox; they end with the block.
-
-        Raises:
-            SurroundingsError: a required one could not be started.
-        """
-        if self.servers is None or not role.mcp_servers:
-            yield None
-            return
+    def _server_tools(self, servers: ToolServers, role: RoleSettings, place: ToolContext) -> ServerTools:
         known = self.context.settings.mcp_servers
-        tools = ServerTools(
-            self.servers.inside(place.enter),
+        return ServerTools(
+            servers.inside(place.enter),
             role.mcp_servers,
             place,
             required=[id_ for id_ in role.mcp_servers if id_ in known and known[id_].required],
             notices=self._server_notices,
             price=self.gate.prices.get(role.model.model),
         )
-        try:
-            await tools.begin()
-            yield tools
-        finally:
-            await to_its_end(tools.close())
 
     def _event_handler(self, key: AgentKey, role: RoleSettings) -> Callable[[AgentEvent], None]:
         def report(event: AgentEvent) -> None:
@@ -484,32 +453,6 @@ class SandboxAgentRunner:
 def _made(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-@asynccontextmanager
-async def _sandbox(start: Coroutine[Any, Any, Sandbox]) -> AsyncIterator["asyncio.Future[Sandbox]"]:
-    """Start a sandbox in the background; however it ends, close it, or let go of one that was not started yet."""
-    starting = asyncio.ensure_future(start)
-    try:
-        yield starting
-    finally:
-        if not starting.done():
-            starting.cancel()
-        await to_its_end(_close(starting))
-
-
-async def _close(starting: "asyncio.Future[Sandbox]") -> None:
-    try:
-        sandbox = await starting
-    except (asyncio.CancelledError, CodexteamError):
-        return  # it was never created; whoever waited for it got the error
-    reach("sandbox.close.before")
-    await sandbox.close()
-    reach("sandbox.close.after")
-
-
-async def _end_agent(agent: HarnessAgent) -> None:
-    await to_its_end(agent.close())
 
 
 def _place_of(assignment: Assignment[Any], role: RoleSettings) -> tuple[SandboxMode, NetworkPolicy]:

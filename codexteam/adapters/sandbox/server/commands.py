@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .host import Host
+    from .host import HostLink
     from .protocol import Json
 
 #: How long an output is waited for that something holds open after its command and all it left have been killed.
@@ -32,7 +32,7 @@ DRAIN_SECONDS = 0.5
 class RunningCommands:
     """All that runs now."""
 
-    def __init__(self, host: Host, selector: selectors.BaseSelector, *, output_cap: int, alone: bool) -> None:
+    def __init__(self, host: HostLink, selector: selectors.BaseSelector, *, output_cap: int, alone: bool) -> None:
         self.host = host
         self.selector = selector
         self.output_cap = output_cap

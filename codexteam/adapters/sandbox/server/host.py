@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BACKLOG = 4 << 20
 
 
-class Host:
+class HostLink:
     """The host, as the loop sees it; nothing here waits for it."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:

@@ -11,7 +11,7 @@ from .base_checkout import BaseCheckout
 from .commands import RunningCommands
 from .files import read_file
 from .git import Git
-from .host import Host
+from .host import HostLink
 from .layer import SetupLayer
 from .processes import prctl
 from .protocol import PROTOCOL, RequestRefused, refusal
@@ -57,7 +57,7 @@ class Server:
         self.snapshots = Snapshots(git)
         self.jobs = jobs_of(git, self.snapshots)
         self.selector = selectors.DefaultSelector()
-        self.host = Host(self.selector)
+        self.host = HostLink(self.selector)
         output_cap = int(settings.get("output_cap_bytes", 16 << 20))
         self.commands = RunningCommands(self.host, self.selector, output_cap=output_cap, alone=self.alone)
         self.wake_read, self.wake_write = os.pipe()
