@@ -1,6 +1,6 @@
 """What one agent has of its run, wherever it works: the run's process itself, or a worker on another machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from codexteam.agent.event_fields import AgentEvent
@@ -8,7 +8,6 @@ from codexteam.agent.hold import AgentHold
 from codexteam.agent.mail import Mailbox
 from codexteam.agent.prefix import Prompt
 from codexteam.agent.reservations import Patience
-from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.core.budget import Exhausted, Reservation
 from codexteam.core.budget_amounts import Amount, Prices, Usage
@@ -133,8 +132,8 @@ class AgentDesk(Protocol):
         """Note what it is asked first, and the names of the tools that it is offered."""
         ...
 
-    def prints(self, sessions: Sessions) -> None:
-        """Note whose output people may look at while the agent has not seen it."""
+    def prints(self, printed: Callable[[], str]) -> None:
+        """Note how people find out what its commands have printed that it has not seen yet."""
         ...
 
     def report(self, event: AgentEvent) -> None:

@@ -4,6 +4,7 @@ What people say keeps an agent from ending before it has read it; what other age
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from codexteam.agent.compaction import MESSAGE
 from codexteam.agent.transcript import user_item
@@ -16,10 +17,15 @@ class Mailbox:
     def __init__(self) -> None:
         self._texts: deque[str] = deque()
         self._notes: deque[str] = deque()
+        self.on_message: Callable[[str], None] | None = None
+        """Gets each message that comes, for an agent that reads its mail elsewhere; so does `on_note` each note."""
+        self.on_note: Callable[[str], None] | None = None
 
     def say(self, text: str) -> None:
         """Put a message in; the agent reads it before its next turn."""
         self._texts.append(text)
+        if self.on_message is not None:
+            self.on_message(text)
 
     def waiting(self) -> tuple[str, ...]:
         """Return the messages that nobody has read, oldest first; they stay."""
@@ -33,6 +39,8 @@ class Mailbox:
     def pass_on(self, text: str) -> None:
         """Put in what another agent has noted, as the agent is to read it."""
         self._notes.append(text)
+        if self.on_note is not None:
+            self.on_note(text)
 
     def notes(self) -> tuple[str, ...]:
         """Return what other agents have noted and nobody has read, oldest first; it stays."""

@@ -158,3 +158,19 @@ class Environments(Protocol):
     async def remove(self, keys: Sequence[str]) -> Sequence[str]:
         """Remove environments that nobody uses and that no claim holds; return the keys of those that are gone."""
         ...
+
+    async def pack(self, key: str, destination: Path) -> None:
+        """Write a copy of an environment into a file, for an engine of the same kind on another machine.
+
+        Raises:
+            SandboxUnavailable: there is none of that key, or it cannot be copied; says what to do.
+        """
+        ...
+
+    async def unpack(self, key: str, source: Path) -> Environment:
+        """Take in what `pack` wrote, under a claim of its key; one that is there already stays.
+
+        Raises:
+            SandboxUnavailable: it is not of that key, or cannot be taken in; says what to do.
+        """
+        ...

@@ -60,7 +60,7 @@ class EngineHost:
         """
         around = surroundings or Surroundings()
         sessions = Sessions()
-        desk.prints(sessions)
+        desk.prints(sessions.printed)
         async with _sandbox(self._start(desk)) as starting:
             place = ToolContext(starting, order.mode, order.folder, self.clock, order.limits, redactor=self.redactor)
             async with _server_tools(around.servers, place) as late, AsyncExitStack() as stack:

@@ -10,7 +10,6 @@ from codexteam.agent.event_fields import AgentEvent
 from codexteam.agent.hold import AgentHold
 from codexteam.agent.mail import Mailbox
 from codexteam.agent.prefix import Prompt
-from codexteam.agent.tools.shell import Sessions
 from codexteam.agent.tools.tool import Tool
 from codexteam.core.ids import AgentKey
 from codexteam.ports.environments import SetupOrder
@@ -54,6 +53,6 @@ class RunDesk:
         self.offered = offered
         self.on_begin(prompt)
 
-    def prints(self, sessions: Sessions) -> None:
+    def prints(self, printed: Callable[[], str]) -> None:
         """Let people look at what its commands print."""
-        self.activities.prints(self.key, sessions.printed)
+        self.activities.prints(self.key, printed)

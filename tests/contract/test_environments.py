@@ -245,6 +245,36 @@ async def test_what_is_used_or_claimed_is_not_removed(any_bench: Bench) -> None:
     assert list(await environments.list()) == []
 
 
+async def test_a_copy_of_an_environment_is_as_good_as_it(any_bench: Bench) -> None:
+    keeper = any_bench.engine.environments
+    sandbox = await any_bench.set_up("copied")
+    await sandbox.write_file("modules/it.js", b"it\n")
+    built = await sandbox.keep(made("copied"))
+    await sandbox.close()
+    copy = any_bench.folder / "copy"
+    await keeper.pack("copied", copy)
+    assert await keeper.remove(["copied"]) == ["copied"]
+    async with keeper.claim("copied"):
+        assert await keeper.unpack("copied", copy) == built
+        assert await keeper.unpack("copied", copy) == built, "one that is there stays"
+    assert await keeper.find("copied") == built
+    started = await any_bench.start("copied")
+    assert await started.read_file("modules/it.js", limit_bytes=100) == b"it\n"
+
+
+async def test_a_copy_that_is_not_of_the_key_is_refused(any_bench: Bench) -> None:
+    keeper = any_bench.engine.environments
+    with pytest.raises(SandboxUnavailable, match="no environment nothing to copy"):
+        await keeper.pack("nothing", any_bench.folder / "copy")
+    sandbox = await any_bench.set_up("one")
+    await sandbox.keep(made("one"))
+    await sandbox.close()
+    await keeper.pack("one", any_bench.folder / "copy")
+    with pytest.raises(SandboxUnavailable, match="not of the environment other"):
+        await keeper.unpack("other", any_bench.folder / "copy")
+    assert await keeper.find("other") is None
+
+
 async def test_the_last_used_environment_is_listed_first(any_bench: Bench) -> None:
     environments = any_bench.engine.environments
     for key in "k1", "k2":

@@ -1,9 +1,11 @@
 """A sandbox in memory: files in a dictionary, commands answered from a script."""
 
 import asyncio
+import base64
 import hashlib
 import inspect
 import json
+import pickle
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from codexteam.config.settings import SandboxMode
+from codexteam.core.codec import decode, encode
 from codexteam.core.ids import AgentKey
 from codexteam.errors import SandboxLost, SandboxUnavailable
 from codexteam.ports.environments import Environment, SetupOrder
@@ -303,6 +306,23 @@ class FakeEnvironments:
         sandbox = FakeSetupSandbox(self._engine, order)
         self.set_ups.append(sandbox)
         return sandbox
+
+    async def pack(self, key: str, destination: Path) -> None:
+        """Write it as JSON."""
+        if key not in self.kept:
+            raise SandboxUnavailable(f"there is no environment {key} to copy", hint="ask the test")
+        layer = base64.b64encode(pickle.dumps(self.layers[key])).decode()
+        written = {"environment": encode(self.kept[key]), "layer": layer}
+        destination.write_text(json.dumps(written))
+
+    async def unpack(self, key: str, source: Path) -> Environment:
+        """Read it."""
+        written = json.loads(source.read_text())
+        environment = decode(Environment, written["environment"], "a copy")
+        if environment.key != key:
+            raise SandboxUnavailable(f"the copy is not of the environment {key}", hint="ask the test")
+        self.put(environment, pickle.loads(base64.b64decode(written["layer"])))
+        return environment
 
     async def list(self) -> Sequence[tuple[Environment, int]]:
         """Give all, last used first; times are numbers that grow."""

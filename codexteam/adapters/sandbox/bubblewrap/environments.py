@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from codexteam.adapters.sandbox.bubblewrap.kept_folders import GONE, KeptFolders
 from codexteam.adapters.sandbox.bubblewrap.launch_plan import PATH, SANDBOX_UID
 from codexteam.adapters.sandbox.claims import Claims
 from codexteam.core.codec import decode
+from codexteam.core.text import clean_line
 from codexteam.environment.plan import SETUP_USER_HOME
 from codexteam.environment.pruning import UNUSED_SECONDS
 from codexteam.errors import SandboxUnavailable, StoreError
@@ -168,6 +170,55 @@ class BubblewrapEnvironments:
         with self._claims.claimed_at_once(key) as ours:
             return ours and (self._kept.remove(key) or self._kept.clear(key))
 
+    async def pack(self, key: str, destination: Path) -> None:
+        """Write a copy of an environment into a file, for another machine."""
+        await asyncio.to_thread(self._pack, key, destination)
+
+    def _pack(self, key: str, destination: Path) -> None:
+        held = self.hold(key)
+        if held is None:
+            raise SandboxUnavailable(
+                f"there is no environment {clean_line(key)} to copy", hint="`codexteam env build` builds it"
+            )
+        try:
+            _tar("-cf", str(destination), "-C", str(held.folder), ABOUT, "home", "layer")
+        finally:
+            held.release()
+
+    async def unpack(self, key: str, source: Path) -> Environment:
+        """Take in what `pack` wrote, under a claim of its key."""
+        return await asyncio.to_thread(self._unpack, key, source)
+
+    def _unpack(self, key: str, source: Path) -> Environment:
+        held = self.hold(key)
+        if held is not None:
+            held.release()
+            return held.environment
+        place = SetupPlace(self._folder, key)
+        try:
+            place.make()
+            _tar(
+                "-xpf", str(source), "-C", str(place.folder), "--same-owner" if os.getuid() == 0 else "--no-same-owner"
+            )
+            for path in (place.work, place.tmp):
+                remove_tree(path)
+            place.put()
+        except OSError as error:
+            place.remove()
+            raise SandboxUnavailable(
+                f"a copy of the environment {clean_line(key)} cannot be taken in: {error}",
+                hint=f"is there room in {self._folder}?",
+            ) from error
+        except BaseException:
+            place.remove()
+            raise
+        held = self.hold(key)
+        if held is None:
+            self._kept.remove(key)
+            raise SandboxUnavailable(f"the copy is not of the environment {clean_line(key)}", hint=_COPY_AGAIN)
+        held.release()
+        return held.environment
+
     def sweep(self) -> Sequence[str]:
         """Remove what killed set-ups and removals left; give the names."""
         removed = self._kept.remove_gone()
@@ -195,6 +246,23 @@ class BubblewrapEnvironments:
                         kept.remove(key)
             if not any(kept.found()) and folder.stat().st_mtime < long_ago and not any(folder.glob(f"{_NEW}*")):
                 remove_tree(folder)
+
+
+_COPY_AGAIN = "codexteam of one version has to run on both machines"
+
+
+def _tar(*argv: str) -> None:
+    """Run tar, which keeps owners, rights and links as they are.
+
+    Raises:
+        SandboxUnavailable: it failed.
+    """
+    done = subprocess.run(
+        ("tar", "--numeric-owner", *argv), check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        said = clean_line(done.stderr.strip().rsplit("\n", 1)[-1])
+        raise SandboxUnavailable(f"an environment cannot be copied: {said}", hint="is there room on the disk?")
 
 
 class SetupPlace:

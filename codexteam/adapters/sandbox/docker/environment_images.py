@@ -7,6 +7,7 @@ could bring its own scripts into this one's environment.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from docker.models.containers import Container
@@ -118,6 +119,30 @@ async def carry(source: EngineClient, target: EngineClient, owner: str, key: str
             pass  # until the engine has all of it
 
     await target.call(load)
+
+
+async def save(client: EngineClient, owner: str, key: str, destination: Path) -> None:
+    """Write an environment's image into a file, as `docker save` does."""
+    docker: Any = await client.connect_patiently()  # typed in part
+
+    def write() -> None:
+        with destination.open("wb") as file:
+            for piece in docker.api.get_image(tag_of(owner, key)):
+                file.write(piece)
+
+    await client.call(write)
+
+
+async def load(client: EngineClient, source: Path) -> None:
+    """Take in an image that `save` wrote."""
+    docker: Any = await client.connect_patiently()
+
+    def read() -> None:
+        with source.open("rb") as file:
+            for _ in docker.api.load_image(file):
+                pass  # until the engine has all of it
+
+    await client.call(read)
 
 
 async def remove_images(client: EngineClient, owner: str, key: str, *, but: str = "") -> bool:

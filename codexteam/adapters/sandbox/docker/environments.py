@@ -6,6 +6,7 @@ An environment is made on one engine. Another one of the pool gets a copy of it 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from codexteam.adapters.sandbox.claims import Claims
 from codexteam.adapters.sandbox.docker.client import ENGINE_ERRORS, HINT, clearing_up, said_by
@@ -13,9 +14,11 @@ from codexteam.adapters.sandbox.docker.containers import remove_volume
 from codexteam.adapters.sandbox.docker.environment_images import (
     EnvironmentImage,
     carry,
+    load,
     look,
     look_for_all,
     remove_images,
+    save,
 )
 from codexteam.adapters.sandbox.docker.hardening import What, chosen
 from codexteam.adapters.sandbox.docker.images import Images
@@ -169,6 +172,43 @@ class DockerEnvironments:
                 raise _silence(node, error) from error
             removed = removed or found
         return removed
+
+    async def pack(self, key: str, destination: Path) -> None:
+        """Write a copy of an environment into a file, for an engine on another machine."""
+        for node in await self._answering():
+            if await look(node.client, self._owner, key) is None:
+                continue
+            try:
+                return await save(node.client, self._owner, key, destination)
+            except (*ENGINE_ERRORS, OSError) as error:
+                raise SandboxUnavailable(
+                    f"the environment {clean_line(key)} could not be copied from {node.client.settings.name}: {said_by(error)}",
+                    hint="see that the engine answers, and that there is room on the disk",
+                ) from error
+        raise SandboxUnavailable(
+            f"there is no environment {clean_line(key)} to copy", hint="`codexteam env build` builds it"
+        )
+
+    async def unpack(self, key: str, source: Path) -> Environment:
+        """Take in what `pack` wrote, under a claim of its key."""
+        node = await self._first()
+        kept = await look(node.client, self._owner, key)
+        if kept is None:
+            try:
+                await load(node.client, source)
+            except (*ENGINE_ERRORS, OSError) as error:
+                raise SandboxUnavailable(
+                    f"a copy of the environment {clean_line(key)} cannot be taken in: {said_by(error)}",
+                    hint=f"see that {node.client.settings.name} answers and has room on its disk",
+                ) from error
+            kept = await look(node.client, self._owner, key)
+        if kept is None:
+            raise SandboxUnavailable(
+                f"the copy is not of the environment {clean_line(key)}",
+                hint="codexteam of one version has to run on both machines",
+            )
+        self._claims.use(key)
+        return kept.environment
 
     async def tidy(self, node: Node) -> None:
         """Remove the caches of set-ups from an engine that has no environment left."""
