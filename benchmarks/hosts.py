@@ -1,11 +1,12 @@
 """Many agents over several hosts, one of which is killed in the middle: what is lost, and what is paid twice.
 
-    python -m benchmarks.hosts [--engines docker:2] [--agents 24] [--turns 6] [--turn-seconds 1.0] [--width N] [--json]
+    python -m benchmarks.hosts [--engines docker:2 | ray:3] [--agents 24] [--turns 6] [--turn-seconds 1.0] [--width N] [--json]
 
-Runs the real command with a scripted model of fixed latency over Docker engines that it starts for itself and ends again
-(root and dockerd are needed): all agents on one engine; the same over all of them; and once more with one killed, with all
-that runs on it, in the middle of the work. Each agent writes to a file of its own in every turn, and has one attempt. The tree
-must be what all work comes to, all tasks merged, and no agent may pay more than one turn twice.
+Runs the real command with a scripted model of fixed latency over Docker engines, or on nodes of a Ray cluster, that it starts
+for itself and ends again (root and dockerd are needed, or bubblewrap and codexteam[ray]): all agents on one engine, or on this
+machine alone; the same over all of them; and once more with one killed, with all that runs on it, in the middle of the work.
+Each agent writes to a file of its own in every turn, and has one attempt. The tree must be what all work comes to, all tasks
+merged, and no agent may pay more than one turn twice.
 """
 
 import argparse
@@ -18,9 +19,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.homes import commit_all, write_provider
@@ -30,6 +31,7 @@ from codexteam.core.plan_graph import Acceptance, Plan, Task
 from codexteam.core.plan_md import Header, new_document, render
 from tests.faults.own_engine import IMAGE, own_engine
 from tests.scripted_api import Call, Played, Reply, function_call, message, serve_in_thread
+from tests.support_ray import RayCluster, ray_cluster
 
 _README, _README_TEXT = "README.md", "# bench\n"
 
@@ -136,9 +138,38 @@ class Figures:
         }
 
 
-def run_over(hosts: Sequence[str], slots: int, fleet: Fleet, what: str, strike: Callable[[], None] | None) -> Figures:
-    """Run once in a new repository, over engines at these addresses."""
-    asked = Asked(fleet, strike)
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a run works on."""
+
+    what: str
+    config: str
+    """The part of its configuration that says so."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    strike: Callable[[], None] | None = None
+    """Kills a host."""
+
+
+def _engines(what: str, hosts: Sequence[str], slots: int, strike: Callable[[], None] | None = None) -> Ground:
+    engines = "".join(
+        f'[[codexteam.sandbox.engines]]\nname = "host{n}"\nhost = "{host}"\nslots = {slots}\n'
+        for n, host in enumerate(hosts, start=1)
+    )
+    sandbox = f'[codexteam.sandbox]\nkind = "docker"\nimage = "{IMAGE}"\nbuild_environment = false\n'
+    return Ground(what, sandbox + engines, strike=strike)
+
+
+def _bubblewrap(what: str, cluster: RayCluster | None = None, strike: Callable[[], None] | None = None) -> Ground:
+    sandbox = '[codexteam.sandbox]\nkind = "bubblewrap"\nbuild_environment = false\n'
+    if cluster is None:
+        return Ground(what, sandbox)
+    executor = f'[codexteam.executor]\nkind = "ray"\naddress = "{cluster.address}"\n'
+    return Ground(what, sandbox + executor, cluster.environment, strike)
+
+
+def run_on(ground: Ground, fleet: Fleet) -> Figures:
+    """Run once in a new repository."""
+    asked = Asked(fleet, ground.strike)
     with tempfile.TemporaryDirectory(prefix="codexteam-bench-") as folder, serve_in_thread(asked.play) as api:
         root, home, plan = Path(folder, "repository"), Path(folder, "home"), Path(folder, "plan.md")
         for each in (root, home):
@@ -147,23 +178,19 @@ def run_over(hosts: Sequence[str], slots: int, fleet: Fleet, what: str, strike: 
         commit_all(root)
         plan.write_text(render(new_document(fleet.plan(), Header("bench", "0" * 40, "none"))))
         write_provider(home, api.base_url)
-        engines = "".join(
-            f'[[codexteam.sandbox.engines]]\nname = "host{n}"\nhost = "{host}"\nslots = {slots}\n'
-            for n, host in enumerate(hosts, start=1)
-        )
         Path(home, "codexteam.config.toml").write_text(
             f"[codexteam.limits]\nmax_threads = {fleet.width or fleet.agents}\nmax_scouts = 0\nbatch_size = {fleet.agents}\n"
             'max_attempts = 1\n[codexteam.gates]\nenabled = []\nallow_unchecked = true\nuntested = "allow"\n'
             '[codexteam.steps]\ndocumentation = "off"\nrelease = "off"\n'
-            f'[codexteam.sandbox]\nkind = "docker"\nimage = "{IMAGE}"\nbuild_environment = false\n{engines}'
+            f"{ground.config}"
         )
-        environment = {**os.environ, "CODEX_HOME": str(home), "NO_COLOR": "1"}
+        environment = {**os.environ, **ground.environment, "CODEX_HOME": str(home), "NO_COLOR": "1"}
         environment["PYTHONPATH"] = str(Path(__file__).parents[1])
         command = (sys.executable, "-m", "codexteam", "run", "--quiet", "--plan", str(plan))
         started = time.monotonic()
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
         wall_seconds = time.monotonic() - started
-        return _figures(root, what, done, wall_seconds, asked)
+        return _figures(root, ground.what, done, wall_seconds, asked)
 
 
 def _figures(
@@ -206,21 +233,43 @@ def _is_loss(kind: str, fields: JSONObject) -> bool:
 
 
 def measure(count: int, fleet: Fleet, report: Callable[[Figures], None], *, kill_only: bool = False) -> list[Figures]:
-    """Run over one engine, over `count`, and over `count` of which one is killed; or only the last.
+    """Run over one Docker engine, over `count`, and over `count` of which one is killed; or only the last.
 
     Each engine has room for all agents, so that the others take over what the dead one had.
     """
-    found: list[Figures] = []
+    slots = fleet.width or fleet.agents
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codexteam-hosts-")))
         engines = [stack.enter_context(own_engine(folder / f"host{n}")) for n in range(1, count + 1)]
         hosts = [engine.host for engine in engines]
-        runs: list[tuple[str, list[str], Callable[[], None] | None]] = []
-        if not kill_only:
-            runs = [("one host", hosts[:1], None), (f"{count} hosts", hosts, None)]
-        for what, which, strike in (*runs, (f"{count} hosts, one killed", hosts, engines[-1].die)):
-            found.append(run_over(which, fleet.width or fleet.agents, fleet, what, strike))
-            report(found[-1])
+        grounds = [
+            _engines("one host", hosts[:1], slots),
+            _engines(f"{count} hosts", hosts, slots),
+            _engines(f"{count} hosts, one killed", hosts, slots, engines[-1].die),
+        ]
+        return _measured(grounds[2:] if kill_only else grounds, fleet, report)
+
+
+def measure_ray(
+    count: int, fleet: Fleet, report: Callable[[Figures], None], *, kill_only: bool = False
+) -> list[Figures]:
+    """Run on this machine alone, on a Ray cluster of `count` nodes, and on one of which one is killed; or only the last.
+
+    Sandboxes are bubblewrap's: a node of Ray that dies takes them with it.
+    """
+    slots = fleet.width or fleet.agents
+    found = [] if kill_only else _measured([_bubblewrap("this machine alone")], fleet, report)
+    with ray_cluster(count, slots=slots) as cluster:
+        here = [] if kill_only else [_bubblewrap(f"{count} nodes", cluster)]
+        killed = _bubblewrap(f"{count} nodes, one killed", cluster, lambda: cluster.die(count))
+        return found + _measured([*here, killed], fleet, report)
+
+
+def _measured(grounds: Sequence[Ground], fleet: Fleet, report: Callable[[Figures], None]) -> list[Figures]:
+    found = []
+    for ground in grounds:
+        found.append(run_on(ground, fleet))
+        report(found[-1])
     return found
 
 
@@ -242,7 +291,9 @@ def problems(found: Sequence[Figures], fleet: Fleet) -> list[str]:
 def main() -> int:
     """Measure, print, and say whether it is as it must be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", default="docker:2", metavar="KIND:N", help="docker:N, N engines of its own")
+    parser.add_argument(
+        "--engines", default="docker:2", metavar="KIND:N", help="docker:N, N engines of its own, or ray:N, N nodes"
+    )
     parser.add_argument("--agents", type=int, default=24)
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--turn-seconds", type=float, default=1.0)
@@ -250,8 +301,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     kind, _, number = options.engines.partition(":")
-    if kind != "docker" or not number.isdigit() or int(number) < 2:
-        parser.error(f"--engines {options.engines}: give docker:N with at least two, such as docker:2")
+    if kind not in {"docker", "ray"} or not number.isdigit() or int(number) < 2:
+        parser.error(f"--engines {options.engines}: give docker:N or ray:N with at least two, such as docker:2")
     fleet = Fleet(options.agents, options.turns, options.turn_seconds, options.width)
 
     def report(figures: Figures) -> None:
@@ -260,7 +311,8 @@ def main() -> int:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    wrong = problems(measure(int(number), fleet, report), fleet)
+    measured = (measure_ray if kind == "ray" else measure)(int(number), fleet, report)
+    wrong = problems(measured, fleet)
     for each in wrong:
         sys.stderr.write(f"{each}\n")
     return 1 if wrong else 0

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ from codexteam.config.settings import (
 )
 from codexteam.config.team import roles_on_codex
 from codexteam.core.budget import BudgetWarning
-from codexteam.core.ids import JSONObject
+from codexteam.core.ids import AgentKey, JSONObject
 from codexteam.core.text import clean_line
-from codexteam.errors import SandboxUnavailable
+from codexteam.errors import ConfigError, SandboxUnavailable
 from codexteam.ports.harness import Harness
-from codexteam.ports.model import Model
+from codexteam.ports.model import CallGates, Model
 from codexteam.ports.sandbox_engine import EngineReport, SandboxEngine
 from codexteam.ports.tool_servers import ToolServers
 from codexteam.run.agents import SandboxAgentRunner
@@ -41,6 +41,7 @@ from codexteam.run.environment.builder import EnvironmentBuilder
 from codexteam.run.environment.commit_environments import CommitEnvironments
 from codexteam.run.environment.setup_order import SetupInputs
 from codexteam.run.environment.several_environments import SeveralEnvironments
+from codexteam.run.host import Host
 from codexteam.system.cancellation import stopped
 
 if TYPE_CHECKING:
@@ -156,6 +157,17 @@ def _make(
             on_denied=on_denied,
             on_change=on_change,
         )
+    return _bubblewrap(settings, state_dir, environment, owner_of_environments=str(state_dir), on_denied=on_denied)
+
+
+def _bubblewrap(
+    settings: SandboxSettings,
+    state_dir: Path,
+    environment: Mapping[str, str],
+    *,
+    owner_of_environments: str,
+    on_denied: Callable[[JSONObject], None] | None = None,
+) -> SandboxEngine:
     from codexteam.adapters.sandbox.bubblewrap.engine import BubblewrapEngine
     from codexteam.adapters.sandbox.bubblewrap.sandbox_start import owner_of
     from codexteam.adapters.sandbox.network.policy import bearer_tokens
@@ -165,11 +177,43 @@ def _make(
     return BubblewrapEngine(
         state_dir / "bubblewrap",
         # each repository has its own: a set-up runs more of its files than a key can count
-        environments=cache_folder(environment) / "environments" / "bubblewrap" / owner_of(state_dir),
+        environments=cache_folder(environment) / "environments" / "bubblewrap" / owner_of(Path(owner_of_environments)),
         proxy_secrets=secrets,
         upstreams=read_upstreams(environment),
         on_denied=on_denied,
     )
+
+
+def make_worker_engine(
+    kind: str,
+    settings: SandboxSettings,
+    *,
+    state_dir: Path,
+    owner: str,
+    agent: AgentKey,
+    environment: Mapping[str, str],
+    files: "RepositoryFiles | None",
+    trusted: bool,
+) -> SandboxEngine:
+    """Return the engine of a worker's own machine, for one agent, unchecked. Owned by the caller.
+
+    Its sandboxes are told from the run's own, should both be on one engine; environments are the run's.
+    """
+    own = replace(settings, engines=())
+    if kind == "docker":
+        from codexteam.adapters.sandbox.docker.engine import DockerEngine
+
+        return DockerEngine(
+            own,
+            environment=environment,
+            owner=str(state_dir),
+            state_dir=state_dir,
+            files=files,
+            trusted=trusted,
+            environments_owner=owner,
+            only_for=agent,
+        )
+    return _bubblewrap(own, state_dir, environment, owner_of_environments=owner)
 
 
 async def build_agent_runner(
@@ -226,6 +270,7 @@ async def build_agent_runner(
         harness=harness,
         patience=lambda provider_id: patience_words(settings.providers.get(provider_id)),
         crowding=_crowding_of(model),
+        workers=await _workers(context, model, project, stack),
     )
 
 
@@ -235,6 +280,58 @@ def _crowding_of(model: Model) -> Callable[[ModelSettings], str]:
 
     asked = model.recorded if isinstance(model, RecordingModel) else model
     return asked.crowding if isinstance(asked, ResponsesModel) else lambda _: ""
+
+
+async def _workers(context: RunContext, model: Model, project: Project, stack: AsyncExitStack) -> Host | None:
+    """Join the cluster that agents are to work on, if any.
+
+    Raises:
+        SandboxUnavailable: it cannot be joined.
+        ConfigError: a key stands in a file of this machine.
+    """
+    settings = context.settings
+    if settings.team.executor.kind != "ray":
+        return None
+    from codexteam import __version__
+    from codexteam.adapters.ray_cluster.cluster import RayWorkers
+    from codexteam.app import worker
+    from codexteam.run.worker_host import WorkerHost
+
+    surroundings = worker.surroundings_of(settings, context.engine.name)
+    workers = await RayWorkers.connect(
+        settings.team.executor.address,
+        project.environment,
+        entry=worker.__name__,
+        version=__version__,
+        report=lambda text: context.report("notice", {"text": text}),
+    )
+    stack.push_async_callback(workers.close)
+    host = WorkerHost(
+        workers,
+        _gates_of(model),
+        context.repo,
+        context.engine,
+        context.redactor,
+        __version__,
+        str(project.state_dir),
+        surroundings,
+        project.state_dir / "environments-to-copy",
+    )
+    stack.push_async_callback(host.close)
+    return host
+
+
+def _gates_of(model: Model) -> CallGates:
+    from codexteam.adapters.recording import RecordingModel
+    from codexteam.adapters.responses.model import ResponsesModel
+
+    if isinstance(model, RecordingModel):
+        raise ConfigError(
+            "a recording is written on this machine alone",
+            hint='take record_file out, or [codexteam.executor] kind = "ray"',
+        )
+    assert isinstance(model, ResponsesModel)
+    return model
 
 
 async def _harness(

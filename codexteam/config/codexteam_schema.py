@@ -96,6 +96,7 @@ FORBIDDEN_TO_PROJECTS = (
     ("sandbox", "setup_secrets"),
     ("sandbox", "runtime"),
     ("sandbox", "require_runtime"),
+    ("executor",),
     ("access",),
     ("allow_guarded",),
     ("deploy",),

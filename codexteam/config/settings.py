@@ -476,6 +476,16 @@ class AccessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """`[codexteam.executor]`: where agents' loops run."""
+
+    kind: Annotated[str, OneOf(("local", "ray"))] = "local"
+    """`local`: in the run's process, with sandboxes on its hosts; `ray`: on the nodes of a Ray cluster, sandboxes with them."""
+    address: str = "auto"
+    """Of a Ray cluster that this machine is a node of: `auto`, or `HOST:PORT` of its head."""
+
+
+@dataclass(frozen=True, slots=True)
 class TeamSettings:
     """`[codexteam]`: what is codexteam's own."""
 
@@ -496,6 +506,7 @@ class TeamSettings:
     mcp_servers: Mapping[str, McpPlacement] = field(default_factory=dict)
     """Where MCP servers run, as the user said, by name."""
     gates: GateSettings = field(default_factory=GateSettings)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     pull_requests: PullRequestSettings = field(default_factory=PullRequestSettings)
     deploy: DeploySettings = field(default_factory=DeploySettings)

@@ -1,6 +1,7 @@
 """A model: one request in, a stream of events out, always ended by exactly one `CallEnd`; what its servers refuse."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
@@ -182,6 +183,40 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a provider says of one of its limits."""
+
+    remaining: int
+    """Requests that it still accepts; for tokens only 0 and more than 0 are distinguished."""
+    reset_seconds: float
+    """From now, until there is more."""
+
+
+class Passage(Protocol):
+    """One call's stay behind the gate of its provider and model."""
+
+    def let_in(self, requests: Quota | None, tokens: Quota | None) -> None:
+        """Note that the provider took the call, and what it says is left."""
+        ...
+
+    def first_event(self) -> None:
+        """Note that the answer has begun: the prefix is in the provider's cache now."""
+        ...
+
+    def slowed_down(self, retry_after_seconds: float | None) -> float:
+        """Note a 429; give how long all calls wait from now on."""
+        ...
+
+
+class CallGates(Protocol):
+    """What all calls to a provider and model pass, so that no more go out at once than it takes."""
+
+    def passage(self, provider_id: str, model: str, cache_key: str) -> AbstractAsyncContextManager[Passage]:
+        """Wait until a call may start, and count it until the end of the block."""
         ...
 
 

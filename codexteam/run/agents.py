@@ -65,7 +65,7 @@ from codexteam.run.assignment import AgentAnswer, AgentFailure, AnswerT, Assignm
 from codexteam.run.context import RunContext
 from codexteam.run.engine_host import EngineHost, Surroundings
 from codexteam.run.fallbacks import Fallbacks
-from codexteam.run.host import AgentOrder
+from codexteam.run.host import AgentOrder, Host
 from codexteam.run.kept_prompts import PromptKeeper
 from codexteam.run.lookups import Lookups
 from codexteam.run.lost_hosts import Losses
@@ -96,6 +96,8 @@ class SandboxAgentRunner:
     crowding: Callable[[ModelSettings], str] = lambda _: ""
     """Says why one more agent of a model would only wait for its calls."""
     outage: Outage = field(default_factory=Outage)
+    workers: Host | None = None
+    """A cluster's, for the agents that can work there; the others work here."""
     reachable: ReachableAgents = field(default_factory=ReachableAgents)
     activities: Activities = field(init=False)
     _prompts: PromptKeeper = field(init=False)
@@ -118,7 +120,10 @@ class SandboxAgentRunner:
         self._fallbacks = Fallbacks(self.context)
         self._lookups = Lookups(self.context, self._look_up)
         engine, most = self.context.engine, self.context.settings.team.limits.max_threads
-        self.places = AgentPlaces(most, lambda: engine.places, self.crowding)
+        # one place is left for checks, whose sandboxes are here
+        far = self.workers
+        room = (lambda: engine.places) if far is None else (lambda: None if far.places is None else far.places + 1)
+        self.places = AgentPlaces(most, room, self.crowding)
         self._host = EngineHost(engine, self.model, self.context.clock, self.context.redactor)
         self._server_notices = ServerNotices(lambda text: self.context.report("notice", {"text": text}))
 
@@ -315,8 +320,11 @@ class SandboxAgentRunner:
             self._event_handler(key, role),
             self.activities,
         )
+        around = self._surroundings(role, key, harness)
         async with self._receipts.kept(key, role, desk):
-            return await self._host.work(order, desk, self._surroundings(role, key, harness))
+            if self.workers is not None and around is None and _can_travel(assignment):
+                return await self.workers.work(order, desk)
+            return await self._host.work(order, desk, around)
 
     def _surroundings(self, role: RoleSettings, key: AgentKey, harness: Harness | None) -> Surroundings | None:
         """Return what only a host in this process can give; None where the agent needs nothing of the kind."""
@@ -453,6 +461,11 @@ class SandboxAgentRunner:
 def _made(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def _can_travel(assignment: Assignment[Any]) -> bool:
+    """Return whether an agent may work on a worker: not in a set-up's sandbox, and not while another waits in its slot."""
+    return assignment.setup is None and assignment.key.purpose is not Purpose.LOOKUP
 
 
 def _place_of(assignment: Assignment[Any], role: RoleSettings) -> tuple[SandboxMode, NetworkPolicy]:

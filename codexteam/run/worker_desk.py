@@ -5,7 +5,7 @@ store before an answer counts or a turn is over. Everything else is told.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from codexteam.agent.reservations import Patience
 from codexteam.agent.tools.tool import Tool, ToolOutput
 from codexteam.core.budget import Exhausted, Reservation
 from codexteam.core.budget_amounts import Amount, Price, Usage
-from codexteam.core.ids import AgentKey, CallKey, JSONObject
+from codexteam.core.ids import AgentKey, CallKey, CommitId, JSONObject
 from codexteam.errors import InternalError
 from codexteam.ports.clock import Clock
 from codexteam.ports.reporter import RunEvent
@@ -33,6 +33,7 @@ from codexteam.run.worker_messages import (
     AgentDid,
     AnswerAsked,
     Ask,
+    BlobAsked,
     CallAnswered,
     CallClosed,
     CallLost,
@@ -42,6 +43,7 @@ from codexteam.run.worker_messages import (
     CommandsPrinted,
     Ended,
     EnvironmentAsked,
+    FilesAsked,
     Granted,
     LeftFiles,
     LostNoted,
@@ -89,6 +91,8 @@ class WorkerDesk:
         self._printed: Callable[[], str] = str
         self.stop: Callable[[], None] = lambda: None
         """Is called when the run wants the agent to stop."""
+        self.bring: Callable[[str], Awaitable[None]] | None = None
+        """Sees that an environment is here, by its key."""
         self.mailbox = _ReadMailbox(self.tell)
         self.hold = AgentHold()
         for text in welcome.mail:
@@ -194,6 +198,8 @@ class WorkerDesk:
         restore = spec.restore
         if restore is not None:
             restore = replace(restore, pack=here[str(restore.pack)])
+        if spec.environment_key and self.bring is not None:
+            await self.bring(spec.environment_key)
         return replace(spec, base=base, restore=restore)
 
     async def environment_file(self, key: str) -> Path:
@@ -254,6 +260,22 @@ class WorkerDesk:
         return Ended(outcome, left=await self.left(outcome.effort.snapshot))
 
 
+@dataclass(frozen=True, slots=True)
+class RunFilesAtCommit:
+    """The repository's files at a commit, which an image is chosen by: the run has them."""
+
+    desk: WorkerDesk
+
+    async def read_blob(self, commit: CommitId, path: bytes, *, limit_bytes: int) -> bytes | None:
+        """Return a file's bytes at a commit; None when it is not there."""
+        return await self.desk.value(BlobAsked(commit, path, limit_bytes), (bytes, type(None)))
+
+    async def list_files(self, commit: CommitId) -> tuple[tuple[bytes, str, str], ...]:
+        """Return (path, mode, blob id) of every file at a commit."""
+        found: tuple[tuple[bytes, str, str], ...] = await self.desk.value(FilesAsked(commit), tuple)
+        return found
+
+
 class _ReadMailbox(Mailbox):
     """Tells the run what has been read."""
 
@@ -291,10 +313,10 @@ class _FarStore:
     async def close_call(self, key: CallKey) -> None:
         await self.desk.ask(CallClosed(key))
 
-    async def record_answer(self, answer: StoredAnswer, facts: "tuple[RunEvent, ...] | list[RunEvent]" = ()) -> None:
+    async def record_answer(self, answer: StoredAnswer, facts: Sequence[RunEvent] = ()) -> None:
         await self.desk.ask(CallAnswered(answer, tuple(facts)))
 
-    async def record_turn(self, turn: StoredTurn, facts: "tuple[RunEvent, ...] | list[RunEvent]" = ()) -> None:
+    async def record_turn(self, turn: StoredTurn, facts: Sequence[RunEvent] = ()) -> None:
         left = await self.desk.left(turn.workspace.snapshot)
         await self.desk.ask(TurnDone(turn, tuple(facts), left))
         self.desk.kept(left, turn.workspace.snapshot)

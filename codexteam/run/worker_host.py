@@ -21,16 +21,20 @@ from codexteam.core.ids import AgentKey, CallKey
 from codexteam.core.redaction import Redactor, redact_texts
 from codexteam.core.text import clean_line
 from codexteam.errors import CodexteamError, HostLost, InternalError, SandboxUnavailable
+from codexteam.ports.model import CallGates
+from codexteam.ports.repo import Repo
 from codexteam.ports.sandbox import SandboxSpec, Snapshot, WorkspaceState
 from codexteam.ports.sandbox_engine import SandboxEngine
 from codexteam.ports.workers import Worker, Workers
 from codexteam.run.host import AgentOrder
 from codexteam.run.worker_files import safe_name, write_whole
+from codexteam.run.worker_gates import PassagesHeld
 from codexteam.run.worker_messages import (
     AgentBegins,
     AgentDid,
     AnswerAsked,
     Ask,
+    BlobAsked,
     CallAnswered,
     CallClosed,
     CallLost,
@@ -40,6 +44,7 @@ from codexteam.run.worker_messages import (
     CommandsPrinted,
     Ended,
     EnvironmentAsked,
+    FilesAsked,
     Granted,
     LeftFiles,
     LostNoted,
@@ -47,6 +52,8 @@ from codexteam.run.worker_messages import (
     Nudge,
     NudgeKind,
     Opened,
+    PassageAsked,
+    PassageNews,
     RefusalAsked,
     Reply,
     ReservationAsked,
@@ -75,6 +82,9 @@ class WorkerHost:
     """A `Host` over a cluster's workers. The cluster is closed by who opened it."""
 
     workers: Workers
+    gates: CallGates
+    """What all calls of the run pass."""
+    repo: Repo
     engine: SandboxEngine
     """The run's own: environments are kept there, and workers get copies."""
     redactor: Redactor
@@ -102,7 +112,7 @@ class WorkerHost:
         self._at_work.add(key)
         try:
             worker = await self.workers.begin(str(key), sent)
-            conversation = _Conversation(self, order, desk, worker)
+            conversation = _Conversation(self, order, desk, worker, PassagesHeld(self.gates))
             try:
                 return await conversation.hold()
             except HostLost:
@@ -150,6 +160,7 @@ class _Conversation:
     order: AgentOrder
     desk: AgentDesk
     worker: Worker
+    gates: PassagesHeld
     reserved: dict[int, Reservation] = field(default_factory=dict)
     """Of calls on their way."""
     sent: set[CallKey] = field(default_factory=set)
@@ -206,6 +217,7 @@ class _Conversation:
             await stopped(self.nudging)
         for task in [*self.answering]:
             await stopped(task)
+        await self.gates.close()
         try:
             await self.worker.close()
         finally:
@@ -253,12 +265,34 @@ class _Conversation:
         await self.worker.send(Reply(ask.number, value, failed, files))
 
     async def _value(self, question: WorkerQuestion) -> object:
-        store, budget = self.desk.store, self.desk.budget
         match question:
             case SandboxAsked():
                 return await self.desk.sandbox_wanted()
             case EnvironmentAsked(key=environment_key):
                 return await self.host.environment(environment_key)
+            case FilesAsked(commit=commit):
+                return await self.host.repo.list_files(commit)
+            case BlobAsked(commit=commit, path=path, limit_bytes=limit):
+                return await self.host.repo.read_blob(commit, path, limit_bytes=limit)
+            case ReservationAsked():
+                return await self._reserve(question)
+            case RefusalAsked(key, model, input_tokens, output_tokens):
+                return await self.desk.budget.refusal(
+                    key, model, input_tokens=input_tokens, output_tokens=output_tokens
+                )
+            case PassageAsked():
+                await self.gates.enter(question)
+                return None
+            case RunToolCalled(name=name, arguments=arguments, call_id=call_id):
+                return await self.desk.tools[name].call(arguments, call_id=call_id)
+            case _:
+                return await self._stored(question)
+
+    async def _stored(
+        self, question: TurnsAsked | AnswerAsked | CallOpened | CallClosed | CallAnswered | TurnDone
+    ) -> object:
+        store = self.desk.store
+        match question:
             case TurnsAsked():
                 return tuple(await store.turns(self.order.spec.key))
             case AnswerAsked(key=key):
@@ -276,12 +310,6 @@ class _Conversation:
                 await store.record_answer(answer, self._redacted(facts))
             case TurnDone():
                 await self._record(question)
-            case ReservationAsked():
-                return await self._reserve(question)
-            case RefusalAsked(key, model, input_tokens, output_tokens):
-                return await budget.refusal(key, model, input_tokens=input_tokens, output_tokens=output_tokens)
-            case RunToolCalled(name=name, arguments=arguments, call_id=call_id):
-                return await self.desk.tools[name].call(arguments, call_id=call_id)
         return None
 
     def _refuse_others(self, agent: AgentKey) -> None:
@@ -350,6 +378,8 @@ class _Conversation:
         match word:
             case CallSettled() | CallLost() | CallReleased():
                 self._let_go(word)
+            case PassageNews():
+                self.gates.take(word)
             case LostNoted(key=key, amount=amount):
                 desk.budget.note_lost(key, amount)
             case AgentDid(event=event):
@@ -382,8 +412,6 @@ class _Conversation:
             raise HostLost(
                 f"the worker of {self.order.spec.key} on {clean_line(self.worker.host)} was stopped from outside"
             )
-        for task in [*self.answering]:  # what it asked last is answered before it says its last word
-            await task
         effort = ended.outcome.effort
         snapshot = await self._take_left(ended.left, effort.snapshot)
         remarks = self._redacted(effort.remarks)

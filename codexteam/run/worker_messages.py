@@ -15,8 +15,9 @@ from codexteam.agent.outcome import AgentOutcome
 from codexteam.agent.prefix import Prompt
 from codexteam.core.budget import Reservation
 from codexteam.core.budget_amounts import Amount, Price, Usage
-from codexteam.core.ids import AgentKey, CallKey, JSONObject
+from codexteam.core.ids import AgentKey, CallKey, CommitId, JSONObject
 from codexteam.errors import CodexteamError
+from codexteam.ports.model import Quota
 from codexteam.ports.reporter import RunEvent
 from codexteam.ports.sandbox import SandboxFacts
 from codexteam.ports.store import OpenCall, StoredAnswer, StoredTurn
@@ -79,6 +80,22 @@ class EnvironmentAsked:
     """Gets the handle of a file that `Environments.unpack` takes."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilesAsked:
+    """Gets (path, mode, blob id) of every file at a commit."""
+
+    commit: CommitId
+
+
+@dataclass(frozen=True, slots=True)
+class BlobAsked:
+    """Gets the bytes of a file at a commit, or None."""
+
+    commit: CommitId
+    path: bytes
+    limit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +180,22 @@ class RunToolCalled:
     call_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassageAsked:
+    """Answered once a call may go out; it counts until `PassageLeft`."""
+
+    number: int
+    """Distinguishes it from others of this worker."""
+    provider_id: str
+    model: str
+    cache_key: str
+
+
 WorkerQuestion: TypeAlias = (
     SandboxAsked
     | EnvironmentAsked
+    | FilesAsked
+    | BlobAsked
     | TurnsAsked
     | AnswerAsked
     | CallOpened
@@ -175,6 +205,7 @@ WorkerQuestion: TypeAlias = (
     | ReservationAsked
     | RefusalAsked
     | RunToolCalled
+    | PassageAsked
 )
 
 
@@ -197,6 +228,40 @@ class Ask:
 
 
 # what a worker tells
+
+
+@dataclass(frozen=True, slots=True)
+class PassageLeft:
+    """The call is over, however it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """The provider took it."""
+
+    requests: Quota | None
+    tokens: Quota | None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEventCame:
+    """Its answer has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowedDown:
+    """The provider said 429."""
+
+    retry_after_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PassageNews:
+    """What became of a call at its gate."""
+
+    number: int
+    """As in `PassageAsked`."""
+    what: LetIn | FirstEventCame | SlowedDown | PassageLeft
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +332,16 @@ class MailRead:
 
 
 WorkerWord: TypeAlias = (
-    CallSettled | CallLost | CallReleased | LostNoted | AgentDid | AgentBegins | SandboxIs | CommandsPrinted | MailRead
+    CallSettled
+    | CallLost
+    | CallReleased
+    | LostNoted
+    | AgentDid
+    | AgentBegins
+    | SandboxIs
+    | CommandsPrinted
+    | MailRead
+    | PassageNews
 )
 
 

@@ -11,7 +11,6 @@ from codexteam.adapters.responses.answer import MAX_EVENT_BYTES, AnswerEnd, Answ
 from codexteam.adapters.responses.clients import ProviderClient
 from codexteam.adapters.responses.event_stream import EventStream, EventTooLongError
 from codexteam.adapters.responses.failures import Phase, TryAgain, from_plain_answer, from_status
-from codexteam.adapters.responses.request_limiter import Passage
 from codexteam.adapters.responses.retry_after import quotas
 from codexteam.ports.clock import Clock
 from codexteam.ports.model import (
@@ -22,6 +21,7 @@ from codexteam.ports.model import (
     CutShort,
     ItemDone,
     ModelAnswer,
+    Passage,
     Sending,
     StreamOpened,
     TextDelta,

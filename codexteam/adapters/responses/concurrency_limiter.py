@@ -6,6 +6,8 @@ Each call that is let in widens again, by `4 / width`, so that a width comes bac
 
 from dataclasses import dataclass, replace
 
+from codexteam.ports.model import Quota
+
 #: What a call that is let in adds to the width, divided by the width.
 _GROWTH = 4.0
 #: Longer than this a header alone holds nothing back: a provider that means it says 429.
@@ -25,16 +27,6 @@ def backoff_seconds(tries: int, jitter: float, *, first_seconds: float = 0.2, mo
     # beyond this the cap holds anyway, and the power would leave the range of floats
     doublings = min(tries - 1, 60)
     return min(first_seconds * 2.0**doublings, most_seconds) * (0.5 + jitter)
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What a provider says of one of its limits."""
-
-    remaining: int
-    """Requests that it still accepts; for tokens only 0 and more than 0 are distinguished."""
-    reset_seconds: float
-    """From now, until there is more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -21,11 +21,13 @@ from codexteam.errors import ModelAccessError
 from codexteam.ports.clock import Clock
 from codexteam.ports.model import (
     CallFailed,
+    CallGates,
     CutShort,
     ItemDone,
     ModelAnswer,
     ModelEvent,
     ModelRequest,
+    Passage,
     ServerMemory,
     StreamRestarted,
 )
@@ -59,6 +61,7 @@ class ResponsesModel:
         options: ModelOptions | None = None,
         *,
         memory: ServerMemory | None = None,
+        gates: CallGates | None = None,
     ) -> None:
         """Nothing is imported or opened yet.
 
@@ -69,6 +72,7 @@ class ResponsesModel:
             jitter: Gives random numbers from 0 to 1.
             options: Our own choices.
             memory: Keeps what servers refuse of a request; None keeps it as long as this lives.
+            gates: What calls pass, where others in other processes pass it too; None: this model's own.
         """
         self._providers = providers
         self._environment = environment
@@ -79,6 +83,7 @@ class ResponsesModel:
         self._memory: ServerMemory = ShortMemory() if memory is None else memory
         self._fittings: dict[tuple[str, str], Fitting] = {}
         self._gates: dict[tuple[str, str], RequestLimiter] = {}
+        self._shared_gates = gates
         self._warming: asyncio.Future[None] | None = None
 
     def start_warming(self) -> None:
@@ -100,7 +105,7 @@ class ResponsesModel:
         provider = self._provider(request.settings.provider_id)
         await self.warm()
         client = self._client(provider)
-        gate = self._gate(provider.id, request.settings.model)
+        gates: CallGates = self if self._shared_gates is None else self._shared_gates
         fitting = self._fitting(provider.id, request.settings.model)
         await fitting.begin()
         asked = request_body(request, send_metadata=self._options.send_metadata)
@@ -112,7 +117,7 @@ class ResponsesModel:
         while True:
             gate_seconds = 0.0
             body = fitting.fitted(asked)
-            async with gate.passage(request.prompt_cache_key) as passage:
+            async with gates.passage(provider.id, request.settings.model, request.prompt_cache_key) as passage:
                 async with aclosing(call.one_try(as_sent(body), key, passage)) as pieces:
                     async for piece in pieces:
                         yield _as_asked(piece, fitting, request)
@@ -189,6 +194,10 @@ class ResponsesModel:
         if fitting is None:
             fitting = self._fittings[(provider_id, model)] = Fitting(provider_id, model, self._memory)
         return fitting
+
+    def passage(self, provider_id: str, model: str, cache_key: str) -> AbstractAsyncContextManager[Passage]:
+        """Wait until a call may start; see `CallGates`."""
+        return self._gate(provider_id, model).passage(cache_key)
 
     def crowding(self, settings: ModelSettings) -> str:
         """Say why one more agent of a model would only wait for its calls; empty where it would not."""

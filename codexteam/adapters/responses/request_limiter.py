@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from codexteam.adapters.responses.concurrency_limiter import ConcurrencyLimiter, Quota
+from codexteam.adapters.responses.concurrency_limiter import ConcurrencyLimiter
 from codexteam.ports.clock import Clock
+from codexteam.ports.model import Quota
 from codexteam.system.cancellation import stopped
 
 #: Between two requests. All answers of one moment would be read at once, each agent waiting for all the others' work, and
@@ -46,7 +47,7 @@ class Pace:
         self._pausing = False
 
 
-class Passage:
+class LimitedPassage:
     """One call's stay behind the gate."""
 
     def __init__(self, gate: "RequestLimiter", began_at: float, cache_key: str) -> None:
@@ -107,13 +108,13 @@ class RequestLimiter:
         return f"the model service takes {width} calls at once at the moment, and {waiting} wait"
 
     @asynccontextmanager
-    async def passage(self, cache_key: str) -> AsyncIterator[Passage]:
+    async def passage(self, cache_key: str) -> AsyncIterator[LimitedPassage]:
         """Wait until a call may start, and count it until the end of the block."""
         leads = self._warm_first and bool(cache_key) and await self._take_lead(cache_key)
         try:
             await self._enter()
             try:
-                yield Passage(self, self._clock.monotonic_seconds(), cache_key)
+                yield LimitedPassage(self, self._clock.monotonic_seconds(), cache_key)
             finally:
                 self._state = self._state.ended()
                 self._let_through()

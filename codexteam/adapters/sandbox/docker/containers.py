@@ -283,7 +283,7 @@ async def sweep(client: EngineClient, owner: str, run_id: str | None, keep: Sequ
             continue
         spared = (
             {name, marks.get(BESIDE)} & kept
-            or (kept and what == What.SLOTS)
+            or (kept and what == What.SLOTS and BESIDE not in marks)
             or (run_id is not None and marks.get(RUN) != run_id)
         )
         if not spared and await remove(client, name):

@@ -44,6 +44,8 @@ class DockerEngine:
         layers: bool | None = None,
         on_denied: Callable[[JSONObject], None] | None = None,
         on_change: Callable[[str], None] = lambda _: None,
+        environments_owner: str | None = None,
+        only_for: AgentKey | None = None,
     ) -> None:
         """Make the pool; nothing is connected to yet.
 
@@ -57,6 +59,8 @@ class DockerEngine:
             on_denied: gets every connection that a sandbox's proxy refused: `host`, `port`, `reason`, `sandbox`, `agent`.
             on_change: is told in words when an engine of several goes down or comes back, and when all are drained.
             layers: False: copy the checkout into every workspace; None: only where the engine refuses to lay over it.
+            environments_owner: whose environments are used; None: the owner's.
+            only_for: the only agent that gets a sandbox, where several processes of a run use one engine.
         """
         engines = settings.engines or (EngineSettings("default", slots=_UNBOUND),)
         secrets = bearer_tokens(settings.proxy_secrets, environment)
@@ -71,6 +75,7 @@ class DockerEngine:
                 owner,
                 runtime=settings.asked_runtime,
                 policy=policy,
+                only_for=only_for,
             )
             for engine in engines
         ]
@@ -85,7 +90,9 @@ class DockerEngine:
         self._without_programs: dict[int, ProgramsUnavailable] = {}
         """Those on machines without the programs that some sandboxes show; passed over for these."""
         claims = Claims(state_dir / "environments")
-        self._environments = DockerEnvironments(self._pool.up, self._images, owner=owner, claims=claims)
+        self._environments = DockerEnvironments(
+            self._pool.up, self._images, owner=environments_owner or owner, claims=claims
+        )
 
     @property
     def name(self) -> str:

@@ -68,14 +68,20 @@ class Node:
     """One engine. Owned by the pool."""
 
     def __init__(
-        self, client: EngineClient, owner: str, *, runtime: str | None, policy: Callable[[NetworkPolicy], ProxyPolicy]
+        self,
+        client: EngineClient,
+        owner: str,
+        *,
+        runtime: str | None,
+        policy: Callable[[NetworkPolicy], ProxyPolicy],
+        only_for: AgentKey | None = None,
     ) -> None:
         self.client = client
         self.owner = owner
         self.runtime = runtime
         self.policy = policy
         self.bases = DockerBases(client, owner)
-        self.slots = Slots(client, owner)
+        self.slots = Slots(client, owner, "" if only_for is None else sandbox_name(only_for))
         self.on_denied: Callable[[JSONObject], None] | None = None
         """Gets every connection that the proxy refused."""
         self.is_named = False

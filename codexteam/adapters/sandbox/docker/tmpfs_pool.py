@@ -25,7 +25,14 @@ from codexteam.adapters.sandbox.docker.containers import (
     server_command,
     start,
 )
-from codexteam.adapters.sandbox.docker.hardening import UID, What, container_options, labels, slots_name
+from codexteam.adapters.sandbox.docker.hardening import (
+    BESIDE,
+    UID,
+    What,
+    container_options,
+    labels,
+    slots_name,
+)
 from codexteam.adapters.sandbox.protocol import ChannelClosedError
 from codexteam.config.settings import SandboxLimits
 from codexteam.ports.sandbox import REPOSITORIES, WORKSPACE, Command
@@ -76,6 +83,8 @@ class Slots:
 
     client: EngineClient
     owner: str
+    beside: str = ""
+    """The only sandbox that they are for, where each process of a run has rows of its own."""
     _rows: list[Row] = field(default_factory=list)
     _made: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -139,8 +148,10 @@ class Slots:
 
     async def _make_row(self, run_id: str, size: tuple[int, int], image: Image, base: Base) -> Row:
         self._made += 1
-        name = slots_name(run_id, self._made, self.owner, self.client.settings.name)
+        name = slots_name(run_id, self._made, self.owner, f"{self.client.settings.name}{self.beside}")
         marks = dict(labels(What.SLOTS, self.owner, run_id=run_id))
+        if self.beside:
+            marks[BESIDE] = self.beside
         volumes = [f"{name}-{number}" for number in range(_ROW)]
         for volume in volumes:  # of another size, if an earlier try left one
             await remove_volume(self.client, volume)

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexteam.adapters.responses.concurrency_limiter import ConcurrencyLimiter, Quota, backoff_seconds
+from codexteam.adapters.responses.concurrency_limiter import ConcurrencyLimiter, backoff_seconds
+from codexteam.ports.model import Quota
 
 
 def _started(limiter: ConcurrencyLimiter, calls: int, now: float = 0.0) -> ConcurrencyLimiter:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from codexteam.adapters.responses.concurrency_limiter import Quota
 from codexteam.adapters.responses.retry_after import asked_for_seconds, duration_seconds, quotas, retry_after_seconds
+from codexteam.ports.model import Quota
 
 NOON = 1_795_003_200.0  # Wed, 18 Nov 2026 12:00:00 GMT
 
