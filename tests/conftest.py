@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import support_ray
 from tests.examples import COMPLETE_EXAMPLES, QUICK_EXAMPLES
 
 # compiled once and kept, whatever the environment says: every worker imports all tests, and many of them start commands
@@ -31,7 +32,7 @@ for _name, _examples in (("quick", QUICK_EXAMPLES), ("complete", COMPLETE_EXAMPL
     )
 
 #: Marks of tests that need more than this package and git, or that take long: not part of `-m "not slow"`.
-_SLOW = ("complete", "docker", "codex", "litellm")
+_SLOW = ("complete", "docker", "codex", "litellm", "ray")
 
 #: What a marked test needs, and whether it is there.
 _CHOICES = ("auto", "require", "off")
@@ -74,6 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("bubblewrap", "a working bwrap"),
         ("codex", "the Codex CLI"),
         ("litellm", "the LiteLLM proxy"),
+        ("ray", "Ray"),
     ):
         parser.addoption(
             f"--{name}",
@@ -133,6 +135,7 @@ _PROBLEMS = {
     "bubblewrap": _bubblewrap_problem,
     "codex": _codex_problem,
     "litellm": _litellm_problem,
+    "ray": support_ray.problem,
 }
 
 

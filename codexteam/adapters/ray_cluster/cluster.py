@@ -277,6 +277,9 @@ class RayWorker:
 def _import() -> Any:
     import ray
 
+    logs = logging.getLogger("ray")
+    logs.addHandler(logging.NullHandler())  # what it has to say that matters comes as an error
+    logs.propagate = False
     return ray
 
 
