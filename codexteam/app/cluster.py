@@ -3,67 +3,18 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from codexteam.app.cluster_status import AgentAtWork, HostState, HostStatus
 from codexteam.app.project import Project
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
-from codexteam.config.settings import EngineSettings, SandboxSettings
+from codexteam.config.settings import EngineSettings, SandboxSettings, TeamSettings
 from codexteam.errors import SandboxUnavailable, SurroundingsError, UsageError
 
 #: A host that drops packets would be waited for much longer.
 _LOOK_SECONDS = 20.0
 #: What the one engine is called that nobody configured.
 _DEFAULT = "default"
-
-
-class HostState(StrEnum):
-    """Whether new agents start on a host."""
-
-    UP = "up"
-    DRAINING = "draining"
-    """None starts; those at work finish."""
-    DRAINED = "drained"
-    """None starts, and none is at work."""
-    DOWN = "down"
-
-
-@dataclass(frozen=True, slots=True)
-class AgentAtWork:
-    """A sandbox that runs on a host."""
-
-    name: str
-    """Such as `implementer T1.1`."""
-    run_id: str
-    state_dir: str
-    """Of its repository."""
-    is_here: bool
-    """It is this repository's."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostStatus:
-    """One host, as it is now."""
-
-    name: str
-    where: str
-    """Its address, or what names it."""
-    state: HostState
-    slots: int | None
-    """None: as many as the run may have agents."""
-    weight: float | None
-    version: str = ""
-    runtimes: tuple[str, ...] = ()
-    agents: tuple[AgentAtWork, ...] = ()
-    drained_by: str = ""
-    """What drains it: `cluster drain`, or the configuration."""
-    problem: str = ""
-    hint: str = ""
-
-    @property
-    def busy(self) -> int:
-        """Return how many slots this repository's agents have."""
-        return sum(agent.is_here for agent in self.agents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +38,16 @@ def look_at_cluster(request: LoadRequest, project: Project | None) -> ClusterSta
     Raises:
         ConfigError: the configuration cannot be read.
     """
-    settings = load_settings(request).team.sandbox
-    return asyncio.run(_look(settings, request.environment, project))
+    team = load_settings(request).team
+    return asyncio.run(_look(team, request.environment, project))
 
 
-async def _look(settings: SandboxSettings, environment: Mapping[str, str], project: Project | None) -> ClusterStatus:
+async def _look(team: TeamSettings, environment: Mapping[str, str], project: Project | None) -> ClusterStatus:
+    if team.executor.kind == "ray":
+        from codexteam.app.ray_nodes import look_at_nodes
+
+        return ClusterStatus(await look_at_nodes(team.executor, environment, project))
+    settings = team.sandbox
     named = _drained(project)
     if "docker" not in settings.kinds:
         return ClusterStatus((await _bubblewrap(),), tuple(sorted(named)))
@@ -213,7 +169,12 @@ def undrain(request: LoadRequest, project: Project, name: str) -> Drained:
 
 
 def _names(request: LoadRequest) -> tuple[str, ...]:
-    sandbox = load_settings(request).team.sandbox
+    team = load_settings(request).team
+    if team.executor.kind == "ray":
+        raise UsageError(
+            "the nodes of a Ray cluster are drained by Ray", hint="`ray drain-node --node-id ...`; see `ray list nodes`"
+        )
+    sandbox = team.sandbox
     if "docker" not in sandbox.kinds:
         raise UsageError(
             'there are no hosts to drain: [codexteam.sandbox] kind is "bubblewrap", which is this machine alone',

@@ -5,7 +5,8 @@ from itertools import groupby
 
 from rich.text import Text
 
-from codexteam.app.cluster import ClusterStatus, Drained, HostState, HostStatus
+from codexteam.app.cluster import ClusterStatus, Drained
+from codexteam.app.cluster_status import HostState, HostStatus
 from codexteam.core.ids import JSONObject
 from codexteam.core.text import clean_line, count_of
 from codexteam.views.layout import columns, print_wrapped

@@ -222,7 +222,7 @@ async def _fake_workers(
 
     async def serve(order: bytes, link: RunLink, host: str) -> None:
         workers.folder.mkdir(exist_ok=True)
-        attempt = folder / f"on-{host}-{len(workers.begun)}"
+        attempt = folder / f"on-{host}-{len(workers.begun)}"  # one agent works at a time
         attempt.mkdir()
         await serve_order(pickle.loads(order), link, WorkerPlace(host, __version__, attempt, SystemClock(), tools))
 

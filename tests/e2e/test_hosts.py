@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.hosts import Figures, Fleet, measure, problems
+from benchmarks.hosts import Figures, Fleet, measure, measure_ray, problems
 from tests.faults import own_engine
 
 #: `python -m benchmarks.hosts` has more of everything.
@@ -20,3 +20,15 @@ def test_a_host_that_dies_loses_nothing_and_no_turn_is_paid_twice() -> None:
     assert set(killed.agents_on) == {"host1", "host2"}
     assert killed.turns_asked_again == 0, "the harness is not on the host"
     assert any("host host2 does not answer" in notice for notice in killed.notices)
+
+
+@pytest.mark.complete
+@pytest.mark.bubblewrap
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_a_node_of_ray_that_dies_costs_each_agent_at_most_one_turn() -> None:
+    told: list[Figures] = []
+    [killed] = measure_ray(2, SHORT, told.append, kill_only=True)
+    assert problems([killed], SHORT) == []
+    assert len(killed.agents_on) == 2
+    assert any("is gone from the Ray cluster" in notice for notice in killed.notices)

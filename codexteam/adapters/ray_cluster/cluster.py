@@ -105,6 +105,11 @@ class RayWorkers:
         self._letters = box.remote()
 
     @property
+    def version(self) -> str:
+        """Return Ray's version, as people are shown it."""
+        return f"Ray {self._ray.__version__}"
+
+    @property
     def places(self) -> int | None:
         """The slots of the nodes that are alive."""
         return sum(node.slots for node in self._nodes.values() if node.is_alive)

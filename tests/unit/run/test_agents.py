@@ -10,19 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.agent.desk import AgentDesk
 from codexteam.agent.instructions import InstructionSources, RunInstructions
+from codexteam.agent.outcome import AgentOutcome, AgentStats, Submitted
 from codexteam.agent.reservations import Reservations
 from codexteam.config.load import load_settings
 from codexteam.config.request import LoadRequest
-from codexteam.config.settings import Settings
+from codexteam.config.settings import NetworkPolicy, SandboxLimits, Settings
 from codexteam.core.answers import ScoutReport
 from codexteam.core.budget import BudgetLimits, Ledger
 from codexteam.core.ids import AgentKey, JSONObject, Purpose
 from codexteam.errors import HostLost, SandboxUnavailable
+from codexteam.ports.environments import SetupOrder
 from codexteam.ports.model import CallFailed, CallFailureKind, ModelRequest
 from codexteam.ports.sandbox import Sandbox, SandboxSpec
 from codexteam.run.agents import SandboxAgentRunner
 from codexteam.run.assignment import AgentAnswer, AgentFailure, Assignment, Report
+from codexteam.run.host import AgentOrder, Host
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine, FakeSandbox, ended
 from tests.fakes.memory_files import MemoryFiles
@@ -83,7 +87,11 @@ def looks_around(request: ModelRequest) -> Play:
 
 
 async def agents_of(
-    folder: Path, engine: FakeEngine, play: Callable[[ModelRequest], Play] = looks_around
+    folder: Path,
+    engine: FakeEngine,
+    play: Callable[[ModelRequest], Play] = looks_around,
+    *,
+    workers: Host | None = None,
 ) -> tuple[SandboxAgentRunner, Assignment[ScoutReport]]:
     nothing = MemoryFiles({})
     repo = FakeRepo(folder, {"a.txt": b"a\n"})
@@ -94,6 +102,7 @@ async def agents_of(
         ScriptedModel(play),
         gate=Reservations(Ledger(BudgetLimits()), {}),
         instructions=RunInstructions("", (), InstructionSources(nothing, nothing, nothing), ("",), ()),
+        workers=workers,
     )
     return agents, Assignment(SCOUT, repo.head, "Look around.", ScoutReport)
 
@@ -231,3 +240,39 @@ async def test_an_agent_without_a_sandbox_for_it_waits_and_says_why(tmp_path: Pa
     assert waited == ["waits for a sandbox: the hosts that are up have 2 slots, one of them for checks", ""]
     ended = [(kind, fields["attempt"]) for kind, fields in told].index(("agent.finished", 1))
     assert told[ended + 1][1]["reason"] == "", "as soon as the first has ended"
+
+
+class FarHost:
+    """A cluster that answers for its agents."""
+
+    places: int | None = 3
+
+    def __init__(self) -> None:
+        self.orders: list[AgentOrder] = []
+
+    async def work(self, order: AgentOrder, desk: AgentDesk) -> AgentOutcome:
+        self.orders.append(order)
+        desk.begins(order.spec.prompt, frozenset(order.tools))
+        return Submitted(ANSWER, "", AgentStats(turns=1))
+
+
+async def test_agents_work_on_the_cluster_where_there_is_one(tmp_path: Path) -> None:
+    engine, far = FakeEngine(), FarHost()
+    agents, assignment = await agents_of(tmp_path, engine, workers=far)
+    assert isinstance(await agents.run(assignment), AgentAnswer)
+    assert [order.spec.key for order in far.orders] == [SCOUT]
+    assert engine.started == []
+    assert agents.places.sandboxes() == 4, "its slots, and one more since checks take none of them"
+
+
+async def test_who_answers_another_agent_or_sets_up_stays_here(tmp_path: Path) -> None:
+    engine, far = FakeEngine(otherwise=ended(0, b"a.txt\n")), FarHost()
+    agents, assignment = await agents_of(tmp_path, engine, workers=far)
+    asked = replace(assignment, key=replace(SCOUT, purpose=Purpose.LOOKUP, task_id="T1"))
+    assert isinstance(await agents.run(asked), AgentAnswer)
+    base = await agents.context.repo.base_source(RUN, agents.context.base)
+    order = SetupOrder("k1", SCOUT, base, NetworkPolicy(), SandboxLimits())
+    assert isinstance(await agents.run(replace(assignment, setup=order)), AgentAnswer)
+    assert far.orders == []
+    assert len(engine.started) == 1
+    assert len(engine.environments.set_ups) == 1
