@@ -25,7 +25,7 @@ from codexteam.errors import ConfigError, InternalError
 from codexteam.ports.workers import RunLink
 from codexteam.run.worker_desk import RunFilesAtCommit, WorkerDesk
 from codexteam.run.worker_gates import WorkerGates
-from codexteam.run.worker_messages import Ended, WorkerOrder
+from codexteam.run.worker_messages import WorkerEnded, WorkerOrder
 from codexteam.run.worker_service import WorkerPlace, WorkerTools, other_version, serve_order
 from codexteam.system.cancellation import to_its_end
 
@@ -85,7 +85,7 @@ def files_folder() -> Path:
 async def serve_bytes(version: str, order: bytes, link: RunLink, host: str) -> None:
     """Let an agent work on this machine, by an order as it came; see `serve_order`."""
     if version != __version__:
-        link.send(Ended(error=other_version(host, __version__, version)))
+        link.send(WorkerEnded(error=other_version(host, __version__, version)))
         return
     sent = pickle.loads(order)  # noqa: S301 - the run's own
     if not isinstance(sent, WorkerOrder):

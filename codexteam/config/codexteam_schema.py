@@ -91,6 +91,7 @@ TEAM = table_of(TeamSettings)
 #: What a project's file may not set: it would send the user's secrets or work somewhere else.
 FORBIDDEN_TO_PROJECTS = (
     ("sandbox", "engines"),
+    ("sandbox", "kubernetes"),
     ("sandbox", "environment"),
     ("sandbox", "proxy_secrets"),
     ("sandbox", "setup_secrets"),

@@ -272,11 +272,28 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """`[codexteam.sandbox.kubernetes]`: where sandboxes are pods."""
+
+    context: str | None = None
+    """Of the kubeconfig; None: its current one, or the service account of a pod that the program runs in."""
+    namespace: str = "codexteam"
+    pool: str = "codexteam"
+    """The SandboxWarmPool of sandboxes without a network, or with named hosts."""
+    open_pool: str | None = None
+    """The one of sandboxes that reach the network; None: no role may."""
+    slots: Annotated[int, Between(1, 10_000)] = 8
+    """Sandboxes that a run may have at once."""
+    start_seconds: Annotated[float, SECONDS] = 300.0
+    """The longest that a pod may take to run: a node may have to be started for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
     """`[codexteam.sandbox]`."""
 
-    kind: Annotated[str, OneOf(("auto", "docker", "bubblewrap"))] = "auto"
-    """`docker`, `bubblewrap` or `auto`: docker where an engine answers, else bubblewrap, else exit 6."""
+    kind: Annotated[str, OneOf(("auto", "docker", "bubblewrap", "kubernetes"))] = "auto"
+    """`docker`, `bubblewrap`, `kubernetes` or `auto`: docker where an engine answers, else bubblewrap, else exit 6."""
     image: str | None = None
     dockerfile: str | None = None
     setup: str | None = None
@@ -308,6 +325,7 @@ class SandboxSettings:
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     role_limits: Mapping[str, SandboxLimits] = field(default_factory=dict)
     engines: tuple[EngineSettings, ...] = ()
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
 
     @property
     def asked_runtime(self) -> str | None:

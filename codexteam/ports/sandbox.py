@@ -97,7 +97,7 @@ class SandboxSpec:
     programs: Path | None = None
     """A folder of the host with programs that we start inside; read-only, at `PROGRAMS`."""
     repositories: bool = False
-    """Whether the workspace's folders are repositories, and are at `REPOSITORIES` too."""
+    """Whether the workspace's folders are repositories, and are to be at `REPOSITORIES` too; in pods they always are."""
     environment_key: str = ""
     """The environment that commands find in place, of those that the engine keeps; empty: none."""
 

@@ -32,7 +32,6 @@ from codexteam.run.worker_messages import (
     AgentBegins,
     AgentDid,
     AnswerAsked,
-    Ask,
     BlobAsked,
     CallAnswered,
     CallClosed,
@@ -41,7 +40,6 @@ from codexteam.run.worker_messages import (
     CallReleased,
     CallSettled,
     CommandsPrinted,
-    Ended,
     EnvironmentAsked,
     FilesAsked,
     Granted,
@@ -51,8 +49,8 @@ from codexteam.run.worker_messages import (
     Nudge,
     NudgeKind,
     RefusalAsked,
-    Reply,
     ReservationAsked,
+    RunReply,
     RunToolCalled,
     RunToolForm,
     SandboxAsked,
@@ -61,6 +59,8 @@ from codexteam.run.worker_messages import (
     TurnDone,
     TurnsAsked,
     Welcome,
+    WorkerAsk,
+    WorkerEnded,
     WorkerQuestion,
     WorkerWord,
 )
@@ -83,7 +83,7 @@ class WorkerDesk:
         self._order = order
         self._link = link
         self._clock = clock
-        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._replies: dict[int, asyncio.Future[RunReply]] = {}
         self._last = 0
         self._text_at = float("-inf")
         self._sent_pack: Path | None = None
@@ -109,7 +109,7 @@ class WorkerDesk:
 
     # what passes to and fro
 
-    async def ask(self, question: WorkerQuestion) -> Reply:
+    async def ask(self, question: WorkerQuestion) -> RunReply:
         """Return what the run answers.
 
         Raises:
@@ -117,9 +117,9 @@ class WorkerDesk:
         """
         self._last += 1
         number = self._last
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[RunReply] = asyncio.get_running_loop().create_future()
         self._replies[number] = reply
-        self._link.send(Ask(number, question))
+        self._link.send(WorkerAsk(number, question))
         try:
             found = await reply
         finally:
@@ -147,7 +147,7 @@ class WorkerDesk:
         """
         while True:
             match await self._link.receive():
-                case Reply() as reply:
+                case RunReply() as reply:
                     waiting = self._replies.get(reply.number)
                     if waiting is not None and not waiting.done():
                         waiting.set_result(reply)
@@ -255,9 +255,9 @@ class WorkerDesk:
             self._sent_pack = snapshot.pack
         self._sent_outputs.update(left.outputs)
 
-    async def ended(self, outcome: AgentOutcome) -> Ended:
+    async def ended(self, outcome: AgentOutcome) -> WorkerEnded:
         """Return the last word."""
-        return Ended(outcome, left=await self.left(outcome.effort.snapshot))
+        return WorkerEnded(outcome, left=await self.left(outcome.effort.snapshot))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,6 @@ from codexteam.run.worker_messages import (
     AgentBegins,
     AgentDid,
     AnswerAsked,
-    Ask,
     BlobAsked,
     CallAnswered,
     CallClosed,
@@ -42,7 +41,6 @@ from codexteam.run.worker_messages import (
     CallReleased,
     CallSettled,
     CommandsPrinted,
-    Ended,
     EnvironmentAsked,
     FilesAsked,
     Granted,
@@ -55,8 +53,8 @@ from codexteam.run.worker_messages import (
     PassageAsked,
     PassageNews,
     RefusalAsked,
-    Reply,
     ReservationAsked,
+    RunReply,
     RunToolCalled,
     RunToolForm,
     SandboxAsked,
@@ -65,6 +63,8 @@ from codexteam.run.worker_messages import (
     TurnDone,
     TurnsAsked,
     Welcome,
+    WorkerAsk,
+    WorkerEnded,
     WorkerOrder,
     WorkerQuestion,
     WorkerWord,
@@ -181,11 +181,11 @@ class _Conversation:
                 match await self.worker.receive():
                     case Opened(host=host):
                         await self._welcome(host)
-                    case Ask() as ask:
+                    case WorkerAsk() as ask:
                         self._begin(self._answer(ask))
                     case Tell(word=word):
                         self._take(word)
-                    case Ended() as ended:
+                    case WorkerEnded() as ended:
                         return await self._end(ended)
                     case other:
                         raise InternalError(f"a worker said {type(other).__name__}")
@@ -194,13 +194,13 @@ class _Conversation:
             raise
 
     async def _stop(self) -> None:
-        """Ask the worker to stop, and wait until it has removed its sandbox; what it says meanwhile still counts."""
+        """WorkerAsk the worker to stop, and wait until it has removed its sandbox; what it says meanwhile still counts."""
         await self.worker.send(Nudge(NudgeKind.STOP))
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 while True:
                     match await self.worker.receive():
-                        case Ask() as ask:
+                        case WorkerAsk() as ask:
                             self._begin(self._answer(ask))
                         case Tell(word=word):
                             self._take(word)
@@ -250,7 +250,7 @@ class _Conversation:
         while True:
             await self.worker.send(await self.nudges.get())
 
-    async def _answer(self, ask: Ask) -> None:
+    async def _answer(self, ask: WorkerAsk) -> None:
         files: Mapping[str, object] = {}
         value: object = None
         failed: Exception | None = None
@@ -262,7 +262,7 @@ class _Conversation:
             failed = error
         except OSError as error:
             failed = SandboxUnavailable(f"a worker's file cannot be read or written: {error}")
-        await self.worker.send(Reply(ask.number, value, failed, files))
+        await self.worker.send(RunReply(ask.number, value, failed, files))
 
     async def _value(self, question: WorkerQuestion) -> object:
         match question:
@@ -405,7 +405,7 @@ class _Conversation:
             case CallReleased():
                 self.desk.budget.release(reservation)
 
-    async def _end(self, ended: Ended) -> AgentOutcome:
+    async def _end(self, ended: WorkerEnded) -> AgentOutcome:
         if ended.error is not None:
             raise ended.error
         if ended.outcome is None:

@@ -1,8 +1,9 @@
 """What a run and a worker say to each other about one agent.
 
-The worker speaks first (`Opened`) and is answered (`Welcome`). From then on it *asks*, and each `Ask` gets its `Reply`, and it
-*tells*, which is not answered. The run *nudges*: mail, a hold, the wish to stop. The last word is the worker's: `Ended`.
-Messages of one side arrive in order. Paths in them are of the run's machine, except of what comes as bytes beside them.
+The worker speaks first (`Opened`) and is answered (`Welcome`). From then on it *asks*, and each `WorkerAsk` gets its
+`RunReply`, and it *tells*, which is not answered. The run *nudges*: mail, a hold, the wish to stop. The last word is the
+worker's: `WorkerEnded`. Messages of one side arrive in order. Paths in them are of the run's machine, except of what comes as
+bytes beside them.
 """
 
 from collections.abc import Mapping
@@ -220,8 +221,8 @@ class LeftFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Gets a `Reply` of the same number."""
+class WorkerAsk:
+    """Gets a `RunReply` of the same number."""
 
     number: int
     question: WorkerQuestion
@@ -353,7 +354,7 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class WorkerEnded:
     """The worker's last word: how the agent ended, or why it could not; neither: it was stopped."""
 
     outcome: AgentOutcome | None = None
@@ -363,8 +364,8 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What an `Ask` was answered."""
+class RunReply:
+    """What an `WorkerAsk` was answered."""
 
     number: int
     value: object = None

@@ -16,7 +16,7 @@ from codexteam.ports.workers import RunLink
 from codexteam.run.engine_host import EngineHost
 from codexteam.run.host import AgentOrder
 from codexteam.run.worker_desk import WorkerDesk
-from codexteam.run.worker_messages import Ended, Opened, Welcome, WorkerOrder
+from codexteam.run.worker_messages import Opened, Welcome, WorkerEnded, WorkerOrder
 from codexteam.system.cancellation import stopped
 
 
@@ -49,7 +49,7 @@ async def serve_order(sent: WorkerOrder, link: RunLink, place: WorkerPlace) -> N
     Cancelling it stops the agent, kills its commands and removes its sandbox.
     """
     if sent.version != place.version:
-        link.send(Ended(error=other_version(place.host, place.version, sent.version)))
+        link.send(WorkerEnded(error=other_version(place.host, place.version, sent.version)))
         return
     link.send(Opened(place.host, place.version))
     welcome = await link.receive()
@@ -69,7 +69,7 @@ async def serve_order(sent: WorkerOrder, link: RunLink, place: WorkerPlace) -> N
         if not working.cancelled():
             link.send(working.result())
         else:
-            link.send(Ended())
+            link.send(WorkerEnded())
     finally:
         await stopped(listening)
 
@@ -82,13 +82,13 @@ def other_version(host: str, version: str, wanted: str) -> SandboxUnavailable:
     )
 
 
-def _cancel(task: "asyncio.Task[Ended]") -> None:
+def _cancel(task: "asyncio.Task[WorkerEnded]") -> None:
     task.cancel()
 
 
 async def _work(
     sent: WorkerOrder, order: AgentOrder, desk: WorkerDesk, place: WorkerPlace, at_work: tuple[AgentKey, ...] | None
-) -> Ended:
+) -> WorkerEnded:
     try:
         async with AsyncExitStack() as stack:
             tools = await place.tools(sent, desk, stack)
@@ -102,11 +102,11 @@ async def _work(
             return await desk.ended(await host.work(order, desk))
     except SandboxLost as error:
         # a machine of ours that says so is no machine that is gone
-        return Ended(error=SandboxLost(str(error), hint=error.hint))
+        return WorkerEnded(error=SandboxLost(str(error), hint=error.hint))
     except CodexteamError as error:
-        return Ended(error=error)
+        return WorkerEnded(error=error)
     except Exception as error:  # noqa: BLE001 - the run is told, and no worker is asked why its run waits for ever
-        return Ended(error=InternalError(f"on {place.host}: {type(error).__name__}: {error}"))
+        return WorkerEnded(error=InternalError(f"on {place.host}: {type(error).__name__}: {error}"))
 
 
 def _bringing(engine: SandboxEngine, desk: WorkerDesk) -> Callable[[str], Awaitable[None]]:

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from codexteam.config.settings import NetworkPolicy, SandboxLimits, SandboxMode, SandboxSettings
+from codexteam.config.settings import KubernetesSettings, NetworkPolicy, SandboxLimits, SandboxMode, SandboxSettings
 from codexteam.core.ids import AgentKey, Purpose, RunId
 from codexteam.errors import SandboxLost
 from codexteam.ports.sandbox import WORKSPACE, BaseSource, Command, Sandbox, SandboxSpec
 from codexteam.ports.sandbox_engine import SandboxEngine
 from tests.support_base_source import base_source, commit_all, make_repository, unpack_snapshot
+from tests.support_kubernetes import StandInCluster, stand_in_cluster
 
 #: Made by `.ci/sandbox_image.py`.
 SANDBOX_IMAGE = os.environ.get("CODEXTEAM_TEST_SANDBOX_IMAGE", "codexteam-sandbox:test")
@@ -73,10 +76,23 @@ async def _fake(folder: Path) -> SandboxEngine:
     return FakeEngine({name: data for name, data in FILES.items() if isinstance(name, str)})
 
 
+async def _kubernetes(folder: Path) -> SandboxEngine:
+    from codexteam.adapters.sandbox.kubernetes.engine import KubernetesEngine
+
+    cluster = _CLUSTERS[-1]
+    settings = SandboxSettings(kind="kubernetes", kubernetes=KubernetesSettings(slots=64, start_seconds=60))
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig())}
+    return KubernetesEngine(settings, environment=environment, owner=str(folder), now=lambda: datetime.now(UTC))
+
+
+_CLUSTERS: list[StandInCluster] = []
+"""The one that the test has."""
+
 ENGINES = [
     pytest.param(_fake, id="fake"),
     pytest.param(_bubblewrap, id="bubblewrap", marks=pytest.mark.bubblewrap),
     pytest.param(_docker, id="docker", marks=pytest.mark.docker),
+    pytest.param(_kubernetes, id="kubernetes", marks=[pytest.mark.docker, pytest.mark.complete]),
 ]
 REAL = ENGINES[1:]
 
@@ -85,6 +101,17 @@ async def _bench(make: Make, tmp_path: Path, *, real: bool) -> AsyncIterator[Ben
     repository = tmp_path / "user" / "repository"
     make_repository(repository, FILES)
     base = base_source(repository, tmp_path / "state" / "base")
+    async with AsyncExitStack() as stack:
+        if make is _kubernetes:
+            _CLUSTERS.append(await stack.enter_async_context(stand_in_cluster()))
+            stack.callback(_CLUSTERS.pop)
+        async for bench in _started(make, repository, base, tmp_path, real=real):
+            yield bench
+
+
+async def _started(
+    make: Make, repository: Path, base: BaseSource, tmp_path: Path, *, real: bool
+) -> AsyncIterator[Bench]:
     engine = await make(tmp_path / "state" / "engine")
     bench = Bench(engine, repository, base, tmp_path, real=real, started=[])
     try:
@@ -397,7 +424,8 @@ async def test_folders_that_are_repositories_are_at_their_own_place_too(bench: B
     assert (
         await writable.run(sh("cat /repos/folder/c.txt && ls /repos/folder"))
     ).output == b"changed\nc.txt\nnew\nrun.sh\n"
-    assert (await (await bench.start()).run(sh("ls -d /repos"))).exit_code == 2
+    if bench.engine.name != "kubernetes":  # a pod's mounts are its template's
+        assert (await (await bench.start()).run(sh("ls -d /repos"))).exit_code == 2
 
 
 async def test_killing_everything_inside_loses_no_files(bench: Bench) -> None:

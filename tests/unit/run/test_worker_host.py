@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.adapters.machine.clock import SystemClock
 from codexteam.agent.activities import Activities
 from codexteam.agent.deps import AgentSpec
 from codexteam.agent.hold import AgentHold
@@ -33,9 +34,8 @@ from codexteam.run.worker_desk import WorkerDesk
 from codexteam.run.worker_files import safe_name
 from codexteam.run.worker_gates import WorkerGates
 from codexteam.run.worker_host import WorkerHost
-from codexteam.run.worker_messages import Ask, CallOpened, Opened, Reply, WorkerOrder
+from codexteam.run.worker_messages import CallOpened, Opened, RunReply, WorkerAsk, WorkerOrder
 from codexteam.run.worker_service import WorkerPlace, WorkerTools, serve_order
-from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine, ended
 from tests.fakes.fake_workers import FakeWorkers
@@ -124,7 +124,7 @@ class World:
             return
         attempt = self.folder / f"on-{host}-{sent.order.spec.key.task_id}"
         attempt.mkdir()
-        await serve_order(sent, link, WorkerPlace(host, self.version, attempt, FakeClock(), self._tools_on(host)))
+        await serve_order(sent, link, WorkerPlace(host, self.version, attempt, SystemClock(), self._tools_on(host)))
 
     def _tools_on(self, host: str) -> Callable[[WorkerOrder, WorkerDesk, AsyncExitStack], Awaitable[WorkerTools]]:
         world = self
@@ -281,15 +281,15 @@ async def test_a_node_is_swept_once_and_again_after_it_was_lost(world: World) ->
 
 
 async def test_a_worker_that_speaks_for_another_agent_is_refused(world: World) -> None:
-    replies: list[Reply] = []
+    replies: list[RunReply] = []
 
     async def lie(sent: WorkerOrder, link: RunLink, host: str) -> None:
         link.send(Opened(host, VERSION))
         await link.receive()
         call = OpenCall(CallKey(key_of("T2"), 1, Purpose.IMPLEMENT), "", 1_000_000, None, None)
-        link.send(Ask(1, CallOpened(call)))
+        link.send(WorkerAsk(1, CallOpened(call)))
         reply = await link.receive()
-        assert isinstance(reply, Reply)
+        assert isinstance(reply, RunReply)
         replies.append(reply)
 
     world.serve = lie  # type: ignore[assignment]

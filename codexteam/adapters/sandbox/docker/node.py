@@ -40,7 +40,6 @@ from codexteam.adapters.sandbox.docker.hardening import (
     sandbox_name,
 )
 from codexteam.adapters.sandbox.docker.network import (
-    Connection,
     connect_network,
     log_denial,
     network_of,
@@ -50,6 +49,7 @@ from codexteam.adapters.sandbox.docker.pool import silence_of
 from codexteam.adapters.sandbox.docker.services import ServiceSet, host_names, prepare_services, wants_services
 from codexteam.adapters.sandbox.docker.tmpfs_pool import COPY, Lease, Slots, WorkspaceVolumes
 from codexteam.adapters.sandbox.environment_variables import of_environment
+from codexteam.adapters.sandbox.network.connection import Connection
 from codexteam.adapters.sandbox.network.proxy import Proxy, ProxyPolicy
 from codexteam.adapters.sandbox.protocol import ChannelClosedError, GitInSandboxError, Hello
 from codexteam.config.settings import EngineSettings, NetworkKind, NetworkPolicy, SandboxMode

@@ -45,10 +45,11 @@ from codexteam.adapters.sandbox.docker.hardening import (
     setup_name,
     setup_options,
 )
-from codexteam.adapters.sandbox.docker.network import Connection, connect_network, network_of, unlimited_network
+from codexteam.adapters.sandbox.docker.network import connect_network, network_of, unlimited_network
 from codexteam.adapters.sandbox.docker.node import Node
 from codexteam.adapters.sandbox.docker.order_folders import LINK, UNLINK, OrderFolders
 from codexteam.adapters.sandbox.docker.services import ServiceSet, described, host_names
+from codexteam.adapters.sandbox.network.connection import Connection
 from codexteam.adapters.sandbox.network.policy import split_port
 from codexteam.adapters.sandbox.network.proxy import Proxy
 from codexteam.adapters.sandbox.protocol import ChannelClosedError, GitInSandboxError
