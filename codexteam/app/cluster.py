@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from codexteam.app.cluster_status import AgentAtWork, HostState, HostStatus
 from codexteam.app.project import Project
@@ -48,6 +49,8 @@ async def _look(team: TeamSettings, environment: Mapping[str, str], project: Pro
 
         return ClusterStatus(await look_at_nodes(team.executor, environment, project))
     settings = team.sandbox
+    if settings.kind == "kubernetes":
+        return ClusterStatus((await _kubernetes(settings, environment, project),))
     named = _drained(project)
     if "docker" not in settings.kinds:
         return ClusterStatus((await _bubblewrap(),), tuple(sorted(named)))
@@ -115,6 +118,34 @@ async def _docker(
 _NO_ANSWER = "see that the machine is up and reached, and its engine started; a run at work uses it again by itself"
 
 
+async def _kubernetes(settings: SandboxSettings, environment: Mapping[str, str], project: Project | None) -> HostStatus:
+    from codexteam.adapters.sandbox.kubernetes.engine import KubernetesEngine
+
+    cluster = settings.kubernetes
+    owner = "" if project is None else str(project.state_dir)
+    engine = KubernetesEngine(settings, environment=environment, owner=owner, now=lambda: datetime.now(UTC))
+    where = f"namespace {cluster.namespace} of {cluster.context or 'the current context'}"
+    down = HostStatus("kubernetes", where, HostState.DOWN, cluster.slots, float(cluster.slots))
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            report = await engine.check()
+            if not report.usable:
+                return replace(down, problem=report.problem, hint="see docs/hosts.md")
+            at_work = await engine.occupants()
+    except SandboxUnavailable as error:
+        return replace(down, problem=str(error), hint=error.hint)
+    except TimeoutError:
+        return replace(down, problem=f"no answer within {_LOOK_SECONDS:.0f} seconds", hint=_NO_ANSWER)
+    finally:
+        await engine.close()
+    agents = tuple(
+        AgentAtWork("a sandbox" if who is None else str(who), "" if who is None else who.run_id, owner, is_here=is_here)
+        for who, is_here in at_work
+    )
+    runtimes = () if settings.asked_runtime is None else (settings.asked_runtime,)
+    return replace(down, state=HostState.UP, version=report.version, runtimes=runtimes, agents=agents)
+
+
 async def _bubblewrap() -> HostStatus:
     from codexteam.adapters.sandbox.bubblewrap.engine import try_bubblewrap
 
@@ -175,6 +206,11 @@ def _names(request: LoadRequest) -> tuple[str, ...]:
             "the nodes of a Ray cluster are drained by Ray", hint="`ray drain-node --node-id ...`; see `ray list nodes`"
         )
     sandbox = team.sandbox
+    if sandbox.kind == "kubernetes":
+        raise UsageError(
+            "the nodes of a Kubernetes cluster are drained by Kubernetes",
+            hint="`kubectl drain NODE`: agents there continue on another from their last turn",
+        )
     if "docker" not in sandbox.kinds:
         raise UsageError(
             'there are no hosts to drain: [codexteam.sandbox] kind is "bubblewrap", which is this machine alone',

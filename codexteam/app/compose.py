@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,6 +131,8 @@ def possible_engines(
     """Return every engine that a run here may have used, unchecked, for clearing up. Owned by the caller."""
     # bubblewrap's checkouts are folders of ours, whatever is configured by now
     kinds = ("bubblewrap",) if settings.kind == "bubblewrap" else ("docker", "bubblewrap")
+    if settings.kind == "kubernetes":
+        kinds = ("kubernetes", "bubblewrap")
     return tuple(_make(kind, settings, state_dir, environment, None, trusted=False) for kind in kinds)
 
 
@@ -156,6 +159,16 @@ def _make(
             trusted=trusted,
             on_denied=on_denied,
             on_change=on_change,
+        )
+    if kind == "kubernetes":
+        from codexteam.adapters.sandbox.kubernetes.engine import KubernetesEngine
+
+        return KubernetesEngine(
+            settings,
+            environment=environment,
+            owner=str(state_dir),
+            now=lambda: datetime.now(UTC),
+            on_denied=on_denied,
         )
     return _bubblewrap(settings, state_dir, environment, owner_of_environments=str(state_dir), on_denied=on_denied)
 

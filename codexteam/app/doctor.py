@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,8 @@ async def _look(
         looks.extend(_docker(engine, settings, environment, files, images) for engine in engines)
     if "bubblewrap" in wanted:
         looks.append(_bubblewrap())
+    if "kubernetes" in wanted:
+        looks.append(_kubernetes(settings, environment))
     found = await asyncio.gather(*looks)
     one_works = any(check.status is not Status.FAIL for check in found)
     # an engine that answers is the one a run takes: without its image none can start, whatever else works
@@ -148,6 +151,24 @@ async def _image(
     if not found.usable:
         return DoctorCheck(name, Status.FAIL, found.found, IMAGE_HINT)
     return DoctorCheck(name, Status.OK, found.found, "; ".join(choice.notices))
+
+
+async def _kubernetes(settings: SandboxSettings, environment: Mapping[str, str]) -> DoctorCheck:
+    from codexteam.adapters.sandbox.kubernetes.engine import KubernetesEngine
+
+    engine = KubernetesEngine(settings, environment=environment, owner="", now=lambda: datetime.now(UTC))
+    try:
+        report = await engine.check()
+        if report.usable:
+            await engine.occupants()
+    except SandboxUnavailable as error:
+        return DoctorCheck("kubernetes", Status.FAIL, str(error), error.hint)
+    finally:
+        await engine.close()
+    if not report.usable:
+        return DoctorCheck("kubernetes", Status.FAIL, report.problem, "see docs/hosts.md")
+    runtime = settings.asked_runtime or "whatever its template says"
+    return DoctorCheck("kubernetes", Status.OK, f"{report.version}, pool {settings.kubernetes.pool}, runtime {runtime}")
 
 
 async def _bubblewrap() -> DoctorCheck:

@@ -34,8 +34,9 @@ def environment_checks(
         trusted: whether the project's own devcontainer and registries count.
         on_host: whether sandboxes are made from this host's programs, and not from an image.
     """
-    if not settings.build_environment:
-        found = "build_environment = false: tests run in sandboxes as they come"
+    if not settings.builds_environments:
+        why = "pods are as their image is" if settings.kind == "kubernetes" else "build_environment = false"
+        found = f"{why}: tests run in sandboxes as they come"
         return (DoctorCheck(_NAME, Status.OK, found),)
     given = DetectionInput(
         settings.setup,

@@ -256,6 +256,11 @@ def build_environment(options: EnvironmentOptions, *, rebuild: bool = False) -> 
 
 
 def _refuse_switched_off(settings: Settings) -> None:
+    if settings.team.sandbox.kind == "kubernetes":
+        raise UsageError(
+            "on Kubernetes no environment is built: sandboxes are as their image is",
+            hint="codexteam -c codexteam.sandbox.kind=docker env build shows here what the image needs; see docs/hosts.md",
+        )
     if not settings.team.sandbox.build_environment:
         raise UsageError(
             "build_environment = false in [codexteam.sandbox]: runs work without an environment, so none is built",
@@ -416,7 +421,7 @@ def _place(opened: _Opened) -> str:
 @asynccontextmanager
 async def _sandbox(opened: _Opened, start: StartingPoint | None = None) -> AsyncIterator[Sandbox]:
     key = ""
-    if opened.settings.team.sandbox.build_environment:
+    if opened.settings.team.sandbox.builds_environments:
         plan = await _kept_plan(opened)
         made = None if plan.is_empty else await opened.builder.find(opened.head, plan)
         if made is not None:

@@ -364,6 +364,8 @@ class RunSession:
         self.report(
             "sandbox.chosen", {"engine": chosen.report.name, "detail": chosen.report.version, "why": chosen.why}
         )
+        if settings.team.sandbox.kind == "kubernetes":
+            self.report("notice", {"text": "sandboxes are pods: what the tests need has to be in their image"})
         context = RunContext(
             session.run.run_id,
             session.base,
@@ -380,7 +382,7 @@ class RunSession:
             started_by=person(),
             repositories=session.repositories,
         )
-        if settings.team.sandbox.build_environment:
+        if settings.team.sandbox.builds_environments:
             context.environments = build_environments(context, self._inputs)
             stack.push_async_callback(context.environments.close)
         if settings.team.map.enabled:

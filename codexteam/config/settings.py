@@ -328,6 +328,11 @@ class SandboxSettings:
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
 
     @property
+    def builds_environments(self) -> bool:
+        """Return whether environments are built: pods are as their image is."""
+        return self.build_environment and self.kind != "kubernetes"
+
+    @property
     def asked_runtime(self) -> str | None:
         """Return the runtime that containers are to have; None is the engine's own."""
         return self.require_runtime or self.runtime

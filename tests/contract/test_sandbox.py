@@ -79,12 +79,14 @@ async def _fake(folder: Path) -> SandboxEngine:
 async def _kubernetes(folder: Path) -> SandboxEngine:
     from codexteam.adapters.sandbox.kubernetes.engine import KubernetesEngine
 
-    cluster = _CLUSTERS[-1]
+    config = os.environ.get(_REAL_CLUSTER) or str(_CLUSTERS[-1].kubeconfig())
     settings = SandboxSettings(kind="kubernetes", kubernetes=KubernetesSettings(slots=64, start_seconds=60))
-    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig())}
+    environment = {**os.environ, "KUBECONFIG": config}
     return KubernetesEngine(settings, environment=environment, owner=str(folder), now=lambda: datetime.now(UTC))
 
 
+#: Names a kubeconfig for a cluster with the resources of `deploy/kubernetes`: it is used in place of a stand-in.
+_REAL_CLUSTER = "CODEXTEAM_TEST_KUBECONFIG"
 _CLUSTERS: list[StandInCluster] = []
 """The one that the test has."""
 
@@ -102,7 +104,7 @@ async def _bench(make: Make, tmp_path: Path, *, real: bool) -> AsyncIterator[Ben
     make_repository(repository, FILES)
     base = base_source(repository, tmp_path / "state" / "base")
     async with AsyncExitStack() as stack:
-        if make is _kubernetes:
+        if make is _kubernetes and not os.environ.get(_REAL_CLUSTER):
             _CLUSTERS.append(await stack.enter_async_context(stand_in_cluster()))
             stack.callback(_CLUSTERS.pop)
         async for bench in _started(make, repository, base, tmp_path, real=real):

@@ -139,8 +139,10 @@ class ClusterApi:
             async with asyncio.timeout(_SECONDS):
                 opening = await self._streams.request("GET", url, query, headers, _preload_content=False)
                 return await opening
+        except aiohttp.WSServerHandshakeError as error:  # what the server says of it cannot be read any more
+            raise ApiError(error.status, f"{argv[0]} cannot be started in {container} of {pod}") from error
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            raise ApiError(getattr(error, "status", 0) or 0, clean_line(str(error)) or "no answer") from error
+            raise ApiError(0, clean_line(str(error)) or "no answer") from error
 
     async def get(self, path: str) -> Any:
         """Return a resource; None where there is none."""
@@ -164,7 +166,7 @@ class ClusterApi:
     async def delete(self, path: str) -> bool:
         """Delete a resource with all that belongs to it; False where there was none."""
         try:
-            await self.ask("DELETE", path, {"propagationPolicy": "Foreground"})
+            await self.ask("DELETE", path, {"propagationPolicy": "Background"})
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return False

@@ -39,7 +39,7 @@ class ClaimedPod:
 
 
 def claim_name(agent: AgentKey) -> str:
-    """Return the name of an agent's claim: a name of the DNS, the same each time and a different one for every agent."""
+    """Return how the names of an agent's claims begin: a name of the DNS, another one for every agent."""
     fields = (agent.run_id, agent.role, agent.purpose.value, agent.task_id or "run", str(agent.attempt))
     words = re.sub(r"[^a-z0-9]+", "-", "-".join(fields[1:]).lower()).strip("-")[:30].strip("-")
     return f"codexteam-{words}-{hashlib.sha256(chr(0).join(fields).encode()).hexdigest()[:12]}"
@@ -67,14 +67,18 @@ def _label(text: str) -> str:
     return _LABEL.sub("_", text)[:63].strip("_.-") or "none"
 
 
-def claim_of(agent: AgentKey, owner: str, pool: str, now: datetime) -> JSONObject:
-    """Return the claim of an agent's sandbox."""
+def claim_of(agent: AgentKey, owner: str, pool: str, now: datetime) -> tuple[str, JSONObject]:
+    """Return the name of a new claim of an agent's sandbox, and the claim.
+
+    Each try has a name of its own: what an earlier one left may take long to go, and nobody waits for it.
+    """
+    name = f"{claim_name(agent)}-{int(now.timestamp() * 1000) & 0xFFFFFFFF:08x}"
     marks: JSONObject = {**labels(owner, agent)}
     until = (now.astimezone(UTC) + _LONGEST).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
+    return name, {
         "apiVersion": "extensions.agents.x-k8s.io/v1beta1",
         "kind": "SandboxClaim",
-        "metadata": {"name": claim_name(agent), "labels": marks, "annotations": {"codexteam-owner": owner}},
+        "metadata": {"name": name, "labels": marks, "annotations": {"codexteam-owner": owner}},
         "spec": {
             "warmPoolRef": {"name": pool},
             "lifecycle": {"shutdownTime": until, "shutdownPolicy": "Delete"},
@@ -104,23 +108,21 @@ def selector(owner: str, run_id: str | None = None) -> str:
     return chosen if run_id is None else f"{chosen},{RUN}={_label(run_id)}"
 
 
-async def remove(api: ClusterApi, name: str, *, seconds: float = 60.0) -> bool:
-    """Delete a claim and wait until it is gone with its pod; whether there was one.
+async def remove_of(api: ClusterApi, owner: str, agent: AgentKey) -> None:
+    """Delete what earlier tries of an agent left; their pods go by themselves.
 
     Raises:
         ApiError: the API server refuses.
-        ClaimError: it is still there after so long.
     """
-    if not await api.delete(f"{api.claims}/{name}"):
-        return False
-    try:
-        async with asyncio.timeout(seconds):
-            while await api.get(f"{api.claims}/{name}") is not None:
-                async for _ in api.watch(api.claims, {"fieldSelector": f"metadata.name={name}"}, seconds=5):
-                    break
-    except TimeoutError:
-        raise ClaimError(f"the claim {name} is still there {seconds:.0f} seconds after it was deleted") from None
-    return True
+    for claim in await all_claims(api, owner, agent.run_id):
+        name = str(claim["metadata"]["name"])
+        if is_of(name, agent):
+            await api.delete(f"{api.claims}/{name}")
+
+
+def is_of(name: str, agent: AgentKey) -> bool:
+    """Return whether a claim of that name is an agent's."""
+    return name.rpartition("-")[0] == claim_name(agent)
 
 
 async def pod_of(api: ClusterApi, name: str, *, seconds: float) -> ClaimedPod:
@@ -172,11 +174,16 @@ async def _look(api: ClusterApi, name: str, claim: Any) -> ClaimedPod | tuple[st
     scheduled = _condition(pod.get("status") or {}, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"no node takes it: {_words(scheduled)}", False
+    said = []
     for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        name = clean_line(str(container.get("name")))
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _STUCK:
-            return f"its container {clean_line(str(container.get('name')))}: {_words(waiting)}", True
-    return why, False
+            return f"its container {name}: {_words(waiting)}", True
+        if waiting:
+            said.append(f"{name}: {_words(waiting)}")
+    phase = clean_line(str((pod.get("status") or {}).get("phase") or "Unknown"))
+    return f"{why}; its pod {pod_name} is {phase}{': ' if said else ''}{'; '.join(said)}", False
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

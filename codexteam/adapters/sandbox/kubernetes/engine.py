@@ -7,7 +7,7 @@ from datetime import datetime
 
 from codexteam.adapters.sandbox.docker.network import log_denial
 from codexteam.adapters.sandbox.kubernetes.api import ApiError, ClusterApi
-from codexteam.adapters.sandbox.kubernetes.claims import ClaimError, agent_of, all_claims, claim_name
+from codexteam.adapters.sandbox.kubernetes.claims import ClaimError, agent_of, all_claims, claim_name, is_of
 from codexteam.adapters.sandbox.kubernetes.environments import NoEnvironments
 from codexteam.adapters.sandbox.kubernetes.pod_sandbox import PodStart
 from codexteam.adapters.sandbox.network.policy import bearer_tokens
@@ -189,13 +189,12 @@ class KubernetesEngine:
 
     async def sweep(self, run_id: str | None, *, keep: Sequence[AgentKey] = ()) -> list[str]:
         """Delete the claims that a run left; their pods go with them."""
-        kept = {claim_name(agent) for agent in keep}
         removed = []
         try:
             api = await self._connected()
             for claim in await all_claims(api, self._owner, run_id):
                 name = str(claim["metadata"]["name"])
-                if name not in kept and await api.delete(f"{api.claims}/{name}"):
+                if not any(is_of(name, agent) for agent in keep) and await api.delete(f"{api.claims}/{name}"):
                     removed.append(name)
         except ApiError as error:
             raise self._unavailable(error, "what is left there is not known") from error

@@ -10,7 +10,7 @@ from codexteam.adapters.sandbox.channel import Channel
 from codexteam.adapters.sandbox.channel_sandbox import ChannelSandbox
 from codexteam.adapters.sandbox.docker.hardening import HOME, command_environment, split_environment
 from codexteam.adapters.sandbox.kubernetes.api import ApiError, ClusterApi
-from codexteam.adapters.sandbox.kubernetes.claims import ClaimedPod, ClaimError, claim_name, claim_of, pod_of, remove
+from codexteam.adapters.sandbox.kubernetes.claims import ClaimedPod, ClaimError, claim_of, pod_of, remove_of
 from codexteam.adapters.sandbox.kubernetes.confinement import (
     INSIDE,
     READER,
@@ -76,16 +76,14 @@ class PodStart:
     settings: KubernetesSettings
     runtime: str | None
     proxy: Proxy | None
+    name: str = ""
+    """Of its claim; empty before there is one."""
     pod: ClaimedPod | None = None
     stream: ExecStream | None = None
     channel: Channel | None = None
     connection: Connection | None = None
     image: Mapping[str, str] = field(default_factory=dict)
     """What commands see of the image's variables."""
-
-    @property
-    def name(self) -> str:
-        return claim_name(self.spec.agent)
 
     @property
     def container(self) -> str:
@@ -100,8 +98,9 @@ class PodStart:
             ClaimError: the pod is not there, or not as it must be.
         """
         api, spec = self.api, self.spec
-        await remove(api, self.name)
-        if not await api.create(api.claims, claim_of(spec.agent, self.owner, self.pool, now)):
+        await remove_of(api, self.owner, spec.agent)
+        self.name, claim = claim_of(spec.agent, self.owner, self.pool, now)
+        if not await api.create(api.claims, claim):
             raise ClaimError("another process has just claimed the same sandbox")
         self.pod = await pod_of(api, self.name, seconds=self.settings.start_seconds)
         loose = [each for name in (WRITER, READER) for each in looseness(self.pod.manifest, name, self.runtime)]
@@ -271,7 +270,8 @@ class PodStart:
             await self.connection.close()
         await self._end_server()
         try:
-            await self.api.delete(f"{self.api.claims}/{self.name}")
+            if self.name:
+                await self.api.delete(f"{self.api.claims}/{self.name}")
         except ApiError:
             return  # it is swept by its labels later, and goes by itself in a day
 
