@@ -22,7 +22,8 @@ from codexteam.adapters.sandbox.kubernetes.confinement import (
 )
 from codexteam.adapters.sandbox.kubernetes.exec_stream import ExecStream
 from codexteam.adapters.sandbox.network.connection import (
-    RELAY_COMMAND,
+    RELAY,
+    RELAY_SETTINGS,
     Connection,
     RelayNotStartedError,
     RelayReader,
@@ -39,8 +40,9 @@ from codexteam.system.cancellation import to_its_end
 
 _PROGRAM = f"{INSIDE}/server.pyz"
 _PRIVATE = f"{INSIDE}/private"
-#: Takes the program from the first bytes of its standard input, and becomes it.
-_BOOT = f"""
+#: Takes a program from the first bytes of its standard input. It does not come as an argument: all of those are in one
+#: line of a request, whose length whatever stands in front of the API server may limit.
+_TAKE = """
 import os, struct, sys
 def take(n):
     data = b""
@@ -51,12 +53,18 @@ def take(n):
         data += more
     return data
 size, = struct.unpack(">I", take(4))
+program = take(size)
+"""
+#: Becomes the server.
+_BECOME = f"""
 new = {_PROGRAM!r} + ".%d" % os.getpid()
 with open(new, "wb") as file:
-    file.write(take(size))
+    file.write(program)
 os.rename(new, {_PROGRAM!r})
 os.execv(sys.executable, [sys.executable, "-I", "-S", {_PROGRAM!r}, sys.argv[1]])
 """
+#: Runs it as it is.
+_RUN = "exec(compile(program, 'relay', 'exec'))\n"
 #: Ends whatever an earlier server left; the container's first process is not touched.
 _KILL_ALL = "import os, signal\ntry:\n    os.kill(-1, signal.SIGKILL)\nexcept OSError:\n    pass"
 #: An API server that is away for so long takes its sandboxes with it, as far as their agents are concerned.
@@ -128,10 +136,9 @@ class PodStart:
         settings = server_settings(
             workspace=WORKSPACE, private=_PRIVATE, alone=True, output_cap_bytes=self.spec.limits.output_bytes
         )
-        boot = ("python3", "-I", "-S", "-c", _BOOT, settings)
+        boot = ("python3", "-I", "-S", "-c", f"{_TAKE}{_BECOME}", settings)
         self.stream = ExecStream(await self.api.execute(self.pod.name, container, boot))
-        program = server_program()
-        self.stream.write(struct.pack(">I", len(program)) + program)
+        self.stream.write(_sized(server_program()))
         self.channel = Channel(self.stream, self.stream)
         hello = await self.channel.ready()
         loose = loose_server(hello)
@@ -175,7 +182,9 @@ class PodStart:
         pod, container = self.pod.name, self.container
 
         async def start() -> tuple[RelayReader, RelayWriter]:
-            stream = ExecStream(await self.api.execute(pod, container, RELAY_COMMAND))
+            argv = ("python3", "-I", "-S", "-c", f"{_TAKE}{_RUN}", RELAY_SETTINGS)
+            stream = ExecStream(await self.api.execute(pod, container, argv))
+            stream.write(_sized(RELAY.encode()))
             return stream, stream
 
         if self.connection is not None:
@@ -319,3 +328,7 @@ class PodStart:
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: How variables begin that the cluster puts into every container.
 _CLUSTER = "KUBERNETES_"
+
+
+def _sized(program: bytes) -> bytes:
+    return struct.pack(">I", len(program)) + program

@@ -10,15 +10,18 @@ from codexteam.adapters.sandbox.network.proxy import Proxy
 from codexteam.adapters.sandbox.network.relay import PORT, Mux
 from codexteam.system.cancellation import stopped
 
-_RELAY = RELAY_FILE.read_text("utf-8")
+#: The relay, as the program that it is.
+RELAY = RELAY_FILE.read_text("utf-8")
 _READY_SECONDS = 30.0
 #: A relay that was killed with everything else in its sandbox is started again, this often in a row.
 _TRIES = 5
 _PAUSE_SECONDS = 0.2
 #: Between two starts of a relay at least, since commands may kill it as often as they like.
 _APART_SECONDS = 1.0
+#: Its one argument.
+RELAY_SETTINGS = json.dumps({"port": PORT, "socket": None})
 #: The command of a relay.
-RELAY_COMMAND: Sequence[str] = ("python3", "-I", "-c", _RELAY, json.dumps({"port": PORT, "socket": None}))
+RELAY_COMMAND: Sequence[str] = ("python3", "-I", "-c", RELAY, RELAY_SETTINGS)
 
 
 class RelayReader(Protocol):
@@ -68,7 +71,7 @@ class Connection:
         """Begin to start the relay.
 
         Args:
-            start: Runs `RELAY_COMMAND` in the sandbox.
+            start: Runs the relay in the sandbox, such as by `RELAY_COMMAND`.
             proxy: Serves what comes.
             failures: What `start` and the streams may raise.
         """
