@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from codexteam.adapters.machine.drained_hosts import DrainedHosts
@@ -84,6 +85,7 @@ class DockerEngine:
         for node in self._nodes:
             node.layers, node.on_denied, node.on_silence = layers, on_denied, self._pool.mark_down
             node.is_named = bool(settings.engines)
+            node.is_down = partial(self._is_down, node)
         seen = {name: environment[name] for name in settings.environment if name in environment}
         self._images = Images(settings, files, trusted=trusted, owner=owner, environment=seen)
         self._owner = owner
@@ -104,6 +106,10 @@ class DockerEngine:
         if not any(node.is_named for node in self._nodes):
             return None
         return sum(node.settings.slots for node in self._pool.up())
+
+    def _is_down(self, node: Node) -> bool:
+        # one that is alone is asked whatever it said last: nothing goes on elsewhere
+        return len(self._nodes) > 1 and not self._pool.is_up(node)
 
     @property
     def notices(self) -> Sequence[str]:

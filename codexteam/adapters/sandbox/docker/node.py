@@ -88,6 +88,8 @@ class Node:
         """Whether the user's configuration names it."""
         self.on_silence: Callable[[Node, str], None] | None = None
         """Is told that the engine does not answer, and what it said last."""
+        self.is_down: Callable[[], bool] = lambda: False
+        """Says whether the pool knows that the engine does not answer: then nothing is asked of it that can wait."""
         self.layers: bool | None = None
         """Whether the engine lays workspaces over a base; None until one was started."""
         self.unlimited: tuple[str, ...] = ()
@@ -212,7 +214,10 @@ class Node:
         return any(word in text for word in ("mount", "overlay", "volume", "option"))
 
     async def close(self) -> None:
-        """Remove what sandboxes shared, and let go of the engine."""
+        """Remove what sandboxes shared, and let go of the engine; what a silent one has is swept when it is back."""
+        if self.is_down():
+            await self.client.close()
+            return
         try:
             with clearing_up(f"what sandboxes shared on {self.client.settings.name}"):
                 await self.slots.close()
@@ -376,7 +381,14 @@ class _ContainerStart:
         await remove(self.node.client, self.name)
 
     async def shut(self) -> None:
-        """Remove it with all that is in it; its slot is given back even where the engine removes nothing."""
+        """Remove it with all that is in it; its slot is given back even where the engine removes nothing.
+
+        On an engine that is known not to answer it is let go of: its agent goes on elsewhere and is not to wait for that,
+        which may take minutes where packets are dropped. A later sweep removes it.
+        """
+        if self.node.is_down():
+            await self._let_go()
+            return
         try:
             await self._stop()
             if self.workspace is not None:
@@ -385,6 +397,14 @@ class _ContainerStart:
             if self.lease is not None:
                 lease, self.lease = self.lease, None
                 await self.node.slots.release(lease)
+
+    async def _let_go(self) -> None:
+        """End what is here of it."""
+        if self.connection is not None:
+            await self.connection.close()
+        if self.live is not None:
+            await self.live.channel.close()
+            self.live = None
 
     async def put_away(self) -> None:
         """Remove it as far as the engine lets us: why it ends counts, not what is left of it."""

@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,8 @@ class Relay:
     url: str
     carried: set[asyncio.StreamWriter]
     """What it carries at the moment, to break it."""
+    carries: asyncio.Event = field(default_factory=asyncio.Event)
+    """While it is not set, nothing passes and nobody is told, as where packets are dropped."""
 
 
 @contextlib.asynccontextmanager
@@ -53,6 +55,7 @@ async def relay(
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: bytes, instead: bytes) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
+                await way.carries.wait()
                 writer.write(data.replace(name, instead) if name else data)
                 await writer.drain()
         with contextlib.suppress(OSError):
@@ -71,10 +74,13 @@ async def relay(
         carried.difference_update((writer, far_writer))
 
     server = await asyncio.start_server(connected, "127.0.0.1", port, ssl=context)
+    way = Relay(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", carried)
+    way.carries.set()
     try:
-        yield Relay(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", carried)
+        yield way
     finally:
         server.close()
+        way.carries.set()
         for writer in carried:  # a client may keep a connection for its next request
             writer.transport.abort()
         await asyncio.gather(*carrying, return_exceptions=True)

@@ -64,6 +64,23 @@ async def test_a_dying_engine_is_left_out_and_the_next_start_goes_elsewhere(tmp_
             assert await works(await waiting)
 
 
+async def test_nobody_waits_for_a_host_that_drops_what_it_is_sent(tmp_path: Path) -> None:
+    async with relay() as way:
+        engines = (EngineSettings("far", host=way.url, slots=9), EngineSettings("near", slots=2))
+        async with rig(tmp_path, engines=engines) as found:
+            await found.engine.prepare(found.base)
+            lost = await found.start()
+            assert way.carried, "it is the one with the most room"
+            way.carries.clear()
+            found.engine._pool.mark_down(found.engine._nodes[0], "no answer")
+            async with asyncio.timeout(20):
+                await lost.close()
+                assert await works(await found.start())
+            way.carries.set()
+            left = await found.engine.sweep(found.run_id, keep=[found.agent(2)])
+            assert lost.facts.name in left, "what was left there is removed once it answers"
+
+
 async def test_an_engine_down_at_the_check_is_used_once_it_answers(tmp_path: Path) -> None:
     async with far_engine() as (way, cut):
         engines = (EngineSettings("far", host=way.url, slots=9), EngineSettings("near", slots=1))
