@@ -126,6 +126,8 @@ class Driver:
         self._halted: StopRequested | None = None
         self._plan_waits = False
         """Whether a version of plan.md is to be written soon, of what the state is then."""
+        self._plan_due = False
+        """Whether the state has a version that nobody has written yet."""
         self._plan_begun_seconds = -_BETWEEN_PLANS_SECONDS
         """When the last version was begun, as the event loop counts."""
         self._ending = asyncio.Event()
@@ -248,8 +250,10 @@ class Driver:
 
     def _hand_out(self, effect: Awaited | AskPerson | WritePlan) -> None:
         key = effect.key
-        if isinstance(effect, WritePlan) and self._plan_waits:
-            return
+        if isinstance(effect, WritePlan):
+            self._plan_due = True
+            if self._plan_waits:
+                return
         if not isinstance(effect, AskPerson | WritePlan) and (
             key in self._answered or key not in self._state.in_flight
         ):
@@ -284,7 +288,9 @@ class Driver:
             if isinstance(effect, AskPerson | WritePlan):
                 if isinstance(effect, WritePlan):
                     await self._let_plan_settle()
-                await self._handler.note(effect, self._state)
+                    await self._write_plan(effect)
+                else:
+                    await self._handler.note(effect, self._state)
             else:
                 event = await self._handler.perform(effect, self._state)
                 self._answered.add(effect.key)
@@ -292,6 +298,14 @@ class Driver:
             reach(f"effect.{type(effect).__name__}.after")
         except Exception as error:  # noqa: BLE001 - handed to `drive`, which raises it
             self._fail(_in_words(error), effect)
+
+    async def _write_plan(self, effect: WritePlan) -> None:
+        self._plan_due = False
+        try:
+            await self._handler.note(effect, self._state)
+        except asyncio.CancelledError:
+            self._plan_due = True
+            raise
 
     async def _let_plan_settle(self) -> None:
         """Wait with plan.md where the version before it has just been written, unless the session ends."""
@@ -332,6 +346,11 @@ class Driver:
         for task in self._at_work:
             task.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)
+        if (
+            self._plan_due
+        ):  # who looks at plan.md after a stop sees where the run stands; where it fails, `resume` writes it
+            with suppress(CodexteamError, OSError):
+                await self._write_plan(WritePlan())
 
     async def _save(self) -> None:
         if self._since_checkpoint:

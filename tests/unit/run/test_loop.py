@@ -291,6 +291,42 @@ async def test_a_halt_cancels_what_is_in_flight_and_resume_hands_it_out_again() 
     assert "work.T1.1" in again.performed
 
 
+async def test_plan_md_shows_the_last_state_however_the_session_ends() -> None:
+    shown: list[RunState] = []
+
+    class SlowDisk(ScriptedHandler):
+        is_slow = True
+
+        async def note(self, effect: AskPerson | WritePlan, state: RunState) -> None:
+            if self.is_slow:
+                await asyncio.Event().wait()
+            shown.append(state)
+
+    for is_halted in (True, False):
+        shown.clear()
+        store = MemoryStore()
+        handler = SlowDisk(World(PLAN, RULES), hang_on=frozenset({"work.T1.1", "work.T4.1"}))
+        driver = Driver(
+            RUN,
+            store=store,
+            handler=handler,
+            clock=FakeClock(),
+            state=await load_state(store, RUN, goal="goal", rules=RULES),
+        )
+        session = asyncio.create_task(driver.drive(RunStarted()))
+        while not handler.hang_on <= set(handler.performed):
+            await asyncio.sleep(0)
+        handler.is_slow = False
+        if is_halted:
+            driver.halt(StopRequested("SIGTERM", 143))
+            await session
+        else:
+            session.cancel()  # as where the process is torn down around it
+            with pytest.raises(asyncio.CancelledError):
+                await session
+        assert shown[-1].tasks == driver.state.tasks
+
+
 class StoppedAfter(ScriptedHandler):
     """Has the session stopped in the moment in which an effect of a kind is done."""
 
