@@ -7,11 +7,13 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from codexteam.adapters.machine.shared_state import Letter, SharedState
 from codexteam.app import requests
+from codexteam.config.priced import budget_words
+from codexteam.core.budget import BudgetLimits
 from codexteam.core.budget_text import TaskBudget
 from codexteam.core.codec import StoredForm, decode, stored
 from codexteam.core.events import Answered, Continued, PauseRequested, StopRequested
@@ -66,8 +68,11 @@ def as_asked_here(asked: PostedEvent) -> PostedEvent:
             return Continued()
         case StopRequested():
             return StopRequested("codexteam stop", requests.STOP_EXIT_CODE)
-        case RunBudgetSet():
-            _check_amounts(asked.usd, asked.credits, asked.tokens)
+        case RunBudgetSet(usd=usd, credits=credits, tokens=tokens):
+            _check_amounts(usd, credits, tokens)
+            # the history says what the amounts are, not what their sender calls them
+            limits = BudgetLimits(run_usd=usd, run_credits=credits, run_tokens=tokens)
+            return replace(asked, words=budget_words(limits))
         case TaskBudgetSet(budget=budget) | AddRequested(task=Task(budget=TaskBudget() as budget)):
             _check_amounts(budget.share_percent, budget.usd, budget.credits, budget.tokens)
         case _:

@@ -25,7 +25,7 @@ from codexteam.adapters.machine.shared_state import (
     post,
 )
 from codexteam.app import requests
-from codexteam.app.group_access import GroupRequests, Posted, rights_for
+from codexteam.app.group_access import GroupRequests, Posted, as_asked_here, rights_for
 from codexteam.core.budget_text import TaskBudget
 from codexteam.core.codec import encode_object
 from codexteam.core.events import Answered, Continued, PauseRequested, Rules, StopRequested
@@ -223,6 +223,11 @@ async def test_what_members_may_ask_is_left_under_their_name_and_else_refused(st
     assert list((state / "asked").iterdir()) == []
     assert looks
     assert len(told) == 4
+
+
+def test_the_words_of_a_members_budget_are_those_of_its_amounts() -> None:
+    asked = as_asked_here(RunBudgetSet(usd=5.0, tokens=20_000, words="nothing; the owner said so"))
+    assert asked == RunBudgetSet(usd=5.0, tokens=20_000, words="$5.00, 20,000 tokens")
 
 
 class _Watching(MemoryStore):
