@@ -16,6 +16,8 @@ from pathlib import Path
 
 _STORE_BYTES = 80 << 20
 _START_SECONDS = 90.0
+#: Of all clusters of this process: Ray reads one once, and keeps it.
+_TOKEN = secrets.token_hex(32)
 
 
 def problem() -> str:
@@ -108,7 +110,7 @@ def ray_cluster(nodes: int = 2, *, slots: int = 4, more: Mapping[str, str] | Non
         environment = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": _TOKEN,
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "RAY_DISABLE_IMPORT_WARNING": "1",
             "NO_PROXY": "127.0.0.1,localhost",

@@ -33,7 +33,7 @@ from codexteam.config.team import roles_on_codex, team_roles
 from codexteam.core.budget_amounts import Unit
 from codexteam.core.command_ending import cannot_fail
 from codexteam.core.ids import GateName
-from codexteam.core.text import clean_line
+from codexteam.core.text import clean_line, count_of
 from codexteam.errors import CodexteamError, ConfigError, SandboxUnavailable, SurroundingsError
 from codexteam.ports.repo import RepositoryFacts
 
@@ -233,12 +233,34 @@ def examine(request: LoadRequest) -> Examination:
         *(_group(settings) if settings else ()),
         git,
         *repository,
+        *(_cluster(request, settings) if settings else ()),
         *_sandboxes(request, settings.team.sandbox if settings else SandboxSettings(), settings),
     )
     failed = any(check.status is Status.FAIL for check in checks)
     unkept = settings is not None and price_problem(settings) is not None
     code = ConfigError.exit_code if config_broken or unkept else SurroundingsError.exit_code
     return Examination(checks, code if failed else 0)
+
+
+def _cluster(request: LoadRequest, settings: Settings) -> tuple[DoctorCheck, ...]:
+    """Look at the cluster that agents are to work on, where there is one."""
+    if settings.team.executor.kind != "ray":
+        return ()
+    from codexteam.app.cluster_status import HostState
+    from codexteam.app.ray_nodes import look_at_nodes
+    from codexteam.app.worker import surroundings_of
+
+    try:
+        surroundings_of(settings, settings.team.sandbox.kind)
+    except ConfigError as error:
+        return (DoctorCheck("ray", Status.FAIL, str(error), error.hint),)
+    nodes = asyncio.run(look_at_nodes(settings.team.executor, request.environment, None))
+    if nodes[0].state is HostState.DOWN:
+        return (DoctorCheck("ray", Status.FAIL, nodes[0].problem, nodes[0].hint),)
+    slots = sum(node.slots or 0 for node in nodes)
+    return (
+        DoctorCheck("ray", Status.OK, f"{nodes[0].version}: {slots} sandbox_slots on {count_of(len(nodes), 'node')}"),
+    )
 
 
 def _sandboxes(request: LoadRequest, sandbox: SandboxSettings, settings: Settings | None) -> tuple[DoctorCheck, ...]:

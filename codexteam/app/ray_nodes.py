@@ -14,7 +14,10 @@ from codexteam.errors import StoreError, SurroundingsError, UsageError
 async def look_at_nodes(
     settings: ExecutorSettings, environment: Mapping[str, str], project: Project | None
 ) -> tuple[HostStatus, ...]:
-    """Return the nodes that take agents, and the cluster itself where it does not answer."""
+    """Return the nodes that take agents, and the cluster itself where it does not answer.
+
+    A node that is gone is not among them: the cluster does not know any more whether it took agents.
+    """
     from codexteam.adapters.ray_cluster.cluster import RayWorkers
 
     where = f"Ray cluster {settings.address}"
@@ -32,16 +35,14 @@ async def look_at_nodes(
         HostStatus(
             node.name,
             where,
-            HostState.UP if node.is_alive else HostState.DOWN,
+            HostState.UP,
             node.slots,
             float(node.slots),
             version,
             agents=at_work.get(node.name, ()),
-            problem="" if node.is_alive else "it is gone from the cluster",
-            hint="" if node.is_alive else "start it again with `ray start --address HOST:PORT`",
         )
         for node in nodes
-        if node.slots
+        if node.slots and node.is_alive
     )
     if found:
         return found

@@ -267,7 +267,7 @@ HOSTS = [
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    """One for all tests: a process that has been on one with a token finds its way to no other."""
+    """One for all tests."""
     with ray_cluster(2, slots=2) as cluster, pytest.MonkeyPatch.context() as patch:
         for name, value in cluster.environment.items():
             if name.startswith("RAY_"):

@@ -20,6 +20,8 @@ from codexteam.system.cancellation import stopped
 SLOTS = "sandbox_slots"
 #: A cluster without one slot is waited for so long.
 _OUTAGE_SECONDS = 90.0
+#: A head that does not take a connection within this time is not there.
+_ANSWER_SECONDS = 10.0
 #: How often it is looked which nodes there are.
 _LOOK_SECONDS = 2.0
 _INSTALL = "pip install 'codexteam[ray]', in the same version on every node"
@@ -73,6 +75,7 @@ class RayWorkers:
             ray = await asyncio.to_thread(_import)
         except ImportError as error:
             raise SandboxUnavailable(f"Ray is not installed: {error}", hint=_INSTALL) from error
+        await _refuse_nobody(address)
         workers = cls(ray, entry, version, report)
         try:
             # not in the main thread: there Ray would take SIGTERM for itself
@@ -277,6 +280,26 @@ class RayWorker:
         if self._next is not None:
             await stopped(self._next)
         await self.cluster.end(self.name, self.stream)
+
+
+async def _refuse_nobody(address: str) -> None:
+    """See that somebody listens where the head is to be: Ray itself tries for minutes.
+
+    Raises:
+        SandboxUnavailable: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto`: Ray looks at what runs on this machine
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except (OSError, TimeoutError) as error:
+        raise SandboxUnavailable(
+            f"the Ray cluster {clean_line(address)} cannot be joined: {_said(error)}",
+            hint="start its head with `ray start --head`, or correct [codexteam.executor] address",
+        ) from error
+    writer.close()
 
 
 def _import() -> Any:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from codexteam.app.doctor import examine
+from codexteam.app.doctor_check import Status
 from codexteam.app.worker import surroundings_of
+from codexteam.config.request import LoadRequest
 from codexteam.config.settings import ProviderSettings, Settings
 from codexteam.errors import ConfigError, SandboxUnavailable
 from tests.unit.run.test_agents import settings_in
@@ -49,3 +52,25 @@ async def test_a_cluster_without_tokens_is_not_joined() -> None:
     with pytest.raises(SandboxUnavailable, match="token authentication is not on") as raised:
         await RayWorkers.connect("auto", {}, entry="codexteam.app.worker", version="1")
     assert "RAY_AUTH_MODE=token" in raised.value.hint
+
+
+def test_doctor_says_what_keeps_a_run_from_its_cluster(tmp_path: Path) -> None:
+    def found(text: str, **environment: str) -> list[tuple[Status, str]]:
+        (tmp_path / "config.toml").write_text(text)
+        request = LoadRequest(
+            tmp_path,
+            {"CODEX_HOME": str(tmp_path), "HOME": str(tmp_path), **environment},
+            system_folder=tmp_path / "none",
+        )
+        return [(check.status, check.found) for check in examine(request).checks if check.name == "ray"]
+
+    ray = '[codexteam.executor]\nkind = "ray"\n'
+    assert found("") == []
+    [(status, said)] = found(ray)
+    assert (status, "token authentication is not on" in said) == (Status.FAIL, True)
+    provider = (
+        'model_provider = "own"\n[model_providers.own]\nname = "Own"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        'experimental_bearer_token = "of-the-file-1234"\n'
+    )
+    [(status, said)] = found(provider + ray)
+    assert (status, "stands in a file" in said) == (Status.FAIL, True)
