@@ -97,7 +97,7 @@ async def serve(sent: WorkerOrder, link: RunLink, host: str) -> None:
     """Let an agent work on this machine; see `serve_order`."""
     environment = dict(os.environ)
     state_dir = cache_folder(environment) / "workers" / _digest(sent.owner)
-    folder = state_dir / "agents" / _digest(str(sent.order.spec.key), str(os.getpid()))
+    folder = state_dir / "agents" / f"{_digest(str(sent.order.spec.key))}-{os.getpid()}"
     await asyncio.to_thread(_made, folder)
     clock = SystemClock()
 
@@ -132,7 +132,11 @@ async def serve(sent: WorkerOrder, link: RunLink, host: str) -> None:
 
 
 def _made(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    """Make an agent's folder; those of workers that were killed go."""
+    for other in folder.parent.glob("*-*"):
+        pid = other.name.rpartition("-")[2]
+        if other == folder or not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
 
 

@@ -31,7 +31,11 @@ class Worker(Protocol):
         ...
 
     async def send(self, message: object) -> None:
-        """Send it a message. Messages arrive in order; nothing happens where it has ended."""
+        """Send it a message. Messages arrive in order; nothing happens where it has ended.
+
+        Raises:
+            HostLost: nothing reaches it any more.
+        """
         ...
 
     async def receive(self) -> object:

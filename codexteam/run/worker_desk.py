@@ -45,7 +45,6 @@ from codexteam.run.worker_messages import (
     Granted,
     LeftFiles,
     LostNoted,
-    MailRead,
     Nudge,
     NudgeKind,
     RefusalAsked,
@@ -93,7 +92,7 @@ class WorkerDesk:
         """Is called when the run wants the agent to stop."""
         self.bring: Callable[[str], Awaitable[None]] | None = None
         """Sees that an environment is here, by its key."""
-        self.mailbox = _ReadMailbox(self.tell)
+        self.mailbox = Mailbox()
         self.hold = AgentHold()
         for text in welcome.mail:
             self.mailbox.say(text)
@@ -274,24 +273,6 @@ class RunFilesAtCommit:
         """Return (path, mode, blob id) of every file at a commit."""
         found: tuple[tuple[bytes, str, str], ...] = await self.desk.value(FilesAsked(commit), tuple)
         return found
-
-
-class _ReadMailbox(Mailbox):
-    """Tells the run what has been read."""
-
-    def __init__(self, tell: Callable[[WorkerWord], None]) -> None:
-        super().__init__()
-        self._tell = tell
-
-    def drop(self, count: int) -> None:
-        super().drop(count)
-        if count:
-            self._tell(MailRead(count, are_notes=False))
-
-    def drop_notes(self, count: int) -> None:
-        super().drop_notes(count)
-        if count:
-            self._tell(MailRead(count, are_notes=True))
 
 
 @dataclass(frozen=True, slots=True)

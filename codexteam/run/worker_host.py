@@ -6,22 +6,26 @@ begins again elsewhere, from its last stored turn.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from codexteam.agent.desk import AgentDesk
 from codexteam.agent.event_fields import BudgetAwaited
+from codexteam.agent.mail import message_item
 from codexteam.agent.outcome import AgentOutcome
 from codexteam.agent.reservations import Patience
 from codexteam.agent.tools.tool import ToolProblem
+from codexteam.agent.transcript import user_item
 from codexteam.core.budget import Exhausted, Reservation
-from codexteam.core.ids import AgentKey, CallKey
+from codexteam.core.budget_amounts import Usage
+from codexteam.core.ids import AgentKey, CallKey, JSONObject
 from codexteam.core.redaction import Redactor, redact_texts
 from codexteam.core.text import clean_line
 from codexteam.errors import CodexteamError, HostLost, InternalError, SandboxUnavailable
-from codexteam.ports.model import CallGates
+from codexteam.ports.model import CallGates, CutShort, ModelAnswer
 from codexteam.ports.repo import Repo
 from codexteam.ports.sandbox import SandboxSpec, Snapshot, WorkspaceState
 from codexteam.ports.sandbox_engine import SandboxEngine
@@ -46,7 +50,6 @@ from codexteam.run.worker_messages import (
     Granted,
     LeftFiles,
     LostNoted,
-    MailRead,
     Nudge,
     NudgeKind,
     Opened,
@@ -165,6 +168,8 @@ class _Conversation:
     """Of calls on their way."""
     sent: set[CallKey] = field(default_factory=set)
     """The calls that may be billed."""
+    answered: dict[CallKey, Usage | None] = field(default_factory=dict)
+    """What the calls were billed whose answers are stored."""
     answering: "set[asyncio.Task[None]]" = field(default_factory=set)
     nudges: "asyncio.Queue[Nudge]" = field(default_factory=asyncio.Queue)
     nudging: "asyncio.Task[None] | None" = None
@@ -222,7 +227,9 @@ class _Conversation:
             await self.worker.close()
         finally:
             for reservation in self.reserved.values():
-                if reservation.key in self.sent:
+                if reservation.key in self.answered:
+                    self.desk.budget.settle(reservation, self.answered[reservation.key])
+                elif reservation.key in self.sent:
                     self.desk.budget.lose(reservation)
                 else:
                     self.desk.budget.release(reservation)
@@ -262,7 +269,8 @@ class _Conversation:
             failed = error
         except OSError as error:
             failed = SandboxUnavailable(f"a worker's file cannot be read or written: {error}")
-        await self.worker.send(RunReply(ask.number, value, failed, files))
+        with suppress(HostLost):  # `receive` says it to who waits
+            await self.worker.send(RunReply(ask.number, value, failed, files))
 
     async def _value(self, question: WorkerQuestion) -> object:
         match question:
@@ -307,7 +315,10 @@ class _Conversation:
                 await store.close_call(key)
             case CallAnswered(answer=answer, facts=facts):
                 self._refuse_others(answer.key.agent)
-                await store.record_answer(answer, self._redacted(facts))
+                # stopped in the middle of it, the call would count twice: as lost, and as stored
+                await to_its_end(store.record_answer(answer, self._redacted(facts)))
+                end = answer.answer.end
+                self.answered[answer.key] = end.usage if isinstance(end, ModelAnswer | CutShort) else None
             case TurnDone():
                 await self._record(question)
         return None
@@ -345,11 +356,26 @@ class _Conversation:
             outputs=tuple(self.host.redactor.redact_object(item) for item in turn.outputs),
             workspace=WorkspaceState(snapshot, self._redacted(turn.workspace.remarks)),
         )
-        await self.desk.store.record_turn(kept, self._redacted(done.facts))
+        await to_its_end(self.desk.store.record_turn(kept, self._redacted(done.facts)))
+        self._drop_read(kept.outputs)
         newest = None if snapshot is None or snapshot.pack.parent != self.order.folder else snapshot.pack
         older, self.ours = self.ours, newest
         if older is not None and older != newest:
             await asyncio.to_thread(older.unlink, missing_ok=True)
+
+    def _drop_read(self, outputs: Sequence[JSONObject]) -> None:
+        """Take the mail that is in a stored turn out: who works on after this one reads it there."""
+        mailbox, left = self.desk.mailbox, [*outputs]
+        mailbox.drop(self._count_read([message_item(text) for text in mailbox.waiting()], left))
+        mailbox.drop_notes(self._count_read([user_item(text) for text in mailbox.notes()], left))
+
+    def _count_read(self, mail: Sequence[JSONObject], left: list[JSONObject]) -> int:
+        for count, item in enumerate(mail):
+            stored = self.host.redactor.redact_object(item)
+            if stored not in left:
+                return count
+            left.remove(stored)
+        return len(mail)
 
     async def _take_left(self, left: LeftFiles, snapshot: Snapshot | None) -> Snapshot | None:
         """Write what an agent left into its folder here; give its snapshot as it is then."""
@@ -390,8 +416,6 @@ class _Conversation:
                 desk.sandbox_started(replace(facts, host=self.worker.host))
             case CommandsPrinted(text=text):
                 self.printed = self._redacted(text)
-            case MailRead(count=count, are_notes=are_notes):
-                (desk.mailbox.drop_notes if are_notes else desk.mailbox.drop)(count)
 
     def _let_go(self, word: CallSettled | CallLost | CallReleased) -> None:
         reservation = self.reserved.pop(word.reservation.id, None)

@@ -324,14 +324,6 @@ class CommandsPrinted:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class MailRead:
-    """So many of the oldest messages, or notes, are in a stored turn."""
-
-    count: int
-    are_notes: bool
-
-
 WorkerWord: TypeAlias = (
     CallSettled
     | CallLost
@@ -341,7 +333,6 @@ WorkerWord: TypeAlias = (
     | AgentBegins
     | SandboxIs
     | CommandsPrinted
-    | MailRead
     | PassageNews
 )
 

@@ -24,6 +24,7 @@ _OUTAGE_SECONDS = 90.0
 _ANSWER_SECONDS = 10.0
 #: How often it is looked which nodes there are.
 _LOOK_SECONDS = 2.0
+_LOG = logging.getLogger(__name__)
 _INSTALL = "pip install 'codexteam[ray]', in the same version on every node"
 _AUTHENTICATION = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (`ray get-auth-token --generate`) where nodes and runs are started"
@@ -190,12 +191,22 @@ class RayWorkers:
     # for its workers
 
     async def send(self, box_name: str, message: object) -> None:
-        """Put a message into a worker's letter box."""
-        await asyncio.wrap_future(self._letters.put.remote(box_name, pickle.dumps(message)).future())
+        """Put a message into a worker's letter box.
+
+        Raises:
+            HostLost: the letter box is gone.
+        """
+        try:
+            await asyncio.wrap_future(self._letters.put.remote(box_name, pickle.dumps(message)).future())
+        except Exception as error:
+            raise self.lost(box_name, "", error) from error
 
     async def end(self, box_name: str, stream: Any) -> None:
         """See that a worker is gone."""
-        await asyncio.wrap_future(self._letters.end.remote(box_name).future())
+        try:
+            await asyncio.wrap_future(self._letters.end.remote(box_name).future())
+        except Exception as error:  # noqa: BLE001 - gone with all that was in it, whatever Ray says of it
+            _LOG.debug("the letter box is gone: %s", error)
         await asyncio.to_thread(self._cancel, stream)
 
     def _cancel(self, stream: Any) -> None:

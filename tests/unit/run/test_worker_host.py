@@ -20,13 +20,14 @@ from codexteam.agent.reservations import Reservations
 from codexteam.agent.tools.tool_context import ToolLimits
 from codexteam.config.settings import ModelSettings, NetworkPolicy, SandboxLimits, SandboxMode
 from codexteam.core.budget import BudgetLimits, Ledger
+from codexteam.core.budget_amounts import Usage
 from codexteam.core.ids import AgentKey, CallKey, CommitId, Purpose
 from codexteam.core.redaction import Redactor
 from codexteam.errors import HostLost, InternalError, SandboxLost, SandboxUnavailable
 from codexteam.ports.environments import Environment
-from codexteam.ports.model import Passage, Quota
+from codexteam.ports.model import AnsweredCall, CallRecord, ModelAnswer, Passage, Quota
 from codexteam.ports.sandbox import BaseSource, SandboxSpec
-from codexteam.ports.store import OpenCall
+from codexteam.ports.store import OpenCall, StoredAnswer
 from codexteam.ports.workers import RunLink
 from codexteam.run.host import AgentOrder
 from codexteam.run.run_desk import RunDesk
@@ -34,7 +35,16 @@ from codexteam.run.worker_desk import WorkerDesk
 from codexteam.run.worker_files import safe_name
 from codexteam.run.worker_gates import WorkerGates
 from codexteam.run.worker_host import WorkerHost
-from codexteam.run.worker_messages import CallOpened, Opened, RunReply, WorkerAsk, WorkerOrder
+from codexteam.run.worker_messages import (
+    CallAnswered,
+    CallOpened,
+    Granted,
+    Opened,
+    ReservationAsked,
+    RunReply,
+    WorkerAsk,
+    WorkerOrder,
+)
 from codexteam.run.worker_service import WorkerPlace, WorkerTools, serve_order
 from tests.fakes.fake_repo import FakeRepo
 from tests.fakes.fake_sandbox import FakeEngine, ended
@@ -99,6 +109,7 @@ class World:
     passes: bool = False
     """Whether calls pass the run's gates."""
     environment_key: str = ""
+    mailbox: Mailbox = field(default_factory=Mailbox)
 
     def __post_init__(self) -> None:
         self.workers = FakeWorkers(self.folder / "workers", self._serve)
@@ -166,7 +177,7 @@ class World:
             key,
             self.store,
             self.reservations,
-            Mailbox(),
+            self.mailbox,
             AgentHold(),
             {},
             wanted,
@@ -334,6 +345,55 @@ async def test_a_lost_worker_leaves_its_gate(world: World) -> None:
         await lost
     assert isinstance(await waiting, Submitted)
     assert world.gates.inside == 0
+
+
+async def test_mail_that_is_in_a_stored_turn_is_told_to_no_next_worker(world: World) -> None:
+    second = asyncio.Event()
+    world.mailbox.say("Be quick.")
+    world.mailbox.say("Be quick.")
+    world.mailbox.pass_on("T2 says: use tabs.")
+    world.play = lambda _key, turn: (
+        [run_line("ls")] if turn == 1 else Held([said(REPORT)], asyncio.Event(), second) if not gone else [said(REPORT)]
+    )
+    gone: list[str] = []
+    lost = asyncio.ensure_future(world.work())
+    await second.wait()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (world.mailbox.waiting(), world.mailbox.notes()) == ((), ())
+    world.mailbox.say("Be quick.")
+    gone.append(world.workers.begun[0].host)
+    world.workers.die(gone[0])
+    with pytest.raises(HostLost):
+        await lost
+    assert world.mailbox.waiting() == ("Be quick.",), "this one nobody has read"
+    assert isinstance(await world.work(), Submitted)
+    texts = [str(turn.outputs) for turn in await world.store.turns(key_of("T1"))]
+    assert [text.count("Be quick.") for text in texts] == [2, 1]
+    assert [text.count("use tabs") for text in texts] == [1, 0]
+
+
+async def test_an_answer_that_is_stored_counts_as_it_was_billed(world: World) -> None:
+    async def answer_and_die(sent: WorkerOrder, link: RunLink, host: str) -> None:
+        link.send(Opened(host, VERSION))
+        await link.receive()
+        key = CallKey(key_of("T1"), 1, Purpose.IMPLEMENT)
+        link.send(WorkerAsk(1, ReservationAsked(key, "gpt-5.4", 1_000, 4_000, hand_over=False)))
+        reply = await link.receive()
+        assert isinstance(reply, RunReply)
+        assert isinstance(reply.value, Granted)
+        link.send(WorkerAsk(2, CallOpened(OpenCall(key, "", 5_000, None, None))))
+        await link.receive()
+        usage = Usage(input_tokens=100, cached_input_tokens=0, output_tokens=20, reasoning_tokens=0)
+        made = AnsweredCall(ModelAnswer((said(REPORT),), usage), CallRecord("gpt-5.4"))
+        link.send(WorkerAsk(3, CallAnswered(StoredAnswer(key, "", made, usage), ())))
+        await link.receive()
+
+    world.serve = answer_and_die  # type: ignore[assignment]
+    with pytest.raises(HostLost):
+        await world.work()
+    assert world.reservations.ledger.took(key_of("T1"))["tokens"] == 120
+    assert await world.store.open_calls(RUN) == []
 
 
 async def test_what_a_lost_worker_was_asking_counts_as_spent(world: World) -> None:
