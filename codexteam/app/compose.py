@@ -96,7 +96,8 @@ async def choose_engine(
                 why = "configured" if len(settings.kinds) == 1 else "; ".join(problems) or "a Docker engine answers"
                 return Chosen(engine, report, why)
         problems.append(f"{kind}: {report.problem}")
-    raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=_HINT)
+    hint = _HINT if settings.kind != "kubernetes" else "`codexteam cluster` asks it again; see docs/hosts.md"
+    raise SandboxUnavailable("no sandbox can be started: " + "; ".join(problems), hint=hint)
 
 
 #: Hosts that are reported by name.

@@ -316,9 +316,8 @@ async def _refuse_nobody(address: str) -> None:
 def _import() -> Any:
     import ray
 
-    logs = logging.getLogger("ray")
-    logs.addHandler(logging.NullHandler())  # what it has to say that matters comes as an error
-    logs.propagate = False
+    # it has handlers of its own, and what it has to say that matters comes as an error
+    logging.getLogger("ray").setLevel(logging.CRITICAL + 1)
     return ray
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class ClusterApi:
                 load(client_configuration=configuration)
             else:
                 file = environment.get("KUBECONFIG") or str(Path(environment.get("HOME", "~")) / ".kube" / "config")
+                if not any([await asyncio.to_thread(Path(each).is_file) for each in file.split(os.pathsep) if each]):
+                    raise SandboxUnavailable(
+                        f"there is no kubeconfig {clean_line(file)}",
+                        hint="KUBECONFIG names another; `kubectl config view` shows what kubectl finds",
+                    )
                 await config.load_kube_config(
                     config_file=file, context=context, client_configuration=configuration, persist_config=False
                 )

@@ -146,6 +146,16 @@ async def test_a_context_that_is_not_there_is_said(bench: Bench) -> None:
     assert "how the cluster is reached cannot be read" in report.problem
 
 
+async def test_a_kubeconfig_that_is_not_there_is_said(
+    bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = bench.engine()
+    engine._environment = {"HOME": str(tmp_path)}
+    report = await engine.check()
+    assert f"there is no kubeconfig {tmp_path}/.kube/config; KUBECONFIG names another" in report.problem
+    assert capfd.readouterr() == ("", "")
+
+
 # what a pod must be
 
 
