@@ -308,14 +308,14 @@ async def _workers(context: RunContext, model: Model, project: Project, stack: A
         return None
     from codexteam import __version__
     from codexteam.adapters.ray_cluster.cluster import RayWorkers
-    from codexteam.app import worker
+    from codexteam.app.worker_surroundings import ENTRY, surroundings_of
     from codexteam.run.worker_host import WorkerHost
 
-    surroundings = worker.surroundings_of(settings, context.engine.name)
+    surroundings = surroundings_of(settings, context.engine.name)
     workers = await RayWorkers.connect(
         settings.team.executor.address,
         project.environment,
-        entry=worker.__name__,
+        entry=ENTRY,
         version=__version__,
         report=lambda text: context.report("notice", {"text": text}),
     )

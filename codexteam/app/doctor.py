@@ -248,7 +248,7 @@ def _cluster(request: LoadRequest, settings: Settings) -> tuple[DoctorCheck, ...
         return ()
     from codexteam.app.cluster_status import HostState
     from codexteam.app.ray_nodes import look_at_nodes
-    from codexteam.app.worker import surroundings_of
+    from codexteam.app.worker_surroundings import surroundings_of
 
     try:
         surroundings_of(settings, settings.team.sandbox.kind)

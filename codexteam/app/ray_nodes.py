@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from codexteam import __version__
-from codexteam.app import worker
 from codexteam.app.cluster_status import AgentAtWork, HostState, HostStatus
 from codexteam.app.project import Project, reading_store
+from codexteam.app.worker_surroundings import ENTRY
 from codexteam.config.settings import ExecutorSettings
 from codexteam.core.ids import JSONObject
 from codexteam.errors import StoreError, SurroundingsError, UsageError
@@ -22,7 +22,7 @@ async def look_at_nodes(
 
     where = f"Ray cluster {settings.address}"
     try:
-        workers = await RayWorkers.connect(settings.address, environment, entry=worker.__name__, version=__version__)
+        workers = await RayWorkers.connect(settings.address, environment, entry=ENTRY, version=__version__)
     except SurroundingsError as error:
         down = HostStatus("ray", where, HostState.DOWN, None, None, problem=str(error), hint=error.hint)
         return (down,)

@@ -26,7 +26,7 @@ from codexteam.agent.prefix import Prompt
 from codexteam.agent.reservations import Reservations
 from codexteam.agent.tools.tool import Tool, ToolOutput, function_definition
 from codexteam.agent.tools.tool_context import ToolLimits
-from codexteam.app import worker
+from codexteam.app.worker_surroundings import ENTRY, WorkerSurroundings
 from codexteam.config.settings import (
     ModelSettings,
     NetworkPolicy,
@@ -239,10 +239,10 @@ async def _ray(
 ) -> tuple[Host, Callable[[str], Awaitable[None]]]:
     from codexteam.adapters.ray_cluster.cluster import RayWorkers
 
-    workers = await RayWorkers.connect(cluster.address, cluster.environment, entry=worker.__name__, version=__version__)
+    workers = await RayWorkers.connect(cluster.address, cluster.environment, entry=ENTRY, version=__version__)
     stack.push_async_callback(workers.close)
     sandbox = SandboxSettings(kind="bubblewrap", build_environment=False)
-    around = worker.WorkerSurroundings(
+    around = WorkerSurroundings(
         "bubblewrap", sandbox, _providers(api), send_metadata=True, proxy_loopback=False, trusted=False
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from codexteam.app.doctor import examine
 from codexteam.app.doctor_check import Status
-from codexteam.app.worker import surroundings_of
+from codexteam.app.worker_surroundings import surroundings_of
 from codexteam.config.request import LoadRequest
 from codexteam.config.settings import ProviderSettings, Settings
 from codexteam.errors import ConfigError, SandboxUnavailable
