@@ -326,6 +326,7 @@ async def _workers(context: RunContext, model: Model, project: Project, stack: A
         context.repo,
         context.engine,
         context.redactor,
+        context.clock,
         __version__,
         str(project.state_dir),
         surroundings,

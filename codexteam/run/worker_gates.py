@@ -83,7 +83,7 @@ class WorkerGates:
     """The worker's end: the `CallGates` of calls that go out from it."""
 
     def __init__(self, desk: WorkerDesk) -> None:
-        """WorkerAsk at this desk."""
+        """Ask at this desk."""
         self._desk = desk
         self._last = 0
 

@@ -25,10 +25,13 @@ from codexteam.core.ids import AgentKey, CallKey, JSONObject
 from codexteam.core.redaction import Redactor, redact_texts
 from codexteam.core.text import clean_line
 from codexteam.errors import CodexteamError, HostLost, InternalError, SandboxUnavailable
+from codexteam.ports.clock import Clock
 from codexteam.ports.model import CallGates, CutShort, ModelAnswer
 from codexteam.ports.repo import Repo
+from codexteam.ports.reporter import RunEvent
 from codexteam.ports.sandbox import SandboxSpec, Snapshot, WorkspaceState
 from codexteam.ports.sandbox_engine import SandboxEngine
+from codexteam.ports.store import StoredTurn
 from codexteam.ports.workers import Worker, Workers
 from codexteam.run.host import AgentOrder
 from codexteam.run.worker_files import safe_name, write_whole
@@ -91,6 +94,7 @@ class WorkerHost:
     engine: SandboxEngine
     """The run's own: environments are kept there, and workers get copies."""
     redactor: Redactor
+    clock: Clock
     version: str
     owner: str
     surroundings: object
@@ -199,9 +203,11 @@ class _Conversation:
             raise
 
     async def _stop(self) -> None:
-        """WorkerAsk the worker to stop, and wait until it has removed its sandbox; what it says meanwhile still counts."""
-        await self.worker.send(Nudge(NudgeKind.STOP))
+        """Ask the worker to stop, and wait until it has removed its sandbox; what it says meanwhile still counts."""
+        if not self.worker.host:
+            return  # it has not begun
         try:
+            await self.worker.send(Nudge(NudgeKind.STOP))
             async with asyncio.timeout(_STOP_SECONDS):
                 while True:
                     match await self.worker.receive():
@@ -302,7 +308,7 @@ class _Conversation:
         store = self.desk.store
         match question:
             case TurnsAsked():
-                return tuple(await store.turns(self.order.spec.key))
+                return await self._turns()
             case AnswerAsked(key=key):
                 return await store.answer(key)
             case CallOpened(call=call):
@@ -316,12 +322,24 @@ class _Conversation:
             case CallAnswered(answer=answer, facts=facts):
                 self._refuse_others(answer.key.agent)
                 # stopped in the middle of it, the call would count twice: as lost, and as stored
-                await to_its_end(store.record_answer(answer, self._redacted(facts)))
+                await to_its_end(store.record_answer(answer, self._told_here(facts)))
                 end = answer.answer.end
                 self.answered[answer.key] = end.usage if isinstance(end, ModelAnswer | CutShort) else None
             case TurnDone():
                 await self._record(question)
         return None
+
+    async def _turns(self) -> tuple[StoredTurn, ...]:
+        turns = tuple(await self.desk.store.turns(self.order.spec.key))
+        snapshot = turns[-1].workspace.snapshot if turns else None
+        if snapshot is not None and snapshot.pack.parent == self.order.folder:
+            self.ours = snapshot.pack
+        return turns
+
+    def _told_here(self, facts: Sequence[RunEvent]) -> list[RunEvent]:
+        """Take a worker's facts as they are when they arrive: its clock need not be ours."""
+        now = self.host.clock.wall_seconds()
+        return [replace(fact, at_seconds=now) for fact in self._redacted(tuple(facts))]
 
     def _refuse_others(self, agent: AgentKey) -> None:
         if agent != self.order.spec.key:
@@ -356,7 +374,7 @@ class _Conversation:
             outputs=tuple(self.host.redactor.redact_object(item) for item in turn.outputs),
             workspace=WorkspaceState(snapshot, self._redacted(turn.workspace.remarks)),
         )
-        await to_its_end(self.desk.store.record_turn(kept, self._redacted(done.facts)))
+        await to_its_end(self.desk.store.record_turn(kept, self._told_here(done.facts)))
         self._drop_read(kept.outputs)
         newest = None if snapshot is None or snapshot.pack.parent != self.order.folder else snapshot.pack
         older, self.ours = self.ours, newest

@@ -356,7 +356,7 @@ class WorkerEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunReply:
-    """What an `WorkerAsk` was answered."""
+    """What a `WorkerAsk` was answered."""
 
     number: int
     value: object = None

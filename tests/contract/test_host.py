@@ -206,7 +206,16 @@ def _worker_host(folder: Path, workers: FakeWorkers, api: ScriptedApi, stack: As
     repo = FakeRepo(folder, {"a.txt": b"a\n"})
     redactor = Redactor([SECRET])
     host = WorkerHost(
-        workers, _model(api, stack), repo, engine, redactor, __version__, str(folder), around, folder / "copies"
+        workers,
+        _model(api, stack),
+        repo,
+        engine,
+        redactor,
+        SystemClock(),
+        __version__,
+        str(folder),
+        around,
+        folder / "copies",
     )
     stack.push_async_callback(host.close)
     return host
@@ -438,6 +447,8 @@ async def test_a_host_that_dies_costs_its_agent_at_most_a_turn(bench: Bench) -> 
     assert isinstance(outcome, Submitted), outcome
     assert bench.asked() == [1, 2, 2, 3, 4]
     assert (await bench.files(outcome))[b"made.txt"] == b"1\n2\n3\n"
+    left = [path.name for path in (bench.folder / "attempt").iterdir() if path.suffix == ".pack"]
+    assert len(left) == 1, "older states are gone, those of the dead host too"
     assert bench.facts[0].host == place
     assert bench.facts[1].host != place
 

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from codexteam.system.cancellation import stopped
 SLOTS = "sandbox_slots"
 #: A cluster without one slot is waited for so long.
 _OUTAGE_SECONDS = 90.0
+#: How long a worker may take to put its things away after its last word.
+_END_SECONDS = 5.0
 #: A head that does not take a connection within this time is not there.
 _ANSWER_SECONDS = 10.0
 #: How often it is looked which nodes there are.
@@ -288,9 +291,18 @@ class RayWorker:
         if self._has_ended:
             return
         self._has_ended = True
+        if self.host:
+            await self._let_end()
         if self._next is not None:
             await stopped(self._next)
         await self.cluster.end(self.name, self.stream)
+
+    async def _let_end(self) -> None:
+        """Give it a moment to end by itself: a process that is not killed is kept for the next agent."""
+        with suppress(TimeoutError, HostLost, SandboxUnavailable):
+            async with asyncio.timeout(_END_SECONDS):
+                while True:
+                    await self.receive()
 
 
 async def _refuse_nobody(address: str) -> None:

@@ -122,6 +122,7 @@ class World:
             repo,
             self.engine,
             Redactor(),
+            SystemClock(),
             VERSION,
             "owner",
             None,
