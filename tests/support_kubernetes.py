@@ -337,31 +337,30 @@ class StandInCluster:
             writer.close()
 
         giving = asyncio.ensure_future(give(process.stdin))
+        carrying = [
+            asyncio.ensure_future(carry(1, process.stdout)),
+            asyncio.ensure_future(carry(2, process.stderr)),
+        ]
         try:
             with suppress(ConnectionError):
-                await asyncio.gather(carry(1, process.stdout), carry(2, process.stderr))
+                await asyncio.gather(*carrying)
             code = await process.wait()
             ok = {"metadata": {}, "status": "Success"}
             failed = {"status": "Failure", "message": f"command terminated with exit code {code}"}
             with suppress(ConnectionError):
                 await socket.send_bytes(b"\3" + json.dumps(failed if code else ok).encode())
         finally:
-            giving.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError):
-                await giving
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            for task in (giving, *carrying):
+                task.cancel()
+            await asyncio.gather(giving, *carrying, return_exceptions=True)
+            await _ended(process)
             self._streams.discard(process)
         await socket.close()
         return socket
 
     async def close(self) -> None:
         """End it with all its pods."""
-        for task in list(self._tasks):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # what was begun is soon done
         await self.stop_listening()
         left = await _docker("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={self.folder}")
         if left:
@@ -389,6 +388,16 @@ def _chosen(value: dict[str, Any], query: Any) -> bool:
     return True
 
 
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """See that a process is gone, and nothing of it is left open."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]
+    transport.close()
+
+
 async def _docker(*argv: str, check: bool = True) -> str:
     process = await asyncio.create_subprocess_exec(
         "docker",
@@ -397,7 +406,10 @@ async def _docker(*argv: str, check: bool = True) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    finally:
+        await _ended(process)
     if check and process.returncode:
         raise RuntimeError(f"docker {argv[0]}: {err.decode()}")
     return out.decode()
