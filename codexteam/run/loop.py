@@ -346,9 +346,8 @@ class Driver:
         for task in self._at_work:
             task.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)
-        if (
-            self._plan_due
-        ):  # who looks at plan.md after a stop sees where the run stands; where it fails, `resume` writes it
+        # Who looks at plan.md after a stop sees where the run stands; where it fails, `resume` writes it.
+        if self._plan_due:
             with suppress(CodexteamError, OSError):
                 await self._write_plan(WritePlan())
 

@@ -33,7 +33,6 @@ class ClaimError(Exception):
 class ClaimedPod:
     """The pod of a claim."""
 
-    claim: str
     name: str
     manifest: JSONObject
 
@@ -139,7 +138,7 @@ async def pod_of(api: ClusterApi, name: str, *, seconds: float) -> ClaimedPod:
                 claim = await api.get(f"{api.claims}/{name}")
                 if claim is None:
                     raise ClaimError("its claim was removed")
-                found = await _look(api, name, claim)
+                found = await _look(api, claim)
                 if isinstance(found, ClaimedPod):
                     return found
                 why, is_stuck = found
@@ -153,35 +152,35 @@ async def pod_of(api: ClusterApi, name: str, *, seconds: float) -> ClaimedPod:
         raise ClaimError(f"its pod was not ready within {seconds:.0f} seconds: {why}") from None
 
 
-async def _look(api: ClusterApi, name: str, claim: Any) -> ClaimedPod | tuple[str, bool]:
+async def _look(api: ClusterApi, claim: Any) -> ClaimedPod | tuple[str, bool]:
     """Return the pod, or why there is none that runs, and whether that stays so."""
     status = claim.get("status") or {}
     ready = _condition(status, "Ready")
-    sandbox_name_ = str((status.get("sandbox") or {}).get("name") or "")
+    sandbox_name = str((status.get("sandbox") or {}).get("name") or "")
     why = _words(ready) or "its controller has not said anything"
     if ready.get("reason") in {"TemplateNotFound", "WarmPoolNotFound", "VolumeClaimTemplatesError", "ClaimExpired"}:
         return why, True
-    if not sandbox_name_:
+    if not sandbox_name:
         return why, False
-    sandbox = await api.get(f"{api.sandboxes}/{sandbox_name_}") or {}
+    sandbox = await api.get(f"{api.sandboxes}/{sandbox_name}") or {}
     annotations = (sandbox.get("metadata") or {}).get("annotations") or {}
-    pod_name = str(annotations.get("agents.x-k8s.io/pod-name") or sandbox_name_)
+    pod_name = str(annotations.get("agents.x-k8s.io/pod-name") or sandbox_name)
     pod = await api.get(f"{api.pods}/{pod_name}")
     if pod is None:
         return why, False
     if ready.get("status") == "True":
-        return ClaimedPod(name, pod_name, pod)
+        return ClaimedPod(pod_name, pod)
     scheduled = _condition(pod.get("status") or {}, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"no node takes it: {_words(scheduled)}", False
     said = []
     for container in (pod.get("status") or {}).get("containerStatuses") or []:
-        name = clean_line(str(container.get("name")))
+        container_name = clean_line(str(container.get("name")))
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _STUCK:
-            return f"its container {name}: {_words(waiting)}", True
+            return f"its container {container_name}: {_words(waiting)}", True
         if waiting:
-            said.append(f"{name}: {_words(waiting)}")
+            said.append(f"{container_name}: {_words(waiting)}")
     phase = clean_line(str((pod.get("status") or {}).get("phase") or "Unknown"))
     return f"{why}; its pod {pod_name} is {phase}{': ' if said else ''}{'; '.join(said)}", False
 

@@ -37,13 +37,7 @@ def looseness(pod: Mapping[str, Any], container: str, runtime: str | None) -> li
         runtime: The RuntimeClass that is asked for; None: any.
     """
     spec: Mapping[str, Any] = pod.get("spec") or {}
-    found = [
-        f"{field} is {spec.get(field)}"
-        for field in ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
-        if spec.get(field)
-    ]
-    if "hostUsers is True" in found:
-        found.remove("hostUsers is True")  # the default: no user namespace
+    found = [f"{field} is {spec.get(field)}" for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)]
     if spec.get("shareProcessNamespace"):
         found.append("shareProcessNamespace is True")
     if runtime is not None and spec.get("runtimeClassName") != runtime:

@@ -39,6 +39,9 @@ from codexteam.ports.sandbox import WORKSPACE, Command, Sandbox, SandboxFacts, S
 from codexteam.system.cancellation import to_its_end
 
 _PROGRAM = f"{INSIDE}/server.pyz"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: How variables begin that the cluster puts into every container.
+_CLUSTER = "KUBERNETES_"
 _PRIVATE = f"{INSIDE}/private"
 #: Takes a program from the first bytes of its standard input. It does not come as an argument: all of those are in one
 #: line of a request, whose length whatever stands in front of the API server may limit.
@@ -323,11 +326,6 @@ class PodStart:
             respawn=self.again,
             shut=shut,
         )
-
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: How variables begin that the cluster puts into every container.
-_CLUSTER = "KUBERNETES_"
 
 
 def _sized(program: bytes) -> bytes:
