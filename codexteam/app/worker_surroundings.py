@@ -39,7 +39,10 @@ def surroundings_of(settings: Settings, kind: str) -> WorkerSurroundings:
     for id_ in sorted(used & settings.providers.keys()):
         provider = settings.providers[id_]
         if provider.replay_file is not None:
-            raise ConfigError("a recording is played back on this machine alone", hint='use executor = "local"')
+            raise ConfigError(
+                "a recording is played back on this machine alone",
+                hint='set kind = "local" in [codexteam.executor]',
+            )
         if provider.bearer_token and not provider.api_key_variable:
             raise ConfigError(
                 f"the key of model provider {id_} stands in a file, and workers get keys from their own environment alone",
